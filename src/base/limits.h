@@ -1,0 +1,60 @@
+// Every limit of the receiver in one place, with the reply a client gets when it is reached. Each
+// is a key of the configuration's [limits] table, under the member's own name without its unit
+// suffix where the value carries one ("25MiB", "300s").
+//
+// Thread: a value object, copied into each shard at start.
+#pragma once
+
+#include <cstdint>
+
+namespace mxring::base {
+
+constexpr std::uint64_t kKiB = 1024;
+constexpr std::uint64_t kMiB = 1024 * kKiB;
+
+struct Limits {
+  std::uint64_t message_bytes = 25 * kMiB;         // 552 5.3.4
+  std::uint32_t command_line_bytes = 512;          // 500 5.5.2 (RFC 5321 4.5.3.1.4), CRLF included
+  std::uint32_t command_line_extra_bytes = 1536;   // MAIL/RCPT parameters on top of it
+  std::uint32_t command_line_close_bytes = 64 * kKiB;  // 500 5.5.2, then closed
+  std::uint32_t message_line_flag_bytes = 998;     // flagged in the record (RFC 5322 2.1.1)
+  std::uint32_t message_line_bytes = 64 * kKiB;    // 550 5.6.0
+  std::uint32_t header_bytes = 128 * kKiB;         // 552 5.3.4
+  std::uint32_t header_fields = 1000;              // 552 5.3.4
+  std::uint32_t received_fields = 50;              // 554 5.4.6 (loop)
+  std::uint32_t recipients = 1000;                 // 452 4.5.3
+  std::uint32_t messages_per_connection = 1000;    // 421 4.7.0
+  std::uint32_t connections = 20'000;              // 421 4.7.0
+  std::uint32_t connections_per_ip = 50;           // 421 4.7.0; IPv6 per /64; loopback unlimited
+  std::uint32_t errors_soft = 10;                  // replies slowed by error_delay
+  std::uint32_t errors_hard = 20;                  // 421 4.7.0, closed
+  std::int64_t error_delay_ns = 1'000'000'000;
+  std::int64_t command_wait_ns = 300'000'000'000;  // 421 4.4.2
+  std::uint32_t data_rate_bytes = 500;             // 421 4.4.2 when below it (B/s) over ...
+  std::int64_t data_rate_window_ns = 60'000'000'000;  // ... any window of this length
+  std::int64_t tls_handshake_ns = 30'000'000'000;  // closed
+  std::int64_t drain_ns = 30'000'000'000;          // transactions in progress at SIGTERM
+  std::uint32_t disk_reserve_percent = 5;          // 452 4.3.1 at MAIL: the larger of both
+  std::uint32_t disk_reserve_segments = 4;
+  std::uint64_t memory_bytes = 256 * kMiB;         // per shard: reading pauses, then 452 4.3.1
+  std::uint32_t dkim_signatures = 10;              // further ones ignored
+  std::uint32_t rsa_bits_min = 1024;               // policy
+  std::uint32_t rsa_bits_max = 4096;
+  std::uint32_t spf_lookups = 10;                  // permerror
+  std::uint32_t spf_voids = 2;                     // permerror
+  std::uint32_t dns_questions = 40;                // temperror, per message
+  std::int64_t dns_time_ns = 20'000'000'000;       // temperror, per message
+  std::uint64_t dns_cache_bytes = 64 * kMiB;       // per shard; least recently used goes
+};
+
+constexpr bool limits_agree(const Limits& l) {
+  return l.command_line_bytes + l.command_line_extra_bytes <= l.command_line_close_bytes &&
+         l.message_line_flag_bytes <= l.message_line_bytes && l.header_bytes <= l.message_bytes &&
+         l.received_fields <= l.header_fields && l.errors_soft <= l.errors_hard &&
+         l.connections_per_ip <= l.connections && l.message_bytes * 2 <= l.memory_bytes &&
+         l.message_bytes <= (std::uint64_t{1} << 31) && l.rsa_bits_min <= l.rsa_bits_max &&
+         l.recipients >= 100 /* RFC 5321 4.5.3.1.8 */ && l.command_line_bytes >= 512;
+}
+static_assert(limits_agree(Limits{}));
+
+}  // namespace mxring::base

@@ -1,0 +1,43 @@
+// Text from the network on its way to a person: every such value passes through here before it
+// enters a log line or a terminal.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace mxring::base {
+
+// Appends `text` with control characters, backslash, DEL and bytes that are not valid UTF-8 as
+// \xNN, so that the result is one line of printable UTF-8.
+void append_escaped(std::string& out, std::string_view text);
+std::string escaped(std::string_view text);
+
+// ASCII only; bytes above 127 are left alone, whatever the locale.
+constexpr char ascii_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+bool ascii_iequals(std::string_view a, std::string_view b);
+
+// Length in bytes of the valid UTF-8 sequence (RFC 3629: shortest form, no surrogates) at the
+// start of `text`; 0 when there is none.
+std::size_t utf8_sequence(std::string_view text);
+bool is_valid_utf8(std::string_view text);
+
+// The candidate nearest to `word` by edit distance, or empty when none is near: for "did you mean".
+template <class Range>
+std::string_view nearest(std::string_view word, const Range& candidates);
+std::size_t edit_distance(std::string_view a, std::string_view b);
+
+template <class Range>
+std::string_view nearest(std::string_view word, const Range& candidates) {
+  std::string_view best;
+  std::size_t best_distance = word.size() / 2 + 2;
+  for (std::string_view candidate : candidates) {
+    const std::size_t distance = edit_distance(word, candidate);
+    if (distance < best_distance) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+}  // namespace mxring::base

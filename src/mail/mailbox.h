@@ -1,0 +1,33 @@
+// Addresses in header fields (RFC 5322 3.4, obsolete forms of 4.4 included; RFC 6532 UTF-8).
+// Pure functions over one field value, folding included; linear time; nothing allocated but the
+// result.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mxring::mail {
+
+struct Mailbox {
+  std::string display_name;  // unquoted, comments and folding removed; encoded words left as is
+  std::string local_part;    // unquoted
+  std::string domain;        // lower case ASCII; U-labels left as UTF-8; "[192.0.2.1]" for literals
+};
+
+enum class AddressError : std::uint8_t {
+  kEmpty,        // no address at all
+  kSyntax,
+  kTooMany,      // more than max addresses
+  kGroup,        // group syntax where a single mailbox is wanted (only from parse_single_mailbox)
+};
+
+// Every mailbox of an address list, those inside groups included.
+std::expected<std::vector<Mailbox>, AddressError> parse_address_list(std::string_view value,
+                                                                     std::size_t max = 1000);
+// Exactly one mailbox, no group: what a From field must hold for DMARC (RFC 9989).
+std::expected<Mailbox, AddressError> parse_single_mailbox(std::string_view value);
+
+}  // namespace mxring::mail

@@ -1,0 +1,32 @@
+#include "obs/counters.h"
+
+#include <utility>
+
+namespace mxring::obs {
+
+namespace {
+
+constexpr CounterInfo kInfo[] = {
+#define X(id, name, help) {name, help},
+    MXRING_COUNTERS(X)
+#undef X
+};
+
+}  // namespace
+
+const CounterInfo& info(Counter counter) { return kInfo[static_cast<std::size_t>(counter)]; }
+
+CounterSet& CounterRegistry::make_set(std::string thread_name) {
+  const std::lock_guard lock(mutex_);
+  entries_.push_back({std::move(thread_name), std::make_unique<CounterSet>()});
+  return *entries_.back().set;
+}
+
+std::uint64_t CounterRegistry::sum(Counter counter) const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t total = 0;
+  for (const Entry& entry : entries_) total += entry.set->get(counter);
+  return total;
+}
+
+}  // namespace mxring::obs

@@ -1,0 +1,95 @@
+// Counters each thread owns and anybody may read. A thread increments its own set with relaxed,
+// unlocked stores; readers sum over all sets and accept that the parts are of slightly different
+// moments. Nothing here allocates or locks on the event path.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mxring::obs {
+
+// X(enumerator, exposed name, help). Names follow Prometheus: unit last, _total for counters.
+#define MXRING_COUNTERS(X)                                                                        \
+  X(kConnectionsAccepted, "connections_accepted_total", "TCP connections accepted")              \
+  X(kConnectionsRefused, "connections_refused_total", "connections answered 421 at the door")    \
+  X(kConnectionsClosed, "connections_closed_total", "connections closed")                        \
+  X(kCommands, "commands_total", "SMTP commands parsed")                                          \
+  X(kReplies4xx, "replies_4xx_total", "replies 400 to 499")                                       \
+  X(kReplies5xx, "replies_5xx_total", "replies 500 to 599")                                       \
+  X(kMessagesAccepted, "messages_accepted_total", "messages answered 250")                        \
+  X(kMessagesRefused, "messages_refused_total", "messages answered 4xx or 5xx after DATA")        \
+  X(kBytesReceived, "received_bytes_total", "bytes received from clients")                        \
+  X(kBytesSent, "sent_bytes_total", "bytes sent to clients")                                      \
+  X(kMessageBytes, "message_bytes_total", "bytes of accepted messages")                           \
+  X(kBytesCopiedLine, "copied_line_bytes_total", "command bytes copied: a line straddled buffers")\
+  X(kBytesCopiedFragment, "copied_fragment_bytes_total", "body bytes copied: tiny fragments")     \
+  X(kBytesCopiedCompact, "copied_compact_bytes_total", "body bytes moved to bound slice counts")  \
+  X(kBytesCopiedHeader, "copied_header_bytes_total", "header bytes copied: a field straddled")    \
+  X(kLoopTurns, "loop_turns_total", "event loop turns")                                           \
+  X(kSystemCalls, "system_calls_total", "system calls made by shards and the writer")             \
+  X(kCompletions, "completions_total", "ring completions handled")                                \
+  X(kRecvStarved, "recv_starved_total", "receives that found no buffer")                          \
+  X(kReadPauses, "read_pauses_total", "connections paused for lack of message memory")            \
+  X(kMemoryEvictions, "memory_evictions_total", "messages given up for lack of message memory")   \
+  X(kCommits, "commits_total", "group commits made durable")                                      \
+  X(kCommittedRecords, "committed_records_total", "records made durable")                         \
+  X(kCommitFailures, "commit_failures_total", "group commits that failed")                        \
+  X(kLogBytes, "log_written_bytes_total", "bytes written to the log")                             \
+  X(kTimeouts, "timeouts_total", "connections ended by a time or rate limit")                     \
+  X(kLoopCpuNs, "loop_cpu_nanoseconds_total", "CPU time of shard threads")
+
+enum class Counter : std::uint8_t {
+#define X(id, name, help) id,
+  MXRING_COUNTERS(X)
+#undef X
+      kCount
+};
+
+struct CounterInfo {
+  std::string_view name;
+  std::string_view help;
+};
+const CounterInfo& info(Counter counter);
+
+class CounterSet {
+ public:
+  // Owner thread only. A load and a store rather than a locked add: there is one writer.
+  void add(Counter counter, std::uint64_t n = 1) {
+    std::atomic<std::uint64_t>& value = values_[static_cast<std::size_t>(counter)];
+    value.store(value.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+  // Owner thread only: for values that are measured as a whole, such as CPU time.
+  void set(Counter counter, std::uint64_t n) {
+    values_[static_cast<std::size_t>(counter)].store(n, std::memory_order_relaxed);
+  }
+  // Any thread. Relaxed: counters order nothing.
+  std::uint64_t get(Counter counter) const {
+    return values_[static_cast<std::size_t>(counter)].load(std::memory_order_relaxed);
+  }
+
+ private:
+  alignas(64) std::atomic<std::uint64_t> values_[static_cast<std::size_t>(Counter::kCount)]{};
+};
+
+// Owns one CounterSet per thread. make_set() locks and allocates (thread start); sum() locks.
+class CounterRegistry {
+ public:
+  CounterSet& make_set(std::string thread_name);
+  std::uint64_t sum(Counter counter) const;
+
+ private:
+  struct Entry {
+    std::string thread_name;
+    std::unique_ptr<CounterSet> set;
+  };
+  mutable std::mutex mutex_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace mxring::obs

@@ -1,0 +1,45 @@
+#include "obs/exposition.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "base/json.h"
+
+namespace mxring::obs {
+
+void append_prometheus(std::string& out, const CounterRegistry& registry) {
+  for (std::size_t i = 0; i < static_cast<std::size_t>(Counter::kCount); ++i) {
+    const auto counter = static_cast<Counter>(i);
+    const CounterInfo& about = info(counter);
+    fmt::format_to(std::back_inserter(out), "# HELP mxring_{0} {1}\n# TYPE mxring_{0} counter\n",
+                   about.name, about.help);
+    fmt::format_to(std::back_inserter(out), "mxring_{} {}\n", about.name, registry.sum(counter));
+  }
+}
+
+void append_prometheus_summary(std::string& out, std::string_view name, std::string_view help,
+                               const Histogram& histogram, double scale) {
+  auto at = std::back_inserter(out);
+  fmt::format_to(at, "# HELP mxring_{0} {1}\n# TYPE mxring_{0} summary\n", name, help);
+  for (const double quantile : {0.5, 0.9, 0.99, 0.999}) {
+    const auto value = static_cast<double>(histogram.percentile(quantile)) * scale;
+    fmt::format_to(at, "mxring_{}{{quantile=\"{}\"}} {}\n", name, quantile, value);
+  }
+  const auto count = static_cast<double>(histogram.count());
+  fmt::format_to(at, "mxring_{0}_sum {1}\nmxring_{0}_count {2}\n", name,
+                 histogram.mean() * count * scale, histogram.count());
+}
+
+std::string to_json(const CounterRegistry& registry) {
+  base::JsonWriter json;
+  json.begin_object();
+  for (std::size_t i = 0; i < static_cast<std::size_t>(Counter::kCount); ++i) {
+    const auto counter = static_cast<Counter>(i);
+    json.key(info(counter).name).value(registry.sum(counter));
+  }
+  json.end_object();
+  return std::move(json).text();
+}
+
+}  // namespace mxring::obs

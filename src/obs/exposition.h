@@ -1,0 +1,19 @@
+// Counters as text for scrapers (Prometheus exposition format 0.0.4) and as one JSON object.
+#pragma once
+
+#include <string>
+
+#include "obs/counters.h"
+#include "obs/histogram.h"
+
+namespace mxring::obs {
+
+// Appends HELP, TYPE and value lines, names prefixed "mxring_".
+void append_prometheus(std::string& out, const CounterRegistry& registry);
+void append_prometheus_summary(std::string& out, std::string_view name, std::string_view help,
+                               const Histogram& histogram, double scale);
+
+// {"connections_accepted_total": 12, ...}
+std::string to_json(const CounterRegistry& registry);
+
+}  // namespace mxring::obs

@@ -1,0 +1,117 @@
+// Appends records to a segmented log directory and makes them durable, batch by batch.
+//
+// commit() returns only when every record of the batch is on stable storage and readers may see it,
+// or when none of them may be acknowledged. There is no third outcome:
+//   - kNoSpace:  nothing of the batch was made visible; the log is intact and may be tried again.
+//   - kFailed:   a write or sync failed. The segment is poisoned: nothing more is ever appended to
+//                it, every later commit() fails, and recovery discards what was not durable. The
+//                process must stop: the page cache can no longer be trusted.
+//
+// Thread: one, and it may block for as long as the disk does (plus one internal thread that
+// prepares the next segment).
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "uring/fault.h"
+
+namespace mxring::seglog {
+
+enum class Sync : std::uint8_t { kCommit, kNone };  // kNone: for benchmarks; promises nothing
+
+struct WriterOptions {
+  std::filesystem::path directory;        // created if its parent exists
+  std::uint64_t segment_bytes = 256ULL << 20;
+  std::uint64_t record_bytes_max = 32ULL << 20;  // a segment always holds at least one such record
+  Sync sync = Sync::kCommit;
+  std::uint64_t retain_bytes = 0;         // 0 = keep all
+  std::int64_t retain_age_ns = 0;         // 0 = keep all
+  uring::FaultPlan* faults = nullptr;
+};
+
+enum class OpenErrorKind : std::uint8_t {
+  kDirectory,    // cannot be created or opened
+  kLocked,       // another process writes here
+  kFileSystem,   // cannot keep the promise (tmpfs, overlay, network) and sync is not "none"
+  kDamaged,      // cannot be recovered without losing durable records; nothing was changed
+  kIo,
+};
+
+struct OpenError {
+  OpenErrorKind kind = OpenErrorKind::kIo;
+  std::string message;   // one line: what is wrong and the way out
+};
+
+// What recovery found and did; printed by the server at start.
+struct RecoveryReport {
+  std::uint64_t records = 0;             // readable records in the segments that were scanned
+  std::uint64_t torn_bytes = 0;          // cut from the tail
+  std::uint64_t damaged_records = 0;     // kept in place, skipped by readers
+  bool was_poisoned = false;
+  std::string text;                      // one line for a person; empty when there is nothing to say
+};
+
+// One record to append. All memory belongs to the caller and must stay unchanged until commit()
+// returns.
+struct Append {
+  std::span<const iovec> message;        // the message as received, in pieces
+  std::uint64_t message_bytes = 0;       // their sum
+  std::uint32_t message_crc32c = 0;      // CRC32C of the message bytes (base/crc32c.h)
+  std::span<const char> metadata;        // encoded by seglog/metadata.h
+  std::int64_t received_at_us = 0;
+};
+
+enum class CommitError : std::uint8_t { kNoSpace, kFailed };
+
+class Writer {
+ public:
+  // Locks the directory, recovers, prepares a segment to write to. `progress` (may be empty) is
+  // called now and then during recovery with a fraction 0 to 1.
+  static std::expected<Writer, OpenError> open(const WriterOptions& options,
+                                               std::function<void(double)> progress = {});
+  Writer(Writer&&) noexcept;
+  Writer& operator=(Writer&&) noexcept;
+  ~Writer();  // close()
+
+  // Offsets are consecutive: record i of the batch has offset result + i.
+  std::expected<std::uint64_t, CommitError> commit(std::span<const Append> batch);
+
+  // Retention, freeing of disk space; also called by commit() when a segment rolls. Call about once
+  // a second from the thread that commits.
+  void maintain(std::int64_t now_wall_us);
+
+  // Clean end: seals the segment so that the next start need not scan it. Idempotent.
+  void close();
+
+  const RecoveryReport& recovery() const;
+  std::uint64_t next_offset() const;
+  bool poisoned() const;
+  std::string_view failure() const;  // why it is poisoned, one line
+  // Bytes that may still be written to this file system, for the disk reserve.
+  std::uint64_t free_bytes() const;
+  std::uint64_t file_system_bytes() const;
+
+  // Since open: for counters.
+  struct Totals {
+    std::uint64_t bytes_written = 0;
+    std::uint64_t system_calls = 0;
+    std::uint64_t segments_rolled = 0;
+  };
+  Totals totals() const;
+
+ private:
+  struct Impl;
+  explicit Writer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mxring::seglog

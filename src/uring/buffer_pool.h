@@ -1,0 +1,72 @@
+// Receive buffers of one shard: one mapping cut into equal buffers, of which a few at a time are
+// offered to the kernel through a provided-buffer ring (IORING_REGISTER_PBUF_RING, 5.19).
+//
+// Ownership of a buffer moves in a circle:
+//   free stack -> kernel ring -> completion (one reference, the receiver's) -> add_ref() by every
+//   message that keeps a slice of it -> release() by each -> free stack.
+// The free stack is last in, first out, so a lightly loaded shard keeps using the same few warm
+// buffers and untouched ones never become resident.
+//
+// Thread: the ring's thread only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <vector>
+
+#include "uring/ring.h"
+
+namespace mxring::uring {
+
+using BufferId = std::uint16_t;
+
+class BufferPool {
+ public:
+  struct Options {
+    std::uint16_t group = 0;
+    std::uint32_t buffer_bytes = 16 * 1024;  // power of two
+    std::uint32_t buffers = 16'384;          // at most 32,768
+    std::uint32_t offered = 256;             // kept in the kernel's ring; power of two
+  };
+
+  static std::expected<BufferPool, RingError> create(Ring& ring, const Options& options);
+  BufferPool(BufferPool&&) noexcept;
+  BufferPool& operator=(BufferPool&&) = delete;
+  ~BufferPool();
+
+  char* data(BufferId id) { return memory_ + std::size_t{id} * options_.buffer_bytes; }
+  // The buffer that holds this address; the address must be inside the pool.
+  BufferId owner_of(const char* address) const;
+  bool contains(const char* address) const;
+
+  // A completion with has_buffer arrived: the buffer is now ours, with one reference.
+  void adopt(BufferId id);
+  void add_ref(BufferId id);
+  void release(BufferId id);
+  // A buffer outside the kernel's ring, for gathering fragments; one reference. False when none.
+  bool take(BufferId* id);
+
+  // Tops the kernel's ring up from the free stack. Once per loop turn, no system call.
+  void replenish();
+
+  std::uint32_t free_buffers() const { return static_cast<std::uint32_t>(free_.size()); }
+  std::uint32_t offered_buffers() const { return offered_; }
+  // Buffers held by messages and connections: neither free nor offered.
+  std::uint32_t held_buffers() const;
+  const Options& options() const { return options_; }
+
+ private:
+  BufferPool() = default;
+  Options options_;
+  Ring* ring_ = nullptr;
+  io_uring_buf_ring* kernel_ring_ = nullptr;
+  std::size_t kernel_ring_bytes_ = 0;
+  char* memory_ = nullptr;
+  std::vector<std::uint16_t> references_;
+  std::vector<BufferId> free_;
+  std::uint32_t offered_ = 0;
+  std::uint16_t kernel_tail_ = 0;
+};
+
+}  // namespace mxring::uring

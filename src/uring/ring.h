@@ -1,0 +1,84 @@
+// One io_uring, used by the one thread that created it (IORING_SETUP_SINGLE_ISSUER, kernel 6.0;
+// IORING_SETUP_DEFER_TASKRUN, 6.1). Operations are queued without a system call and submitted
+// together by submit_and_wait(), which also collects what has completed: one io_uring_enter(2) a
+// loop turn. If the submission queue fills up mid-turn it is flushed early, never dropped.
+//
+// Memory named in an operation must stay valid until its completion is seen.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "uring/fault.h"
+#include "uring/tag.h"
+
+struct io_uring;
+struct io_uring_buf_ring;
+
+namespace mxring::uring {
+
+struct Completion {
+  Tag tag;
+  std::int32_t result = 0;   // >= 0, or -errno
+  bool more = false;         // a multishot operation stays armed
+  bool has_buffer = false;   // buffer_id is valid
+  std::uint16_t buffer_id = 0;
+  bool socket_nonempty = false;  // receive: the socket still holds bytes (a hint)
+};
+
+// Why a ring could not be made: one line that names the cause and what to do about it
+// ("io_uring is forbidden here: kernel.io_uring_disabled = 2; set it to 0 with ...").
+struct RingError {
+  int error = 0;
+  std::string message;
+};
+
+class Ring {
+ public:
+  struct Options {
+    unsigned submission_entries = 1024;
+    unsigned completion_entries = 8192;
+  };
+
+  static std::expected<Ring, RingError> create(const Options& options, FaultPlan* faults);
+  Ring(Ring&&) noexcept;
+  Ring& operator=(Ring&&) noexcept;
+  ~Ring();
+
+  // Multishot accept (5.19). Each completion's result is a new descriptor, SOCK_CLOEXEC set.
+  void accept_multishot(int listener_fd, Tag tag);
+  // Multishot receive (6.0) into buffers of `group`. Ends with -ENOBUFS when the group is empty.
+  void receive_multishot(int fd, std::uint16_t group, Tag tag);
+  // Plain receive into the caller's memory (load generator, tests).
+  void receive(int fd, void* bytes, std::uint32_t size, Tag tag);
+  // MSG_WAITALL and MSG_NOSIGNAL: short only on error or when the peer has gone.
+  void send(int fd, const void* bytes, std::uint32_t size, Tag tag);
+  void connect(int fd, const void* address, std::uint32_t address_bytes, Tag tag);
+  void read(int fd, void* bytes, std::uint32_t size, Tag tag);
+  void write(int fd, const void* bytes, std::uint32_t size, Tag tag);
+  void poll_multishot(int fd, std::uint32_t poll_mask, Tag tag);
+  void poll_remove(Tag target, Tag tag);
+  void shutdown(int fd, int how, Tag tag);
+  void close(int fd, Tag tag);
+  // Cancels one operation by its tag; its own completion follows with -ECANCELED.
+  void cancel(Tag target, Tag tag);
+
+  // Submits what is queued and waits for at least one completion or until timeout_ns has passed
+  // (0 = do not wait, negative = no timeout). The span is valid until the next call.
+  std::span<const Completion> submit_and_wait(std::int64_t timeout_ns);
+
+  std::uint64_t system_calls() const { return system_calls_; }
+  unsigned queued() const;  // operations not yet submitted
+
+ private:
+  friend class BufferPool;
+  struct Impl;
+  explicit Ring(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+  std::uint64_t system_calls_ = 0;
+};
+
+}  // namespace mxring::uring

@@ -1,0 +1,86 @@
+// What the receiver runs with: the TOML file's contents (contract: README, "Configuration") with
+// command-line flags laid over it. A plain value; checked as a whole by validate() before use.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ip_address.h"
+#include "base/limits.h"
+
+namespace mxring::server {
+
+enum class SyncMode : std::uint8_t { kCommit, kNone };
+enum class DmarcAction : std::uint8_t { kAccept, kQuarantine, kReject };
+
+struct Config {
+  std::string hostname;                       // empty: the system's host name
+
+  struct Listen {
+    std::vector<base::Endpoint> smtp;         // [listen] smtp
+    std::vector<base::Endpoint> smtps;        // [listen] smtps
+    std::string admin;                        // "" = off, else ADDR:PORT
+  } listen;
+
+  struct Shards {
+    std::uint32_t count = 0;                  // 0 = chosen from the cores this process may use
+    bool pin = true;
+    std::uint32_t buffer_bytes = 16 * 1024;   // one receive buffer
+    std::uint32_t buffers_offered = 256;      // of them in the kernel's ring at a time
+  } shards;
+
+  struct Log {
+    std::string dir = "./mxring-log";
+    std::uint64_t segment_bytes = 256ULL << 20;
+    SyncMode sync = SyncMode::kCommit;
+    std::uint64_t retain_bytes = 0;
+    std::int64_t retain_age_ns = 0;
+    std::int64_t commit_window_ns = 0;        // wait this long for more messages before a commit
+  } log;
+
+  struct Tls {
+    std::string certificate;
+    std::string key;
+    std::string minimum = "1.2";
+  } tls;
+
+  struct Dns {
+    std::vector<base::Endpoint> servers;      // empty = system resolver
+    std::int64_t timeout_ns = 5'000'000'000;
+  } dns;
+
+  struct Auth {
+    bool spf = true;
+    bool dkim = true;
+    bool dmarc = true;
+    DmarcAction on_dmarc_reject = DmarcAction::kReject;
+    DmarcAction on_dmarc_quarantine = DmarcAction::kQuarantine;
+  } auth;
+
+  struct Recipients {
+    std::vector<std::string> domains;         // lower case; empty = accept every domain
+  } recipients;
+
+  base::Limits limits;
+};
+
+// One line: "mxring.toml:12:3: unknown key \"lisen\"; did you mean \"listen\"?"
+struct ConfigError {
+  std::string message;
+};
+
+// Parses TOML text laid over the defaults. `file` is only for messages.
+std::expected<Config, ConfigError> parse_config(std::string_view text, std::string_view file);
+std::expected<Config, ConfigError> load_config(const std::string& file);
+
+// Whole-value checks that a key alone cannot fail (limits that disagree, a segment smaller than a
+// message, no listener, shards beyond the cores that exist).
+std::expected<void, ConfigError> validate(const Config& config);
+
+// Safe defaults without a file: 127.0.0.1:2525, log in ./mxring-log.
+Config default_config();
+
+}  // namespace mxring::server

@@ -1,0 +1,53 @@
+// The receiver: one writer thread, one pinned thread per shard, and the lines between them.
+//
+// Thread: start(), begin_drain() and wait() are called by one owner thread; begin_drain() also from
+// a signal-handling thread.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ip_address.h"
+#include "obs/counters.h"
+#include "server/config.h"
+#include "uring/fault.h"
+
+namespace mxring::server {
+
+struct StartError {
+  int exit_code = 1;      // 78 when the configuration is to blame
+  std::string message;    // one line: what is wrong and what to do
+};
+
+class Server {
+ public:
+  // Opens the log (recovering it), makes the rings, binds every listener, starts the threads.
+  // Returns when all of them accept connections. `notice` gets lines for the operator (recovery
+  // report, warnings, a fatal storage error), from any thread, one line without newline each.
+  static std::expected<std::unique_ptr<Server>, StartError> start(
+      const Config& config, std::function<void(const std::string&)> notice,
+      uring::FaultPlan* faults = nullptr);
+  ~Server();  // drains at once
+
+  // The addresses actually bound (ports chosen by the kernel filled in).
+  const std::vector<base::Endpoint>& smtp_endpoints() const;
+  std::string admin_endpoint() const;   // "" when off
+  std::uint32_t shards() const;
+  const obs::CounterRegistry& counters() const;
+
+  // New connections get 421 4.3.2; transactions in progress may finish within limits.drain_ns.
+  void begin_drain();
+  // Blocks until drained (0) or stopped by a storage failure (1).
+  int wait();
+
+ private:
+  struct Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mxring::server

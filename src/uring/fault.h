@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -46,13 +47,17 @@ class FaultPlan {
   std::uint64_t count(FaultPoint point) const;
 
   // Tracing: when set, one line per operation ("file_write 4096 at 8192 -> 4096") is kept.
-  void set_trace(bool on) { tracing_ = on; }
-  bool tracing() const { return tracing_; }
+  void set_trace(bool on) { tracing_.store(on, std::memory_order_relaxed); }
+  bool tracing() const { return tracing_.load(std::memory_order_relaxed); }
+  void record(std::string line);
+  std::vector<std::string> trace() const;
 
  private:
   std::vector<FaultRule> rules_;
   std::array<std::atomic<std::uint64_t>, static_cast<std::size_t>(FaultPoint::kCount)> counts_{};
   std::atomic<bool> tracing_{false};
+  mutable std::mutex trace_mutex_;
+  std::vector<std::string> trace_;
 };
 
 std::string_view name(FaultPoint point);

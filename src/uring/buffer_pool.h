@@ -7,7 +7,7 @@
 // The free stack is last in, first out, so a lightly loaded shard keeps using the same few warm
 // buffers and untouched ones never become resident.
 //
-// Thread: the ring's thread only.
+// Thread: the ring's thread only. The pool dies before its ring; the ring may be moved meanwhile.
 #pragma once
 
 #include <cstddef>
@@ -58,12 +58,15 @@ class BufferPool {
 
  private:
   BufferPool() = default;
+  std::size_t memory_bytes() const { return std::size_t{options_.buffers} * options_.buffer_bytes; }
+
   Options options_;
-  Ring* ring_ = nullptr;
+  unsigned buffer_shift_ = 0;  // buffer_bytes == 1 << buffer_shift_
+  io_uring* ring_ = nullptr;
   io_uring_buf_ring* kernel_ring_ = nullptr;
   std::size_t kernel_ring_bytes_ = 0;
   char* memory_ = nullptr;
-  std::vector<std::uint16_t> references_;
+  std::vector<std::uint32_t> references_;  // as many as a buffer has bytes, if it comes to that
   std::vector<BufferId> free_;
   std::uint32_t offered_ = 0;
   std::uint16_t kernel_tail_ = 0;

@@ -1,0 +1,215 @@
+#include "uring/probe.h"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <liburing.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/units.h"
+
+namespace mxring::uring {
+
+namespace {
+
+// Newer than liburing 2.3's headers; values from the kernel's include/uapi/linux/io_uring.h.
+constexpr unsigned kFeatureReceiveSendBundle = 1U << 14;  // IORING_FEAT_RECVSEND_BUNDLE, 6.10
+constexpr std::uint16_t kBufferRingIncremental = 2;       // IOU_PBUF_RING_INC, 6.12
+constexpr unsigned kCapSysAdmin = 21;
+
+constexpr std::string_view kNeeded = "mxring needs Linux 6.1 or newer";
+
+struct Version {
+  int major = 0;
+  int minor = 0;
+  friend auto operator<=>(const Version&, const Version&) = default;
+};
+
+Version version_of(const std::string& release) {
+  Version version;
+  if (std::sscanf(release.c_str(), "%d.%d", &version.major, &version.minor) != 2) return {};
+  return version;
+}
+
+std::string kernel_release() {
+  utsname names{};
+  return uname(&names) == 0 ? names.release : "";
+}
+
+std::optional<long long> number_in(const char* path) {
+  std::ifstream file(path);
+  long long number = 0;
+  if (!(file >> number)) return std::nullopt;
+  return number;
+}
+
+// The value after "key:" in /proc/self/status.
+std::string status_field(std::string_view key) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
+    const std::size_t value = line.find_first_not_of(" \t", key.size() + 1);
+    return value == std::string::npos ? "" : line.substr(value);
+  }
+  return "";
+}
+
+bool is_exempt_from_sysctl() {
+  const std::string capabilities = status_field("CapEff");
+  if (!capabilities.empty() &&
+      (std::strtoull(capabilities.c_str(), nullptr, 16) >> kCapSysAdmin & 1) != 0) {
+    return true;
+  }
+  const auto group = number_in("/proc/sys/kernel/io_uring_group");
+  if (!group || *group < 0) return false;
+  const auto wanted = static_cast<gid_t>(*group);
+  if (getegid() == wanted) return true;
+  const int count = getgroups(0, nullptr);
+  std::vector<gid_t> groups(static_cast<std::size_t>(std::max(count, 0)));
+  if (getgroups(count, groups.data()) < 0) return false;
+  return std::find(groups.begin(), groups.end(), wanted) != groups.end();
+}
+
+std::uint64_t limit_of(__rlimit_resource resource) {
+  rlimit limit{};
+  if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return ~0ULL;
+  return limit.rlim_cur;
+}
+
+std::string too_old(const SetupFacts& facts) {
+  return fmt::format("this kernel ({}) is too old: {}", facts.kernel, kNeeded);
+}
+
+std::string seccomp_line(const SetupFacts& facts) {
+  return fmt::format(
+      "io_uring is forbidden by a seccomp filter ({}), as container runtimes install: let the "
+      "container call io_uring_setup, io_uring_enter and io_uring_register (Docker, Podman: "
+      "--security-opt seccomp=unconfined or a profile with these three)",
+      std::strerror(facts.error));
+}
+
+std::string explain_refusal(const SetupFacts& facts) {
+  if (facts.sysctl_disabled == 2) {
+    return "io_uring is forbidden on this host: kernel.io_uring_disabled = 2; allow it with "
+           "sysctl -w kernel.io_uring_disabled=0";
+  }
+  if (facts.sysctl_disabled == 1 && !facts.sysctl_exempt) {
+    return "io_uring is forbidden for this user: kernel.io_uring_disabled = 1; put the user into "
+           "the group named by kernel.io_uring_group, or sysctl -w kernel.io_uring_disabled=0";
+  }
+  if (facts.seccomp_mode == 2) return seccomp_line(facts);
+  return fmt::format(
+      "io_uring is forbidden ({}), though kernel.io_uring_disabled allows it and no seccomp filter "
+      "is installed: look for a rule of a security module (SELinux, AppArmor, BPF)",
+      std::strerror(facts.error));
+}
+
+std::string explain_no_memory(const SetupFacts& facts) {
+  const std::string limit = facts.memlock_bytes == ~0ULL ? std::string("unlimited")
+                                                         : base::format_bytes(facts.memlock_bytes);
+  return fmt::format(
+      "no memory for an io_uring: the locked-memory limit is {}; raise it (ulimit -l unlimited, or "
+      "LimitMEMLOCK=infinity in the unit), or the memory limit of the container",
+      limit);
+}
+
+bool supports_incremental_buffers(io_uring* ring) {
+  constexpr unsigned kEntries = 8;
+  constexpr std::uint16_t kGroup = 0;
+  const std::size_t bytes = kEntries * sizeof(io_uring_buf);
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return false;
+  io_uring_buf_reg registration{};
+  registration.ring_addr = reinterpret_cast<std::uintptr_t>(memory);
+  registration.ring_entries = kEntries;
+  registration.bgid = kGroup;
+  registration.pad = kBufferRingIncremental;  // the field later headers call flags
+  const bool supported = io_uring_register_buf_ring(ring, &registration, 0) == 0;
+  if (supported) io_uring_unregister_buf_ring(ring, kGroup);
+  munmap(memory, bytes);
+  return supported;
+}
+
+}  // namespace
+
+Features probe() {
+  Features features;
+  features.kernel = kernel_release();
+  io_uring ring{};
+  io_uring_params params{};
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+  const int result = io_uring_queue_init_params(8, &ring, &params);
+  if (result < 0) {
+    features.problem = explain_setup_failure(-result);
+    return features;
+  }
+  features.usable = true;
+  // There is no flag to ask for it; a kernel that knows DEFER_TASKRUN (6.1) has it (6.0).
+  features.receive_multishot = true;
+  features.receive_bundle = (params.features & kFeatureReceiveSendBundle) != 0;
+  features.incremental_buffers = supports_incremental_buffers(&ring);
+  io_uring_queue_exit(&ring);
+  return features;
+}
+
+SetupFacts gather_setup_facts(int error) {
+  SetupFacts facts;
+  facts.error = error;
+  facts.kernel = kernel_release();
+  facts.sysctl_disabled =
+      static_cast<int>(number_in("/proc/sys/kernel/io_uring_disabled").value_or(-1));
+  facts.sysctl_exempt = is_exempt_from_sysctl();
+  facts.seccomp_mode = std::atoi(status_field("Seccomp").c_str());
+  facts.memlock_bytes = limit_of(RLIMIT_MEMLOCK);
+  facts.descriptors_max = limit_of(RLIMIT_NOFILE);
+  return facts;
+}
+
+std::string explain(const SetupFacts& facts) {
+  const bool old = version_of(facts.kernel) < Version{6, 1};
+  switch (facts.error) {
+    case EPERM:
+    case EACCES:
+      return explain_refusal(facts);
+    case ENOSYS:
+      if (version_of(facts.kernel) < Version{5, 1}) return too_old(facts);
+      if (facts.seccomp_mode == 2) return seccomp_line(facts);
+      return fmt::format("this kernel ({}) was built without io_uring (CONFIG_IO_URING): {}",
+                         facts.kernel, kNeeded);
+    case EINVAL:
+      if (old) return too_old(facts);
+      return fmt::format(
+          "this kernel ({}) refuses an io_uring with SINGLE_ISSUER and DEFER_TASKRUN, though its "
+          "version should know them: {} with these unpatched",
+          facts.kernel, kNeeded);
+    case ENOMEM:
+      return explain_no_memory(facts);
+    case EMFILE:
+      return fmt::format(
+          "no descriptor left for an io_uring: the limit is {}; raise it (ulimit -n 65536, or "
+          "LimitNOFILE=65536 in the unit)",
+          facts.descriptors_max);
+    case ENFILE:
+      return "no descriptor left on this host for an io_uring: raise fs.file-max";
+    default:
+      return fmt::format("io_uring could not be set up on kernel {}: {}", facts.kernel,
+                         std::strerror(facts.error));
+  }
+}
+
+std::string explain_setup_failure(int error) {
+  return explain(gather_setup_facts(error));
+}
+
+}  // namespace mxring::uring

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <expected>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,19 +19,19 @@ enum class SyncMode : std::uint8_t { kCommit, kNone };
 enum class DmarcAction : std::uint8_t { kAccept, kQuarantine, kReject };
 
 struct Config {
-  std::string hostname;                       // empty: the system's host name
+  std::string hostname;  // empty: the system's host name
 
   struct Listen {
-    std::vector<base::Endpoint> smtp;         // [listen] smtp
-    std::vector<base::Endpoint> smtps;        // [listen] smtps
-    std::string admin;                        // "" = off, else ADDR:PORT
+    std::vector<base::Endpoint> smtp;   // [listen] smtp
+    std::vector<base::Endpoint> smtps;  // [listen] smtps
+    std::string admin;                  // "" = off, else ADDR:PORT
   } listen;
 
   struct Shards {
-    std::uint32_t count = 0;                  // 0 = chosen from the cores this process may use
+    std::uint32_t count = 0;  // 0 = chosen from the cores this process may use
     bool pin = true;
-    std::uint32_t buffer_bytes = 16 * 1024;   // one receive buffer
-    std::uint32_t buffers_offered = 256;      // of them in the kernel's ring at a time
+    std::uint32_t buffer_bytes = 16 * 1024;  // one receive buffer
+    std::uint32_t buffers_offered = 256;     // of them in the kernel's ring at a time
   } shards;
 
   struct Log {
@@ -38,7 +40,7 @@ struct Config {
     SyncMode sync = SyncMode::kCommit;
     std::uint64_t retain_bytes = 0;
     std::int64_t retain_age_ns = 0;
-    std::int64_t commit_window_ns = 0;        // wait this long for more messages before a commit
+    std::int64_t commit_window_ns = 0;  // wait this long for more messages before a commit
   } log;
 
   struct Tls {
@@ -48,7 +50,7 @@ struct Config {
   } tls;
 
   struct Dns {
-    std::vector<base::Endpoint> servers;      // empty = system resolver
+    std::vector<base::Endpoint> servers;  // empty = system resolver
     std::int64_t timeout_ns = 5'000'000'000;
   } dns;
 
@@ -61,10 +63,14 @@ struct Config {
   } auth;
 
   struct Recipients {
-    std::vector<std::string> domains;         // lower case; empty = accept every domain
+    std::vector<std::string> domains;  // lower case; empty = accept every domain
   } recipients;
 
   base::Limits limits;
+
+  // Where each key of the file was set, "limits.message_size" -> "mxring.toml:12:1", so that a
+  // check of the whole can still point at a line. Empty for defaults and flags.
+  std::map<std::string, std::string> set_at;
 };
 
 // One line: "mxring.toml:12:3: unknown key \"lisen\"; did you mean \"listen\"?"
@@ -76,11 +82,18 @@ struct ConfigError {
 std::expected<Config, ConfigError> parse_config(std::string_view text, std::string_view file);
 std::expected<Config, ConfigError> load_config(const std::string& file);
 
+// "192.0.2.53" (port 53) or "192.0.2.53:5353": [dns] servers and --resolver.
+std::optional<base::Endpoint> parse_resolver(std::string_view text);
+
 // Whole-value checks that a key alone cannot fail (limits that disagree, a segment smaller than a
 // message, no listener, shards beyond the cores that exist).
 std::expected<void, ConfigError> validate(const Config& config);
 
 // Safe defaults without a file: 127.0.0.1:2525, log in ./mxring-log.
 Config default_config();
+
+// The whole configuration as TOML that parse_config() reads back; `explain` adds a comment with
+// the meaning and the kind of value above every key.
+std::string to_toml(const Config& config, bool explain);
 
 }  // namespace mxring::server

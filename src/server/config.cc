@@ -1,0 +1,374 @@
+// Reads the configuration file: TOML laid over the defaults, strictly. One table names every key
+// with its kind of value and its meaning; parsing, "did you mean", `-t` and `--help-config` all
+// come from it, so a key cannot exist in one of them only.
+//
+// Thread: any. Failure: one line with file, line and column; the first in the order of the file.
+#include "server/config.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include "base/clock.h"
+#include "server/config_values.h"
+
+namespace mxring::server {
+
+namespace {
+
+struct Key {
+  std::string_view section;  // "" = top level
+  std::string_view name;
+  std::string_view kind;
+  std::string_view meaning;
+  void (*read)(const toml::node&, Config&, const Reading&);
+  std::string (*show)(const Config&);
+
+  std::string path() const {
+    return section.empty() ? std::string(name) : fmt::format("{}.{}", section, name);
+  }
+};
+
+// `Member` is a generic lambda, so that one expression serves reading and showing.
+template <class Kind, auto Member>
+constexpr Key key(std::string_view section, std::string_view name, std::string_view meaning) {
+  return {section,
+          name,
+          Kind::kName,
+          meaning,
+          [](const toml::node& node, Config& config, const Reading& reading) {
+            Kind::read(node, Member(config), reading);
+          },
+          [](const Config& config) { return Kind::show(Member(config)); }};
+}
+
+constexpr std::uint64_t kGiB = 1024 * base::kMiB;
+constexpr std::uint64_t kTiB = 1024 * kGiB;
+constexpr std::int64_t kMs = base::kNsPerMs;
+constexpr std::uint32_t kMany = 1'000'000'000;
+
+#define MEMBER(path)          \
+  [](auto& config) -> auto& { \
+    return config.path;       \
+  }
+// Sections in the order in which they are documented and shown.
+constexpr std::array kKeys{
+    key<Hostname, MEMBER(hostname)>("", "hostname",
+                                    "our name in the banner and in Received; \"\" = the system's"),
+
+    key<Endpoints, MEMBER(listen.smtp)>("listen", "smtp",
+                                        "where SMTP is spoken; port 0 = a free one"),
+    key<Endpoints, MEMBER(listen.smtps)>("listen", "smtps",
+                                         "implicit TLS; must be empty in this version"),
+    key<OptionalEndpoint, MEMBER(listen.admin)>("listen", "admin",
+                                                "/metrics and /status over HTTP; \"\" = off"),
+
+    key<Count<0, 1024>, MEMBER(shards.count)>(
+        "shards", "count", "receiving threads; 0 = chosen from the cores this process may use"),
+    key<Flag, MEMBER(shards.pin)>("shards", "pin", "bind each shard to one core"),
+    key<Bytes<4096, base::kMiB>, MEMBER(shards.buffer_bytes)>("shards", "buffer_bytes",
+                                                              "one receive buffer; a power of two"),
+    key<Count<8, 32768>, MEMBER(shards.buffers_offered)>(
+        "shards", "buffers_offered", "buffers in the kernel's ring at a time; a power of two"),
+
+    key<Text, MEMBER(log.dir)>("log", "dir", "the log's directory; one server writes to it"),
+    key<Bytes<base::kMiB, 64 * kGiB>, MEMBER(log.segment_bytes)>("log", "segment_bytes",
+                                                                 "size of one log file"),
+    key<Choice<kSyncWords>, MEMBER(log.sync)>(
+        "log", "sync", "commit: 250 after the message is durable; none: for benchmarks only"),
+    key<Bytes<0, 1024 * kTiB>, MEMBER(log.retain_bytes)>(
+        "log", "retain_bytes", "oldest segments go when the log is larger; 0 = keep all"),
+    key<Duration<0>, MEMBER(log.retain_age_ns)>("log", "retain_age",
+                                                "segments older than this go; 0 = keep all"),
+    key<Duration<0>, MEMBER(log.commit_window_ns)>(
+        "log", "commit_window", "wait this long for more messages before a commit"),
+
+    key<Text, MEMBER(tls.certificate)>("tls", "certificate", "PEM file; not used by this version"),
+    key<Text, MEMBER(tls.key)>("tls", "key", "PEM file; not used by this version"),
+    key<Choice<kTlsWords>, MEMBER(tls.minimum)>("tls", "minimum",
+                                                "oldest TLS version; not used by this version"),
+
+    key<Resolvers, MEMBER(dns.servers)>("dns", "servers",
+                                        "empty = the system's resolver; not used by this version"),
+    key<Duration<kMs>, MEMBER(dns.timeout_ns)>("dns", "timeout",
+                                               "for one answer; not used by this version"),
+
+    key<Flag, MEMBER(auth.spf)>("auth", "spf", "evaluate SPF; not used by this version"),
+    key<Flag, MEMBER(auth.dkim)>("auth", "dkim", "verify DKIM; not used by this version"),
+    key<Flag, MEMBER(auth.dmarc)>("auth", "dmarc", "evaluate DMARC; not used by this version"),
+    key<Choice<kRejectWords>, MEMBER(auth.on_dmarc_reject)>(
+        "auth", "on_dmarc_reject", "what a failed p=reject does; not used by this version"),
+    key<Choice<kQuarantineWords>, MEMBER(auth.on_dmarc_quarantine)>(
+        "auth", "on_dmarc_quarantine", "what a failed p=quarantine does; not used by this version"),
+
+    key<Domains, MEMBER(recipients.domains)>(
+        "recipients", "domains", "accepted recipient domains, others get 550 5.7.1; [] = all"),
+
+    key<Bytes<1024, 2 * kGiB>, MEMBER(limits.message_bytes)>("limits", "message_size",
+                                                             "one message; 552 5.3.4"),
+    key<Bytes<512, 64 * base::kMiB>, MEMBER(limits.command_line_bytes)>(
+        "limits", "command_line", "one command with its CRLF; 500 5.5.2"),
+    key<Bytes<0, 64 * base::kMiB>, MEMBER(limits.command_line_extra_bytes)>(
+        "limits", "command_line_extra", "MAIL and RCPT may be longer by this; 500 5.5.2"),
+    key<Bytes<512, 128 * base::kMiB>, MEMBER(limits.command_line_close_bytes)>(
+        "limits", "command_line_close", "a longer command line closes the connection; 500 5.5.2"),
+    key<Bytes<1, kGiB>, MEMBER(limits.message_line_flag_bytes)>(
+        "limits", "message_line_flag", "a longer message line is flagged in the record"),
+    key<Bytes<78, kGiB>, MEMBER(limits.message_line_bytes)>("limits", "message_line",
+                                                            "a longer message line; 550 5.6.0"),
+    key<Bytes<512, kGiB>, MEMBER(limits.header_bytes)>("limits", "header_size",
+                                                       "the header section; 552 5.3.4"),
+    key<Count<1, kMany>, MEMBER(limits.header_fields)>("limits", "header_fields",
+                                                       "fields in it; 552 5.3.4"),
+    key<Count<1, kMany>, MEMBER(limits.received_fields)>(
+        "limits", "received_fields", "Received fields, more are a loop; 554 5.4.6"),
+    key<Count<100, kMany>, MEMBER(limits.recipients)>("limits", "recipients",
+                                                      "of one message; 452 4.5.3"),
+    key<Count<1, kMany>, MEMBER(limits.messages_per_connection)>(
+        "limits", "messages_per_connection", "421 4.7.0"),
+    key<Count<1, kMany>, MEMBER(limits.connections)>("limits", "connections", "in all; 421 4.7.0"),
+    key<Count<1, kMany>, MEMBER(limits.connections_per_ip)>(
+        "limits", "connections_per_ip", "IPv6: per /64; loopback is not counted; 421 4.7.0"),
+    key<Count<1, kMany>, MEMBER(limits.errors_soft)>("limits", "errors_soft",
+                                                     "syntax errors until replies are slowed"),
+    key<Count<1, kMany>, MEMBER(limits.errors_hard)>(
+        "limits", "errors_hard", "syntax errors until the connection is closed; 421 4.7.0"),
+    key<Duration<0>, MEMBER(limits.error_delay_ns)>("limits", "error_delay",
+                                                    "how much replies are slowed"),
+    key<Duration<kMs>, MEMBER(limits.command_wait_ns)>("limits", "command_wait",
+                                                       "silence between commands; 421 4.4.2"),
+    key<Bytes<0, kGiB>, MEMBER(limits.data_rate_bytes)>(
+        "limits", "data_rate", "slowest message content, bytes per second; 0 = any; 421 4.4.2"),
+    key<Duration<kMs>, MEMBER(limits.data_rate_window_ns)>("limits", "data_rate_window",
+                                                           "over any span this long"),
+    key<Duration<kMs>, MEMBER(limits.tls_handshake_ns)>("limits", "tls_handshake", "closed"),
+    key<Duration<0>, MEMBER(limits.drain_ns)>(
+        "limits", "drain", "time for transactions in progress when the server is stopped"),
+    key<Count<0, 99>, MEMBER(limits.disk_reserve_percent)>(
+        "limits", "disk_reserve_percent", "of the file system kept free; 452 4.3.1"),
+    key<Count<0, 1000>, MEMBER(limits.disk_reserve_segments)>(
+        "limits", "disk_reserve_segments", "or this many segments, if that is more; 452 4.3.1"),
+    key<Bytes<base::kMiB, kTiB>, MEMBER(limits.memory_bytes)>(
+        "limits", "memory", "messages in flight, for each shard; 452 4.3.1"),
+    key<Count<0, 1000>, MEMBER(limits.dkim_signatures)>("limits", "dkim_signatures",
+                                                        "evaluated in one message"),
+    key<Count<512, 16384>, MEMBER(limits.rsa_bits_min)>("limits", "rsa_bits_min",
+                                                        "shorter DKIM keys are not trusted"),
+    key<Count<512, 16384>, MEMBER(limits.rsa_bits_max)>("limits", "rsa_bits_max",
+                                                        "longer DKIM keys are not used"),
+    key<Count<1, 1000>, MEMBER(limits.spf_lookups)>("limits", "spf_lookups",
+                                                    "DNS terms of one check; permerror"),
+    key<Count<0, 1000>, MEMBER(limits.spf_voids)>("limits", "spf_voids",
+                                                  "of them without an answer; permerror"),
+    key<Count<1, 100000>, MEMBER(limits.dns_questions)>("limits", "dns_questions",
+                                                        "for one message; temperror"),
+    key<Duration<kMs>, MEMBER(limits.dns_time_ns)>("limits", "dns_time",
+                                                   "for one message; temperror"),
+    key<Bytes<0, kTiB>, MEMBER(limits.dns_cache_bytes)>("limits", "dns_cache", "for each shard"),
+};
+#undef MEMBER
+
+std::vector<std::string_view> section_names() {
+  std::vector<std::string_view> names;
+  for (const Key& known : kKeys) {
+    if (!known.section.empty() && (names.empty() || names.back() != known.section)) {
+      names.push_back(known.section);
+    }
+  }
+  return names;
+}
+
+std::string did_you_mean(std::string_view near) {
+  return near.empty() ? std::string() : fmt::format("; did you mean \"{}\"?", near);
+}
+
+void refuse_unknown(std::string_view section, const toml::key& name, Faults& faults) {
+  const std::string_view word = name.str();
+  std::vector<std::string_view> candidates;
+  std::string elsewhere;
+  for (const Key& known : kKeys) {
+    if (known.section == section) candidates.push_back(known.name);
+    if (known.name == word) elsewhere = known.path();
+  }
+  if (section.empty()) {
+    for (const std::string_view other : section_names()) candidates.push_back(other);
+  }
+  std::string hint = did_you_mean(base::nearest(word, candidates));
+  if (!elsewhere.empty()) hint = fmt::format("; it belongs to another section: {}", elsewhere);
+  const std::string in = section.empty() ? std::string() : fmt::format(" in [{}]", section);
+  faults.add(name.source(), fmt::format("unknown key \"{}\"{}{}", base::escaped(word), in, hint));
+}
+
+void read_table(const toml::table& table, std::string_view section, std::string_view file,
+                Config& config, Faults& faults) {
+  const std::vector<std::string_view> sections = section_names();
+  for (const auto& [name, node] : table) {
+    const std::string_view word = name.str();
+    if (section.empty() && std::ranges::find(sections, word) != sections.end()) {
+      if (const toml::table* inner = node.as_table(); inner != nullptr) {
+        read_table(*inner, word, file, config, faults);
+      } else {
+        faults.add(node.source(), fmt::format("{} must be a section: [{}]", word, word));
+      }
+      continue;
+    }
+    const auto* known = std::ranges::find_if(
+        kKeys, [&](const Key& k) { return k.section == section && k.name == word; });
+    if (known == kKeys.end()) {
+      refuse_unknown(section, name, faults);
+      continue;
+    }
+    const std::string path = known->path();
+    known->read(node, config, Reading{path, faults});
+    const toml::source_position at = name.source().begin;
+    config.set_at[path] = fmt::format("{}:{}:{}", file, at.line, at.column);
+  }
+}
+
+std::uint32_t cores_online() {
+  return static_cast<std::uint32_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+// A fact about the whole that must hold, the key to look at, and what to say when it does not.
+struct Rule {
+  bool holds;
+  std::string_view key;
+  std::string message;
+};
+
+std::vector<Rule> limit_rules(const base::Limits& l) {
+  const auto sum = std::uint64_t{l.command_line_bytes} + l.command_line_extra_bytes;
+  return {
+      {sum <= l.command_line_close_bytes, "limits.command_line_close",
+       "must be at least command_line + command_line_extra"},
+      {l.message_line_flag_bytes <= l.message_line_bytes, "limits.message_line",
+       "must be at least message_line_flag"},
+      {l.header_bytes <= l.message_bytes, "limits.header_size", "must not exceed message_size"},
+      {l.received_fields <= l.header_fields, "limits.received_fields",
+       "must not exceed header_fields"},
+      {l.errors_soft <= l.errors_hard, "limits.errors_soft", "must not exceed errors_hard"},
+      {l.connections_per_ip <= l.connections, "limits.connections_per_ip",
+       "must not exceed connections"},
+      {l.message_bytes * 2 <= l.memory_bytes, "limits.memory",
+       "must hold at least two messages of message_size"},
+      {l.rsa_bits_min <= l.rsa_bits_max, "limits.rsa_bits_min", "must not exceed rsa_bits_max"},
+      {base::limits_agree(l), "limits.message_size", "does not agree with the other limits"},
+  };
+}
+
+std::vector<Rule> rules(const Config& config) {
+  // Beside the message a record carries its envelope: 1,000 paths and more fit in this.
+  constexpr std::uint64_t kRecordExtraBytes = base::kMiB;
+  std::vector<Rule> all{
+      {!config.listen.smtp.empty(), "listen.smtp",
+       "names no address: nothing to listen on; try [\"127.0.0.1:2525\"]"},
+      {config.listen.smtps.empty(), "listen.smtps",
+       "is set, but this version does not speak TLS yet: remove it or make it []"},
+      {config.listen.admin.empty() || base::Endpoint::parse(config.listen.admin).has_value(),
+       "listen.admin", "must be ADDRESS:PORT, or \"\" for none"},
+      {config.hostname.empty() || is_domain(config.hostname), "hostname",
+       "must be a host name such as \"mx.example.org\""},
+      {config.shards.count <= cores_online(), "shards.count",
+       fmt::format("is {}, but this machine has {} cores; 0 chooses for you", config.shards.count,
+                   cores_online())},
+      {std::has_single_bit(config.shards.buffer_bytes), "shards.buffer_bytes",
+       "must be a power of two"},
+      {std::has_single_bit(config.shards.buffers_offered), "shards.buffers_offered",
+       "must be a power of two"},
+      {!config.log.dir.empty(), "log.dir", "must name a directory"},
+      {config.log.segment_bytes >= config.limits.message_bytes + kRecordExtraBytes,
+       "log.segment_bytes",
+       fmt::format("must hold a whole message: at least message_size + 1MiB, {} now",
+                   base::format_bytes(config.limits.message_bytes + kRecordExtraBytes))},
+  };
+  for (const auto* list : {&config.listen.smtp, &config.listen.smtps}) {
+    for (std::size_t i = 0; i < list->size(); ++i) {
+      const bool twice = std::any_of(list->begin(), list->begin() + static_cast<std::ptrdiff_t>(i),
+                                     [&](const base::Endpoint& other) {
+                                       return other.port != 0 && other.port == (*list)[i].port &&
+                                              other.address == (*list)[i].address;
+                                     });
+      all.push_back({!twice, list == &config.listen.smtp ? "listen.smtp" : "listen.smtps",
+                     fmt::format("names {} twice", (*list)[i].to_string())});
+    }
+  }
+  std::ranges::move(limit_rules(config.limits), std::back_inserter(all));
+  return all;
+}
+
+}  // namespace
+
+std::optional<base::Endpoint> parse_resolver(std::string_view text) {
+  constexpr std::uint16_t kDnsPort = 53;
+  if (const auto address = base::IpAddress::parse(text)) return base::Endpoint{*address, kDnsPort};
+  return base::Endpoint::parse(text);
+}
+
+std::expected<Config, ConfigError> parse_config(std::string_view text, std::string_view file) {
+  const toml::parse_result parsed = toml::parse(text, file);
+  Faults faults;
+  if (!parsed) {
+    faults.add(parsed.error().source(), std::string(parsed.error().description()));
+    return std::unexpected(faults.first(file));
+  }
+  Config config = default_config();
+  read_table(parsed.table(), "", file, config, faults);
+  if (faults.any()) return std::unexpected(faults.first(file));
+  return config;
+}
+
+std::expected<Config, ConfigError> load_config(const std::string& file) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> input(std::fopen(file.c_str(), "rbe"),
+                                                              &std::fclose);
+  const auto failed = [&] {
+    return std::unexpected(ConfigError{
+        fmt::format("{}: cannot be read: {}", base::escaped(file), std::strerror(errno))});
+  };
+  if (input == nullptr) return failed();
+  std::string text;
+  char chunk[4096];
+  while (const std::size_t got = std::fread(chunk, 1, sizeof chunk, input.get())) {
+    text.append(chunk, got);
+  }
+  if (std::ferror(input.get()) != 0) return failed();
+  return parse_config(text, file);
+}
+
+std::expected<void, ConfigError> validate(const Config& config) {
+  for (const Rule& rule : rules(config)) {
+    if (rule.holds) continue;
+    const auto at = config.set_at.find(std::string(rule.key));
+    const std::string where = at == config.set_at.end() ? std::string() : at->second + ": ";
+    return std::unexpected(ConfigError{fmt::format("{}{} {}", where, rule.key, rule.message)});
+  }
+  return {};
+}
+
+Config default_config() {
+  Config config;
+  config.listen.smtp = {*base::Endpoint::parse("127.0.0.1:2525")};
+  return config;
+}
+
+std::string to_toml(const Config& config, bool explain) {
+  std::string out;
+  std::string_view section;
+  for (const Key& known : kKeys) {
+    if (known.section != section) {
+      section = known.section;
+      out += fmt::format("\n[{}]\n", section);
+    }
+    if (explain) out += fmt::format("# {} ({})\n", known.meaning, known.kind);
+    out += fmt::format("{} = {}\n", known.name, known.show(config));
+  }
+  return out;
+}
+
+}  // namespace mxring::server

@@ -1,0 +1,318 @@
+// The kinds of values that configuration keys have: each with a name for people, a strict read()
+// from TOML, and a show() whose text read() takes back. Private to config.cc, the only file that
+// includes toml++ (it is slow to compile).
+//
+// Thread: any. Failure: read() leaves the value alone and notes one line in Faults.
+#pragma once
+
+#include <fmt/format.h>
+
+#define TOML_EXCEPTIONS 0
+#define TOML_ENABLE_FORMATTERS 0
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/ip_address.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "server/config.h"
+
+namespace mxring::server {
+
+// Collects what is wrong while a file is walked; toml++ hands tables out sorted by key, so the
+// first fault in the order of the file is only known at the end.
+class Faults {
+ public:
+  void add(const toml::source_region& where, std::string message) {
+    const toml::source_position at = where.begin;
+    if (!found_ || at.line < at_.line || (at.line == at_.line && at.column < at_.column)) {
+      at_ = at;
+      message_ = std::move(message);
+    }
+    found_ = true;
+  }
+  bool any() const { return found_; }
+  ConfigError first(std::string_view file) const {
+    return {fmt::format("{}:{}:{}: {}", file, at_.line, at_.column, message_)};
+  }
+
+ private:
+  bool found_ = false;
+  toml::source_position at_{};
+  std::string message_;
+};
+
+// What a kind's read() needs to name the value it refuses.
+struct Reading {
+  std::string_view key;  // "limits.recipients"
+  Faults& faults;
+
+  void refuse(const toml::node& node, std::string_view wanted) const {
+    faults.add(node.source(), fmt::format("{} must be {}", key, wanted));
+  }
+};
+
+inline std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+  return out;
+}
+
+// A host or mail domain: dot-separated labels. Bytes above 127 pass (SMTPUTF8 domains).
+inline bool is_domain(std::string_view text) {
+  if (text.empty() || text.size() > 255) return false;
+  std::size_t label = 0;
+  char last = '.';
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+    if (c == '.') {
+      if (label == 0 || last == '-') return false;
+      label = 0;
+    } else {
+      if (!plain || (label == 0 && c == '-') || ++label > 63) return false;
+    }
+    last = c;
+  }
+  return label > 0 && last != '-';
+}
+
+struct Text {
+  static constexpr std::string_view kName = "text";
+  static void read(const toml::node& node, std::string& out, const Reading& reading) {
+    const auto* text = node.as_string();
+    if (text == nullptr) return reading.refuse(node, "text in quotes");
+    out = text->get();
+  }
+  static std::string show(const std::string& value) { return quoted(value); }
+};
+
+struct Hostname : Text {
+  static constexpr std::string_view kName = "host name";
+  static void read(const toml::node& node, std::string& out, const Reading& reading) {
+    const auto* text = node.as_string();
+    if (text == nullptr || (!text->get().empty() && !is_domain(text->get()))) {
+      return reading.refuse(node, "a host name such as \"mx.example.org\"");
+    }
+    out = text->get();
+  }
+};
+
+struct Flag {
+  static constexpr std::string_view kName = "true or false";
+  static void read(const toml::node& node, bool& out, const Reading& reading) {
+    const auto* flag = node.as_boolean();
+    if (flag == nullptr) return reading.refuse(node, kName);
+    out = flag->get();
+  }
+  static std::string show(bool value) { return value ? "true" : "false"; }
+};
+
+template <std::uint32_t Min, std::uint32_t Max>
+struct Count {
+  static constexpr std::string_view kName = "whole number";
+  static void read(const toml::node& node, std::uint32_t& out, const Reading& reading) {
+    const auto* number = node.as_integer();
+    if (number == nullptr || number->get() < std::int64_t{Min} ||
+        number->get() > std::int64_t{Max}) {
+      return reading.refuse(node, fmt::format("a whole number from {} to {}", Min, Max));
+    }
+    out = static_cast<std::uint32_t>(number->get());
+  }
+  static std::string show(std::uint32_t value) { return fmt::format("{}", value); }
+};
+
+template <std::uint64_t Min, std::uint64_t Max>
+struct Bytes {
+  static constexpr std::string_view kName = "size, \"25MiB\" or bytes";
+  template <class T>
+  static void read(const toml::node& node, T& out, const Reading& reading) {
+    static_assert(Max <= std::numeric_limits<T>::max());
+    std::optional<std::uint64_t> bytes;
+    if (const auto* number = node.as_integer(); number != nullptr && number->get() >= 0) {
+      bytes = static_cast<std::uint64_t>(number->get());
+    } else if (const auto* text = node.as_string(); text != nullptr) {
+      bytes = base::parse_bytes(text->get());
+    }
+    if (!bytes) return reading.refuse(node, "a size such as \"25MiB\", \"64KiB\" or 4096");
+    if (*bytes < Min || *bytes > Max) {
+      return reading.refuse(node, fmt::format("a size from {} to {}", plain(Min), plain(Max)));
+    }
+    out = static_cast<T>(*bytes);
+  }
+  static std::string plain(std::uint64_t value) {
+    constexpr std::array<std::string_view, 5> kUnits{"", "KiB", "MiB", "GiB", "TiB"};
+    std::size_t unit = 0;
+    while (value != 0 && value % 1024 == 0 && unit + 1 < kUnits.size()) {
+      value /= 1024;
+      ++unit;
+    }
+    return fmt::format("{}{}", value, kUnits[unit]);
+  }
+  static std::string show(std::uint64_t value) { return quoted(plain(value)); }
+};
+
+// A duration is at most a hundred years so that adding one to a clock cannot overflow.
+template <std::int64_t Min>
+struct Duration {
+  static constexpr std::string_view kName = "duration, \"300s\"";
+  static constexpr std::int64_t kMaxNs = 36'500 * std::int64_t{86'400} * 1'000'000'000;
+  static void read(const toml::node& node, std::int64_t& out, const Reading& reading) {
+    std::optional<std::int64_t> ns;
+    if (const auto* text = node.as_string(); text != nullptr) {
+      ns = base::parse_duration_ns(text->get());
+    } else if (const auto* number = node.as_integer(); number != nullptr && number->get() == 0) {
+      ns = 0;
+    }
+    if (!ns || *ns > kMaxNs) {
+      return reading.refuse(node, "a duration such as \"250ms\", \"30s\" or \"7d\"");
+    }
+    if (*ns < Min) return reading.refuse(node, fmt::format("at least {}", plain(Min)));
+    out = *ns;
+  }
+  static std::string plain(std::int64_t ns) {
+    struct Unit {
+      std::string_view name;
+      std::int64_t ns;
+    };
+    constexpr std::array kUnits{Unit{"d", 86'400'000'000'000},
+                                Unit{"h", 3'600'000'000'000},
+                                Unit{"s", 1'000'000'000},
+                                Unit{"ms", 1'000'000},
+                                Unit{"us", 1'000},
+                                Unit{"ns", 1}};
+    if (ns == 0) return "0";
+    for (const Unit& unit : kUnits) {
+      if (ns % unit.ns == 0) return fmt::format("{}{}", ns / unit.ns, unit.name);
+    }
+    return "0";
+  }
+  static std::string show(std::int64_t ns) { return quoted(plain(ns)); }
+};
+
+template <class T, class ReadOne>
+void read_list(const toml::node& node, std::vector<T>& out, const Reading& reading,
+               std::string_view wanted, ReadOne&& read_one) {
+  const toml::array* list = node.as_array();
+  if (list == nullptr) return reading.refuse(node, fmt::format("a list: [{}]", wanted));
+  out.clear();
+  for (const toml::node& element : *list) {
+    const auto* text = element.as_string();
+    std::optional<T> value;
+    if (text != nullptr) value = read_one(text->get());
+    if (!value) return reading.refuse(element, fmt::format("a list of values like {}", wanted));
+    out.push_back(*std::move(value));
+  }
+}
+
+struct Endpoints {
+  static constexpr std::string_view kName = "list of \"ADDRESS:PORT\"";
+  static void read(const toml::node& node, std::vector<base::Endpoint>& out,
+                   const Reading& reading) {
+    read_list(node, out, reading, "\"127.0.0.1:2525\" or \"[::1]:2525\"",
+              [](std::string_view text) { return base::Endpoint::parse(text); });
+  }
+  static std::string show(const std::vector<base::Endpoint>& value) {
+    std::vector<std::string> parts;
+    for (const base::Endpoint& endpoint : value) parts.push_back(quoted(endpoint.to_string()));
+    return fmt::format("[{}]", fmt::join(parts, ", "));
+  }
+};
+
+struct OptionalEndpoint : Text {
+  static constexpr std::string_view kName = "\"ADDRESS:PORT\" or \"\"";
+  static void read(const toml::node& node, std::string& out, const Reading& reading) {
+    const auto* text = node.as_string();
+    if (text == nullptr || (!text->get().empty() && !base::Endpoint::parse(text->get()))) {
+      return reading.refuse(node, "an address like \"127.0.0.1:9925\", or \"\" for none");
+    }
+    out = text->get();
+  }
+};
+
+// DNS servers: the port is optional there and only there.
+struct Resolvers : Endpoints {
+  static constexpr std::string_view kName = "list of \"ADDRESS\" or \"ADDRESS:PORT\"";
+  static void read(const toml::node& node, std::vector<base::Endpoint>& out,
+                   const Reading& reading) {
+    read_list(node, out, reading, "\"192.0.2.53\" or \"[2001:db8::53]:53\"", parse_resolver);
+  }
+};
+
+struct Domains {
+  static constexpr std::string_view kName = "list of domains";
+  static void read(const toml::node& node, std::vector<std::string>& out, const Reading& reading) {
+    read_list(node, out, reading, "\"example.org\"", [](std::string_view text) {
+      std::string lower(text);
+      std::ranges::transform(lower, lower.begin(), base::ascii_lower);
+      return is_domain(text) ? std::optional(lower) : std::nullopt;
+    });
+  }
+  static std::string show(const std::vector<std::string>& value) {
+    std::vector<std::string> parts;
+    for (const std::string& domain : value) parts.push_back(quoted(domain));
+    return fmt::format("[{}]", fmt::join(parts, ", "));
+  }
+};
+
+// One of a few words; the words and their values are given by the table at each use.
+template <auto& Words>
+struct Choice {
+  static constexpr std::string_view kName = "one of a few words";
+  template <class T>
+  static void read(const toml::node& node, T& out, const Reading& reading) {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : Words) {
+      if (const auto* text = node.as_string(); text != nullptr && text->get() == name) {
+        out = value;
+        return;
+      }
+      names.push_back(quoted(name));
+    }
+    reading.refuse(node, fmt::format("one of {}", fmt::join(names, ", ")));
+  }
+  template <class T>
+  static std::string show(const T& value) {
+    for (const auto& [name, candidate] : Words) {
+      if (candidate == value) return quoted(name);
+    }
+    return "\"\"";
+  }
+};
+
+template <class T>
+struct Word {
+  std::string_view name;
+  T value;
+};
+
+constexpr std::array kSyncWords{Word<SyncMode>{"commit", SyncMode::kCommit},
+                                Word<SyncMode>{"none", SyncMode::kNone}};
+constexpr std::array kRejectWords{Word<DmarcAction>{"reject", DmarcAction::kReject},
+                                  Word<DmarcAction>{"quarantine", DmarcAction::kQuarantine},
+                                  Word<DmarcAction>{"accept", DmarcAction::kAccept}};
+constexpr std::array kQuarantineWords{Word<DmarcAction>{"quarantine", DmarcAction::kQuarantine},
+                                      Word<DmarcAction>{"accept", DmarcAction::kAccept}};
+constexpr std::array kTlsWords{Word<std::string_view>{"1.2", "1.2"},
+                               Word<std::string_view>{"1.3", "1.3"}};
+
+}  // namespace mxring::server

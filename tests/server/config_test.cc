@@ -1,0 +1,329 @@
+// The configuration file: what is read, what is refused, and that refusals point at the right
+// place and name the nearest key.
+#include "server/config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace mxring::server {
+namespace {
+
+Config parsed(std::string_view text) {
+  auto config = parse_config(text, "t.toml");
+  EXPECT_TRUE(config.has_value()) << (config ? "" : config.error().message);
+  return config ? *config : Config{};
+}
+
+std::string fault(std::string_view text) {
+  const auto config = parse_config(text, "t.toml");
+  return config ? "(no error)" : config.error().message;
+}
+
+std::string disagreement(std::string_view text) {
+  const auto config = parse_config(text, "t.toml");
+  if (!config) return "(refused already: " + config.error().message + ")";
+  const auto valid = validate(*config);
+  return valid ? "(no error)" : valid.error().message;
+}
+
+TEST(Config, EmptyFileIsTheDefaults) {
+  const Config config = parsed("");
+  ASSERT_EQ(config.listen.smtp.size(), 1u);
+  EXPECT_EQ(config.listen.smtp[0].to_string(), "127.0.0.1:2525");
+  EXPECT_TRUE(config.listen.smtps.empty());
+  EXPECT_EQ(config.log.dir, "./mxring-log");
+  EXPECT_EQ(config.limits.message_bytes, 26'214'400u);
+  EXPECT_TRUE(validate(config).has_value());
+}
+
+TEST(Config, SampleOfTheDocumentationIsRead) {
+  const auto config = load_config(MXRING_TEST_DATA "/sample.toml");
+  ASSERT_TRUE(config.has_value()) << config.error().message;
+  EXPECT_EQ(config->hostname, "mx.example.org");
+  ASSERT_EQ(config->listen.smtp.size(), 2u);
+  EXPECT_EQ(config->listen.smtp[1].to_string(), "[::]:25");
+  EXPECT_EQ(config->listen.smtps.at(0).to_string(), "0.0.0.0:465");
+  EXPECT_EQ(config->listen.admin, "127.0.0.1:9925");
+  EXPECT_EQ(config->log.segment_bytes, 256u << 20);
+  EXPECT_EQ(config->log.sync, SyncMode::kCommit);
+  EXPECT_EQ(config->dns.timeout_ns, 5'000'000'000);
+  EXPECT_EQ(config->auth.on_dmarc_reject, DmarcAction::kReject);
+  EXPECT_EQ(config->auth.on_dmarc_quarantine, DmarcAction::kQuarantine);
+}
+
+TEST(Config, ImplicitTlsIsRefusedUntilItIsSpoken) {
+  const auto config = load_config(MXRING_TEST_DATA "/sample.toml");
+  ASSERT_TRUE(config.has_value());
+  const auto valid = validate(*config);
+  ASSERT_FALSE(valid.has_value());
+  EXPECT_EQ(valid.error().message, MXRING_TEST_DATA
+            "/sample.toml:5:1: listen.smtps is set, but this version does not speak TLS yet: "
+            "remove it or make it []");
+}
+
+TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
+  Config config = default_config();
+  config.hostname = "mx.example.net";
+  config.listen.smtp = {*base::Endpoint::parse("[::1]:0"), *base::Endpoint::parse("127.0.0.1:25")};
+  config.listen.smtps = {*base::Endpoint::parse("127.0.0.1:465")};
+  config.listen.admin = "127.0.0.1:1";
+  config.shards = {3, false, 32768, 64};
+  config.log.dir = "a \"quoted\\ \n dir";
+  config.log.segment_bytes = (64u << 20) + 1;
+  config.log.sync = SyncMode::kNone;
+  config.log.retain_bytes = 12'345;
+  config.log.retain_age_ns = 7 * 86'400'000'000'000;
+  config.log.commit_window_ns = 1'500'000;
+  config.tls = {"c.pem", "k.pem", "1.3"};
+  config.dns.servers = {*base::Endpoint::parse("192.0.2.1:53")};
+  config.dns.timeout_ns = 250'000'000;
+  config.auth = {false, false, false, DmarcAction::kQuarantine, DmarcAction::kAccept};
+  config.recipients.domains = {"example.org", "example.net"};
+  // Every limit differs from its default, so that a key wired to the wrong member shows.
+  base::Limits& l = config.limits;
+  l.message_bytes += 1024;
+  for (std::uint32_t* count : {&l.command_line_bytes,
+                               &l.command_line_extra_bytes,
+                               &l.command_line_close_bytes,
+                               &l.message_line_flag_bytes,
+                               &l.message_line_bytes,
+                               &l.header_bytes,
+                               &l.header_fields,
+                               &l.received_fields,
+                               &l.recipients,
+                               &l.messages_per_connection,
+                               &l.connections,
+                               &l.connections_per_ip,
+                               &l.errors_soft,
+                               &l.errors_hard,
+                               &l.data_rate_bytes,
+                               &l.disk_reserve_percent,
+                               &l.disk_reserve_segments,
+                               &l.dkim_signatures,
+                               &l.rsa_bits_min,
+                               &l.rsa_bits_max,
+                               &l.spf_lookups,
+                               &l.spf_voids,
+                               &l.dns_questions}) {
+    *count += 7;
+  }
+  for (std::int64_t* ns : {&l.error_delay_ns, &l.command_wait_ns, &l.data_rate_window_ns,
+                           &l.tls_handshake_ns, &l.drain_ns, &l.dns_time_ns}) {
+    *ns += 1'000'001;
+  }
+  l.memory_bytes += 4096;
+  l.dns_cache_bytes += 1;
+
+  const std::string shown = to_toml(config, false);
+  const Config again = parsed(shown);
+  EXPECT_EQ(to_toml(again, false), shown);
+  EXPECT_EQ(again.log.dir, config.log.dir);
+  EXPECT_EQ(again.log.commit_window_ns, config.log.commit_window_ns);
+  EXPECT_EQ(again.shards.buffers_offered, 64u);
+  EXPECT_EQ(again.tls.minimum, "1.3");
+  EXPECT_EQ(again.dns.servers.at(0).to_string(), "192.0.2.1:53");
+  EXPECT_EQ(again.recipients.domains, config.recipients.domains);
+  const base::Limits& r = again.limits;
+  EXPECT_EQ(r.message_bytes, l.message_bytes);
+  EXPECT_EQ(r.command_line_bytes, l.command_line_bytes);
+  EXPECT_EQ(r.command_line_extra_bytes, l.command_line_extra_bytes);
+  EXPECT_EQ(r.command_line_close_bytes, l.command_line_close_bytes);
+  EXPECT_EQ(r.message_line_flag_bytes, l.message_line_flag_bytes);
+  EXPECT_EQ(r.message_line_bytes, l.message_line_bytes);
+  EXPECT_EQ(r.header_bytes, l.header_bytes);
+  EXPECT_EQ(r.header_fields, l.header_fields);
+  EXPECT_EQ(r.received_fields, l.received_fields);
+  EXPECT_EQ(r.recipients, l.recipients);
+  EXPECT_EQ(r.messages_per_connection, l.messages_per_connection);
+  EXPECT_EQ(r.connections, l.connections);
+  EXPECT_EQ(r.connections_per_ip, l.connections_per_ip);
+  EXPECT_EQ(r.errors_soft, l.errors_soft);
+  EXPECT_EQ(r.errors_hard, l.errors_hard);
+  EXPECT_EQ(r.error_delay_ns, l.error_delay_ns);
+  EXPECT_EQ(r.command_wait_ns, l.command_wait_ns);
+  EXPECT_EQ(r.data_rate_bytes, l.data_rate_bytes);
+  EXPECT_EQ(r.data_rate_window_ns, l.data_rate_window_ns);
+  EXPECT_EQ(r.tls_handshake_ns, l.tls_handshake_ns);
+  EXPECT_EQ(r.drain_ns, l.drain_ns);
+  EXPECT_EQ(r.disk_reserve_percent, l.disk_reserve_percent);
+  EXPECT_EQ(r.disk_reserve_segments, l.disk_reserve_segments);
+  EXPECT_EQ(r.memory_bytes, l.memory_bytes);
+  EXPECT_EQ(r.dkim_signatures, l.dkim_signatures);
+  EXPECT_EQ(r.rsa_bits_min, l.rsa_bits_min);
+  EXPECT_EQ(r.rsa_bits_max, l.rsa_bits_max);
+  EXPECT_EQ(r.spf_lookups, l.spf_lookups);
+  EXPECT_EQ(r.spf_voids, l.spf_voids);
+  EXPECT_EQ(r.dns_questions, l.dns_questions);
+  EXPECT_EQ(r.dns_time_ns, l.dns_time_ns);
+  EXPECT_EQ(r.dns_cache_bytes, l.dns_cache_bytes);
+}
+
+TEST(Config, ExplainedFormIsTheSameConfiguration) {
+  const std::string plain = to_toml(default_config(), false);
+  EXPECT_EQ(to_toml(parsed(to_toml(default_config(), true)), false), plain);
+  EXPECT_NE(to_toml(default_config(), true).find("\n# one message; 552 5.3.4"), std::string::npos);
+}
+
+TEST(Config, SizesAndDurations) {
+  EXPECT_EQ(parsed("[limits]\nmessage_size = 4096\nheader_size = \"4KiB\"").limits.message_bytes,
+            4096u);
+  EXPECT_EQ(parsed("[limits]\nmessage_size = \"1 MiB\"").limits.message_bytes, 1u << 20);
+  EXPECT_EQ(parsed("[limits]\ncommand_wait = \"5m\"").limits.command_wait_ns, 300'000'000'000);
+  EXPECT_EQ(parsed("[log]\nretain_age = \"7d\"").log.retain_age_ns, 604'800'000'000'000);
+  EXPECT_EQ(parsed("[log]\nretain_age = 0").log.retain_age_ns, 0);
+}
+
+TEST(Config, DottedKeysAndInlineTablesAreTheSame) {
+  EXPECT_EQ(parsed("limits.recipients = 500").limits.recipients, 500u);
+  EXPECT_EQ(parsed("limits = { recipients = 500 }").limits.recipients, 500u);
+}
+
+TEST(Config, RecipientDomainsAreLowerCase) {
+  EXPECT_EQ(parsed("[recipients]\ndomains = [\"Example.ORG\"]").recipients.domains.at(0),
+            "example.org");
+}
+
+TEST(Config, ResolverMayLeaveThePortOut) {
+  EXPECT_EQ(parsed("[dns]\nservers = [\"192.0.2.53\", \"[2001:db8::1]:5353\", \"2001:db8::2\"]")
+                .dns.servers.at(2)
+                .to_string(),
+            "[2001:db8::2]:53");
+}
+
+struct Refusal {
+  const char* text;
+  const char* message;
+};
+
+class ConfigRefusal : public testing::TestWithParam<Refusal> {};
+
+TEST_P(ConfigRefusal, PointsAtThePlaceAndSaysWhatIsWanted) {
+  EXPECT_EQ(fault(GetParam().text), GetParam().message);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ConfigRefusal,
+    testing::Values(
+        Refusal{"hostnam = \"a\"",
+                "t.toml:1:1: unknown key \"hostnam\"; did you mean \"hostname\"?"},
+        Refusal{"\n\n[lisen]\n", "t.toml:3:2: unknown key \"lisen\"; did you mean \"listen\"?"},
+        Refusal{"[listen]\n  smpt = []",
+                "t.toml:2:3: unknown key \"smpt\" in [listen]; did you mean \"smtp\"?"},
+        Refusal{"[log]\nmessage_size = 5",
+                "t.toml:2:1: unknown key \"message_size\" in [log]; it belongs to another section: "
+                "limits.message_size"},
+        Refusal{"[limits]\nqqqqqqqqqqqqqqqqqqqq = 5",
+                "t.toml:2:1: unknown key \"qqqqqqqqqqqqqqqqqqqq\" in [limits]"},
+        Refusal{"[limits]\n\"a\\u001bb\" = 5\n", "t.toml:2:1: unknown key \"a\\x1bb\" in [limits]"},
+        Refusal{"listen = 5", "t.toml:1:10: listen must be a section: [listen]"},
+        Refusal{"[[listen]]\nsmtp = []", "t.toml:1:1: listen must be a section: [listen]"},
+        Refusal{"hostname = 5",
+                "t.toml:1:12: hostname must be a host name such as \"mx.example.org\""},
+        Refusal{"hostname = \"mx\\r\\n.example\"",
+                "t.toml:1:12: hostname must be a host name such as \"mx.example.org\""},
+        Refusal{"[listen]\nsmtp = \"127.0.0.1:25\"",
+                "t.toml:2:8: listen.smtp must be a list: [\"127.0.0.1:2525\" or \"[::1]:2525\"]"},
+        Refusal{"[listen]\nsmtp = [\"127.0.0.1:25\", \"localhost:25\"]",
+                "t.toml:2:25: listen.smtp must be a list of values like \"127.0.0.1:2525\" or "
+                "\"[::1]:2525\""},
+        Refusal{"[listen]\nadmin = \"9925\"",
+                "t.toml:2:9: listen.admin must be an address like \"127.0.0.1:9925\", or \"\" for "
+                "none"},
+        Refusal{"[shards]\npin = 1", "t.toml:2:7: shards.pin must be true or false"},
+        Refusal{"[shards]\ncount = -1",
+                "t.toml:2:9: shards.count must be a whole number from 0 to 1024"},
+        Refusal{"[log]\nsync = \"maybe\"",
+                "t.toml:2:8: log.sync must be one of \"commit\", \"none\""},
+        Refusal{"[limits]\nrecipients = 99",
+                "t.toml:2:14: limits.recipients must be a whole number from 100 to 1000000000"},
+        Refusal{"[limits]\nrecipients = \"many\"",
+                "t.toml:2:14: limits.recipients must be a whole number from 100 to 1000000000"},
+        Refusal{"[limits]\nmessage_size = \"25 bananas\"",
+                "t.toml:2:16: limits.message_size must be a size such as \"25MiB\", \"64KiB\" or "
+                "4096"},
+        Refusal{"[limits]\nmessage_size = \"3GiB\"",
+                "t.toml:2:16: limits.message_size must be a size from 1KiB to 2GiB"},
+        Refusal{"[limits]\nmessage_size = -1",
+                "t.toml:2:16: limits.message_size must be a size such as \"25MiB\", \"64KiB\" or "
+                "4096"},
+        Refusal{"[limits]\ncommand_wait = 300",
+                "t.toml:2:16: limits.command_wait must be a duration such as \"250ms\", \"30s\" or "
+                "\"7d\""},
+        Refusal{"[limits]\ncommand_wait = \"0\"",
+                "t.toml:2:16: limits.command_wait must be at least 1ms"},
+        Refusal{"[limits]\ncommand_wait = \"99999d\"",
+                "t.toml:2:16: limits.command_wait must be a duration such as \"250ms\", \"30s\" or "
+                "\"7d\""},
+        Refusal{"[recipients]\ndomains = [\"a b\"]",
+                "t.toml:2:12: recipients.domains must be a list of values like \"example.org\""},
+        // The first fault in the order of the file, although tables are walked sorted.
+        Refusal{"[shards]\npin = 1\n[auth]\nspf = 1",
+                "t.toml:2:7: shards.pin must be true or false"}));
+
+TEST(Config, BrokenTomlPointsAtThePlace) {
+  const std::string message = fault("hostname = \"a\"\n[listen\n");
+  EXPECT_TRUE(message.starts_with("t.toml:2:")) << message;
+  EXPECT_TRUE(fault("a = 1\na = 2\n").starts_with("t.toml:2:")) << fault("a = 1\na = 2\n");
+}
+
+TEST(Config, MissingFileSaysSo) {
+  const auto config = load_config("/nowhere/mxring.toml");
+  ASSERT_FALSE(config.has_value());
+  EXPECT_EQ(config.error().message,
+            "/nowhere/mxring.toml: cannot be read: No such file or directory");
+  const auto directory = load_config("/");
+  ASSERT_FALSE(directory.has_value());
+  EXPECT_EQ(directory.error().message, "/: cannot be read: Is a directory");
+}
+
+class ConfigDisagreement : public testing::TestWithParam<Refusal> {};
+
+TEST_P(ConfigDisagreement, IsFoundByTheCheckOfTheWhole) {
+  EXPECT_EQ(disagreement(GetParam().text), GetParam().message);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ConfigDisagreement,
+    testing::Values(
+        Refusal{"[listen]\nsmtp = []",
+                "t.toml:2:1: listen.smtp names no address: nothing to listen on; try "
+                "[\"127.0.0.1:2525\"]"},
+        Refusal{"[listen]\nsmtp = [\"127.0.0.1:25\", \"127.0.0.1:25\"]",
+                "t.toml:2:1: listen.smtp names 127.0.0.1:25 twice"},
+        Refusal{"[listen]\nsmtp = [\"127.0.0.1:0\", \"127.0.0.1:0\"]", "(no error)"},
+        Refusal{"[shards]\nbuffer_bytes = 5000",
+                "t.toml:2:1: shards.buffer_bytes must be a power of two"},
+        Refusal{"[shards]\nbuffers_offered = 100",
+                "t.toml:2:1: shards.buffers_offered must be a power of two"},
+        Refusal{"[log]\ndir = \"\"", "t.toml:2:1: log.dir must name a directory"},
+        Refusal{"[log]\nsegment_bytes = \"16MiB\"",
+                "t.toml:2:1: log.segment_bytes must hold a whole message: at least message_size + "
+                "1MiB, 26.0 MiB now"},
+        Refusal{"[limits]\nmemory = \"32MiB\"",
+                "t.toml:2:1: limits.memory must hold at least two messages of message_size"},
+        Refusal{"[limits]\nmessage_size = \"4KiB\"",
+                "limits.header_size must not exceed message_size"},
+        Refusal{"[limits]\ncommand_line = \"64KiB\"",
+                "limits.command_line_close must be at least command_line + command_line_extra"},
+        Refusal{"[limits]\nmessage_line = 500",
+                "t.toml:2:1: limits.message_line must be at least message_line_flag"},
+        Refusal{"[limits]\nerrors_soft = 30",
+                "t.toml:2:1: limits.errors_soft must not exceed errors_hard"},
+        Refusal{"[limits]\nconnections = 10",
+                "limits.connections_per_ip must not exceed connections"},
+        Refusal{"[limits]\nheader_fields = 10",
+                "limits.received_fields must not exceed header_fields"},
+        Refusal{"[limits]\nrsa_bits_max = 512",
+                "limits.rsa_bits_min must not exceed rsa_bits_max"}));
+
+TEST(Config, MoreShardsThanCoresIsAnError) {
+  const std::string message = disagreement("[shards]\ncount = 1024");
+  EXPECT_TRUE(message.starts_with("t.toml:2:1: shards.count is 1024, but this machine has "))
+      << message;
+}
+
+}  // namespace
+}  // namespace mxring::server

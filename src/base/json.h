@@ -29,6 +29,8 @@ class JsonWriter {
   JsonWriter& value(std::int32_t number) { return value(std::int64_t{number}); }
   JsonWriter& value(std::uint32_t number) { return value(std::uint64_t{number}); }
   JsonWriter& null();
+  // A value that is JSON already, as our own code stored it.
+  JsonWriter& raw(std::string_view json);
 
   const std::string& text() const& { return out_; }
   std::string text() && { return std::move(out_); }

@@ -6,9 +6,14 @@
 // beginning, .CRLF). The CRLF before the final dot belongs to the content. Nothing is rescanned;
 // any split of the input gives the same content bytes, faults and end. At most three bytes of
 // state are carried between calls, and they are bytes already emitted or known by the state
-// (a CR is emitted with its run and never held back).
+// (a CR is emitted with its run and never held back). One exception: the CR of a line that begins
+// with ".CR" but not ".CRLF" is left out of the content; the message is at fault there anyway.
 //
-// Faults are sticky, never stop the scan, and do not change where data ends.
+// Faults are sticky, never stop the scan, and do not change where data ends. After end of data,
+// reset() before the next message.
+//
+// Thread: the owner's. No allocation. Blocks of 64 bytes are looked at by block_scan.h; bytes are
+// looked at singly only at a line's first dot and where a block holds the message's first fault.
 #pragma once
 
 #include <cstddef>
@@ -39,17 +44,31 @@ class DataScanner {
   Output next(std::string_view input);
   void reset();
 
-  DataFault fault() const { return fault_; }       // the first one seen
+  DataFault fault() const { return fault_; }  // the first one seen
   std::uint64_t content_bytes() const { return content_bytes_; }
   bool has_long_line() const { return long_line_; }  // over line_flag_bytes, CRLF not counted
   bool has_8bit() const { return eight_bit_; }
 
  private:
+  // What the bytes before the next one are: of these only kDot and kDotCr stand for bytes that
+  // are not content yet.
   enum class At : std::uint8_t { kLineStart, kText, kCr, kDot, kDotCr };
+
+  // Each consumes content from `at` on and returns where it stopped: the end, or a dot at the
+  // start of a line.
+  std::size_t scan_content(std::string_view input, std::size_t at);
+  std::size_t scan_blocks(std::string_view input, std::size_t at);
+  std::size_t scan_bytes(std::string_view input, std::size_t at, std::size_t end);
+
+  void note(DataFault fault) {
+    if (fault_ == DataFault::kNone) fault_ = fault;
+  }
+  void judge_line(std::uint64_t bytes);
+
   std::uint32_t line_flag_bytes_;
   std::uint32_t line_bytes_max_;
   std::uint64_t content_bytes_ = 0;
-  std::uint64_t line_bytes_ = 0;
+  std::uint64_t line_bytes_ = 0;  // of the current line, without a CR whose fate is open
   At at_ = At::kLineStart;
   DataFault fault_ = DataFault::kNone;
   bool long_line_ = false;

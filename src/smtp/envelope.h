@@ -1,6 +1,8 @@
 // The envelope of one transaction (RFC 5321 2.3.1) with the parameters kept from MAIL and RCPT.
 // Owns its text in one growing buffer that is cleared, not freed, between transactions, so a
 // kept-alive connection allocates nothing after its first message.
+//
+// The views it hands out hold until the next call that is not const.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +25,10 @@ enum DsnNotify : std::uint8_t {
 
 class Envelope {
  public:
+  // What clear() lets an idle connection keep.
+  static constexpr std::size_t kKeepTextBytes = 512;
+  static constexpr std::size_t kKeepRecipients = 16;
+
   struct Recipient {
     std::string_view path;  // local-part@domain as given, source route dropped; "postmaster" alone
     std::string_view original;  // ORCPT, still xtext-encoded; empty = unstated
@@ -37,10 +43,14 @@ class Envelope {
   void clear();
 
   bool active() const { return active_; }
-  std::string_view reverse_path() const { return view(reverse_path_); }
-  std::string_view envelope_id() const { return view(envelope_id_); }
+  std::string_view reverse_path() const& { return view(reverse_path_); }
+  std::string_view reverse_path() const&& = delete;
+  std::string_view envelope_id() const& { return view(envelope_id_); }
+  std::string_view envelope_id() const&& = delete;
   std::size_t recipients() const { return recipients_.size(); }
-  Recipient recipient(std::size_t i) const;
+  Recipient recipient(std::size_t i) const&;
+  Recipient recipient(std::size_t i) const&& = delete;
+  std::size_t memory_bytes() const;  // on the heap
 
   std::uint64_t declared_size = 0;  // SIZE=; 0 = unstated
   BodyType body = BodyType::kUnstated;

@@ -12,7 +12,15 @@
 //
 // Command lines are parsed where they lie; only a line that straddles two inputs is copied (its
 // bytes are counted in line_bytes_copied()). Content runs are views into the input: whoever keeps
-// them keeps the buffer. Any split of the input gives the same events and the same replies.
+// them keeps the buffer. Any split of the input gives the same events and the same replies (runs
+// of content are cut where the input is; a split right behind a DATA line looks like a client that
+// waited).
+//
+// Only CRLF ends a command line. A bare LF gets 500 5.5.2 at once, and so does whatever follows it
+// up to the next CRLF: no part of such a line is ever carried out.
+//
+// Errors (replies 5xx that this class gives to a command) are counted towards the soft and hard
+// limit until a message is accepted. Not counted: what follows from a MAIL that the owner refused.
 //
 // Thread: the owner's. Allocates only when an envelope outgrows what earlier ones needed.
 #pragma once
@@ -24,6 +32,7 @@
 #include "base/limits.h"
 #include "smtp/data_scanner.h"
 #include "smtp/envelope.h"
+#include "smtp/path.h"
 #include "smtp/reply_buffer.h"
 
 namespace mxring::smtp {
@@ -60,14 +69,18 @@ struct Step {
 };
 
 struct SessionOptions {
-  std::string hostname;            // our name in the banner and EHLO reply
+  std::string hostname;  // our name in the banner and EHLO reply
   base::Limits limits;
+  Leniency leniency;  // all off
 };
+
+struct Handlers;  // handlers.h
 
 class Session {
  public:
   // `options` outlives the session; it is shared by all sessions of a shard.
   explicit Session(const SessionOptions& options);
+  explicit Session(SessionOptions&&) = delete;
 
   // The banner, "220 <hostname> ESMTP mxring".
   void greet(ReplyBuffer& out);
@@ -86,36 +99,86 @@ class Session {
   // the rest is consumed and dropped, and `reply` is given at end of data. No kDiscard follows.
   void discard(std::string_view reply);
 
-  // Timeouts and draining: writes the reply; the owner then sends and closes. In the middle of
-  // data too (RFC 5321 3.8).
+  // Timeouts and draining: writes the reply (if it fits); the owner then sends and closes. In the
+  // middle of data too (RFC 5321 3.8).
   void terminate(std::string_view reply, ReplyBuffer& out);
 
-  const Envelope& envelope() const { return envelope_; }
-  const Envelope::Recipient& offered_recipient() const { return offered_; }
-  std::string_view helo() const { return helo_; }     // as given; empty before EHLO/HELO
+  const Envelope& envelope() const& { return envelope_; }
+  const Envelope& envelope() const&& = delete;
+  // Between kRecipient and its answer; views the input, which must still be there.
+  const Envelope::Recipient& offered_recipient() const& { return offered_; }
+  const Envelope::Recipient& offered_recipient() const&& = delete;
+  std::string_view helo() const& { return helo_; }  // as given; empty before EHLO/HELO
+  std::string_view helo() const&& = delete;
   bool esmtp() const { return esmtp_; }
   bool in_transaction() const { return envelope_.active(); }
-  bool receiving() const;          // between 354 and end of data
-  bool waiting() const;            // finish() is outstanding
-  bool has_partial_line() const;
-  const DataScanner& data() const { return scanner_; }
-  std::uint32_t messages() const { return messages_; }
+  bool receiving() const { return phase_ == Phase::kContent; }  // between 354 and end of data
+  bool waiting() const { return phase_ == Phase::kWaiting; }    // finish() is outstanding
+  bool closed() const { return phase_ == Phase::kClosed; }      // a final reply was written
+  bool has_partial_line() const { return line_bytes_ > 0; }
+  const DataScanner& data() const& { return scanner_; }
+  const DataScanner& data() const&& = delete;
+  std::uint32_t messages() const { return messages_; }  // ends of data seen, refused ones too
+  std::uint32_t errors() const { return errors_; }
   std::uint64_t commands() const { return commands_; }
   std::uint64_t line_bytes_copied() const { return line_bytes_copied_; }
+  std::size_t memory_bytes() const;  // on the heap
 
  private:
-  // (the command handlers named in command_table.h, and the state below)
+  friend struct Handlers;
+
+  enum class Phase : std::uint8_t {
+    kCommand,
+    kAnswer,  // accept() or refuse() is outstanding
+    kContent,
+    kWaiting,
+    kClosed,
+  };
+  // Whether to go on with the next line or to return an event first.
+  struct Outcome {
+    bool stop = false;
+    Event event = Event::kNeedInput;
+  };
+
+  Step step_commands(const Input& input, ReplyBuffer& out);
+  Step step_content(std::string_view input, ReplyBuffer& out);
+  // Takes bytes up to and including the next LF, or all of them. True when a line is complete, and
+  // then `line` holds it with its line end unless it was too long to keep.
+  bool take_line(std::string_view& rest, std::string_view& line);
+  Outcome end_line(std::string_view line, const Input& behind, ReplyBuffer& out);
+  Outcome run_command(std::string_view line, const Input& behind, ReplyBuffer& out);
+  bool line_ends_in_crlf(std::string_view line) const;
+  void forget_line();
+  void trim_line();  // the memory an idle session need not keep
+
+  // Replies.
+  Outcome answer(std::string_view reply, ReplyBuffer& out);  // and go on
+  Outcome error(std::string_view reply, ReplyBuffer& out);   // counted
+  Outcome close(std::string_view reply, ReplyBuffer& out);
+  Outcome ask(Event event);  // the owner answers
+  std::string_view content_refusal() const;
+  void end_message();
+
   const SessionOptions& options_;
   DataScanner scanner_;
   Envelope envelope_;
   Envelope::Recipient offered_;
   std::string helo_;
-  std::string partial_line_;
+  std::string partial_line_;  // bytes of a line that straddles inputs; stale once line_bytes_ is 0
+  std::string refusal_;       // the reply given to discard()
   std::uint64_t commands_ = 0;
   std::uint64_t line_bytes_copied_ = 0;
+  std::uint32_t line_bytes_ = 0;  // seen of the current line, kept or not; saturates
   std::uint32_t messages_ = 0;
   std::uint32_t errors_ = 0;
+  Phase phase_ = Phase::kCommand;
+  Event asked_ = Event::kNeedInput;  // kAnswer: which event
   bool esmtp_ = false;
+  bool discarding_ = false;
+  bool dropped_ = false;       // kContent: the owner called discard()
+  bool mail_refused_ = false;  // the last MAIL was refused by the owner
+  bool tainted_ = false;       // the last line ended in a bare LF: nothing counts up to CRLF
+  bool after_cr_ = false;      // the last byte of a line not kept was CR
 };
 
 }  // namespace mxring::smtp

@@ -1,0 +1,103 @@
+#include "smtp/data_scanner.h"
+
+#include <algorithm>
+
+#include "smtp/block_scan.h"
+
+namespace mxring::smtp {
+
+DataScanner::DataScanner(std::uint32_t line_flag_bytes, std::uint32_t line_bytes_max)
+    : line_flag_bytes_(line_flag_bytes), line_bytes_max_(line_bytes_max) {}
+
+void DataScanner::reset() {
+  *this = DataScanner(line_flag_bytes_, line_bytes_max_);
+}
+
+void DataScanner::judge_line(std::uint64_t bytes) {
+  if (bytes > line_flag_bytes_) long_line_ = true;
+  if (bytes > line_bytes_max_) note(DataFault::kLineTooLong);
+}
+
+DataScanner::Output DataScanner::next(std::string_view input) {
+  std::size_t at = 0;
+  for (; at < input.size(); ++at) {
+    const char c = input[at];
+    if (at_ == At::kLineStart && c == '.') {
+      at_ = At::kDot;
+    } else if (at_ == At::kDot && c == '\r') {
+      at_ = At::kDotCr;
+    } else if (at_ == At::kDotCr && c == '\n') {
+      at_ = At::kLineStart;
+      return {Output::Kind::kEndOfData, at + 1, {}};
+    } else {
+      break;
+    }
+  }
+  if (at == input.size()) return {Output::Kind::kNeedInput, at, {}};
+  if (at_ == At::kDotCr) note(DataFault::kBareCr);
+  if (at_ == At::kDot || at_ == At::kDotCr) at_ = At::kText;
+
+  const std::size_t end = scan_content(input, at);
+  content_bytes_ += end - at;
+  return {Output::Kind::kRun, end, input.substr(at, end - at)};
+}
+
+std::size_t DataScanner::scan_content(std::string_view input, std::size_t at) {
+  // Limits below a block's length would need a look at every line; only tests set such.
+  if (std::min(line_flag_bytes_, line_bytes_max_) < kBlockBytes) {
+    return scan_bytes(input, at, input.size());
+  }
+  return scan_blocks(input, at);
+}
+
+std::size_t DataScanner::scan_blocks(std::string_view input, std::size_t at) {
+  while (at < input.size()) {
+    LineScan scan;
+    scan.after_cr = at_ == At::kCr;
+    scan.at_line_start = at_ == At::kLineStart;
+    scan.line_begin = -static_cast<std::int64_t>(line_bytes_ + (scan.after_cr ? 1 : 0));
+    scan.line_bytes_max = line_bytes_max_;
+    scan.want_faults = fault_ == DataFault::kNone;
+    const std::size_t passed = scan_lines(input.data() + at, input.size() - at, scan);
+    at += passed;
+    at_ = scan.after_cr ? At::kCr : scan.at_line_start ? At::kLineStart : At::kText;
+    const std::int64_t line_begin = scan.line_begin + (scan.after_cr ? 1 : 0);
+    line_bytes_ = static_cast<std::uint64_t>(static_cast<std::int64_t>(passed) - line_begin);
+    eight_bit_ |= scan.eight_bit;
+    if (scan.longest_line > line_flag_bytes_) long_line_ = true;
+    judge_line(line_bytes_);
+    if (!scan.suspect) return at;
+    const std::size_t end = std::min(input.size(), at + kBlockBytes);
+    at = scan_bytes(input, at, end);
+    if (at != end) return at;
+  }
+  return at;
+}
+
+std::size_t DataScanner::scan_bytes(std::string_view input, std::size_t at, std::size_t end) {
+  for (; at < end; ++at) {
+    const char c = input[at];
+    if (at_ == At::kLineStart && c == '.') return at;
+    if (at_ == At::kCr) {
+      if (c == '\n') {
+        at_ = At::kLineStart;
+        line_bytes_ = 0;
+        continue;
+      }
+      note(DataFault::kBareCr);
+      judge_line(++line_bytes_);
+    }
+    if (c == '\r') {
+      at_ = At::kCr;
+      continue;
+    }
+    if (c == '\n') note(DataFault::kBareLf);
+    if (c == '\0') note(DataFault::kNul);
+    if (static_cast<unsigned char>(c) >= 0x80) eight_bit_ = true;
+    at_ = At::kText;
+    judge_line(++line_bytes_);
+  }
+  return at;
+}
+
+}  // namespace mxring::smtp

@@ -1,0 +1,45 @@
+// EHLO and HELO (RFC 5321 4.1.1.1).
+#include <fmt/format.h>
+
+#include "smtp/command_table.h"
+#include "smtp/handlers.h"
+#include "smtp/replies.h"
+
+namespace mxring::smtp {
+
+Handlers::Outcome Handlers::greet_back(Session& session, const Call& call, bool esmtp) {
+  if (!is_hello_name(call.arguments)) return session.error(replies::kBadDomain, call.out);
+  session.helo_ = call.arguments;
+  session.esmtp_ = esmtp;
+  session.mail_refused_ = false;
+  const SessionOptions& options = session.options_;
+  char reply[kReplyBytesMax];
+  const auto end =
+      esmtp ? fmt::format_to_n(reply, sizeof reply,
+                               "250-{}\r\n"
+                               "250-PIPELINING\r\n"
+                               "250-SIZE {}\r\n"
+                               "250-8BITMIME\r\n"
+                               "250-ENHANCEDSTATUSCODES\r\n"
+                               "250-SMTPUTF8\r\n"
+                               "250-DSN\r\n"
+                               "250-LIMITS RCPTMAX={} MAILMAX={}\r\n"
+                               "250 HELP\r\n",
+                               options.hostname, options.limits.message_bytes,
+                               options.limits.recipients, options.limits.messages_per_connection)
+            : fmt::format_to_n(reply, sizeof reply, "250 {}\r\n", options.hostname);
+  call.out.append({reply, end.size});
+  if (!session.in_transaction()) return {};
+  session.envelope_.clear();
+  return {true, Event::kReset};
+}
+
+Handlers::Outcome Handlers::ehlo(Session& session, const Call& call) {
+  return greet_back(session, call, true);
+}
+
+Handlers::Outcome Handlers::helo(Session& session, const Call& call) {
+  return greet_back(session, call, false);
+}
+
+}  // namespace mxring::smtp

@@ -37,6 +37,7 @@ struct Limits {
   std::uint32_t disk_reserve_percent = 5;          // 452 4.3.1 at MAIL: the larger of both
   std::uint32_t disk_reserve_segments = 4;
   std::uint64_t memory_bytes = 256 * kMiB;         // per shard: reading pauses, then 452 4.3.1
+  std::int64_t memory_wait_ns = 5'000'000'000;     // how long reading may pause before that
   std::uint32_t dkim_signatures = 10;              // further ones ignored
   std::uint32_t rsa_bits_min = 1024;               // policy
   std::uint32_t rsa_bits_max = 4096;

@@ -14,13 +14,15 @@
 
 namespace mxring::base {
 
+struct SlotRef {
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;  // 24 bits: it travels in a ring tag
+};
+
 template <class T>
 class SlotPool {
  public:
-  struct Ref {
-    std::uint32_t slot = 0;
-    std::uint32_t generation = 0;  // 24 bits: it travels in a ring tag
-  };
+  using Ref = SlotRef;
   static constexpr std::uint32_t kGenerationMask = 0xFFFFFF;
 
   explicit SlotPool(std::uint32_t slots_max) : slots_max_(slots_max) {}
@@ -34,16 +36,17 @@ class SlotPool {
     }
   }
 
-  // nullptr when slots_max objects are live.
+  // nullptr when slots_max objects are live. *ref is set before the object is built, so it may be
+  // passed on as one of the arguments.
   template <class... Args>
   T* acquire(Ref* ref, Args&&... args) {
     if (free_.empty() && !grow()) return nullptr;
     const std::uint32_t slot = free_.back();
     free_.pop_back();
     Cell& cell = at(slot);
+    *ref = Ref{slot, cell.generation};
     T* object = new (cell.storage) T(std::forward<Args>(args)...);
     cell.live = true;
-    *ref = Ref{slot, cell.generation};
     ++live_;
     return object;
   }

@@ -1,0 +1,117 @@
+#include "net/listener.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace mxring::net {
+
+namespace {
+
+constexpr int kBacklog = 4096;  // capped by net.core.somaxconn
+
+socklen_t to_sockaddr(const base::Endpoint& endpoint, sockaddr_storage& storage) {
+  storage = {};
+  if (endpoint.address.is_v4()) {
+    auto* in = reinterpret_cast<sockaddr_in*>(&storage);
+    in->sin_family = AF_INET;
+    in->sin_port = htons(endpoint.port);
+    std::memcpy(&in->sin_addr, endpoint.address.bytes().data(), 4);
+    return sizeof *in;
+  }
+  auto* in6 = reinterpret_cast<sockaddr_in6*>(&storage);
+  in6->sin6_family = AF_INET6;
+  in6->sin6_port = htons(endpoint.port);
+  std::memcpy(&in6->sin6_addr, endpoint.address.bytes().data(), 16);
+  return sizeof *in6;
+}
+
+base::Endpoint from_sockaddr(const sockaddr_storage& storage) {
+  base::Endpoint endpoint;
+  if (storage.ss_family == AF_INET) {
+    const auto* in = reinterpret_cast<const sockaddr_in*>(&storage);
+    std::array<std::uint8_t, 4> bytes{};
+    std::memcpy(bytes.data(), &in->sin_addr, 4);
+    endpoint.address = base::IpAddress::v4(bytes);
+    endpoint.port = ntohs(in->sin_port);
+  } else if (storage.ss_family == AF_INET6) {
+    const auto* in6 = reinterpret_cast<const sockaddr_in6*>(&storage);
+    std::array<std::uint8_t, 16> bytes{};
+    std::memcpy(bytes.data(), &in6->sin6_addr, 16);
+    endpoint.address = base::IpAddress::v6(bytes);
+    endpoint.port = ntohs(in6->sin6_port);
+  }
+  return endpoint;
+}
+
+ListenError listen_error(const base::Endpoint& endpoint, int error) {
+  const std::string where = endpoint.to_string();
+  switch (error) {
+    case EADDRINUSE:
+      return {error, fmt::format("cannot listen on {}: another program has this port; find it with "
+                                 "\"ss -ltnp\", or choose another with --smtp", where)};
+    case EACCES:
+      return {error, fmt::format("cannot listen on {}: ports below 1024 need root or "
+                                 "CAP_NET_BIND_SERVICE", where)};
+    case EADDRNOTAVAIL:
+      return {error, fmt::format("cannot listen on {}: this host has no such address", where)};
+    default:
+      return {error, fmt::format("cannot listen on {}: {}", where, std::strerror(error))};
+  }
+}
+
+}  // namespace
+
+std::expected<Listener, ListenError> Listener::open(const base::Endpoint& endpoint) {
+  sockaddr_storage storage{};
+  const socklen_t size = to_sockaddr(endpoint, storage);
+  Listener listener;
+  listener.fd_ = ::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+  if (listener.fd_ < 0) return std::unexpected(listen_error(endpoint, errno));
+  const int on = 1;
+  ::setsockopt(listener.fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  ::setsockopt(listener.fd_, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  ::setsockopt(listener.fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  // [::] would otherwise take IPv4 as well and collide with a 0.0.0.0 listener.
+  if (!endpoint.address.is_v4()) {
+    ::setsockopt(listener.fd_, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  }
+  if (::bind(listener.fd_, reinterpret_cast<sockaddr*>(&storage), size) != 0 ||
+      ::listen(listener.fd_, kBacklog) != 0) {
+    return std::unexpected(listen_error(endpoint, errno));
+  }
+  sockaddr_storage bound{};
+  socklen_t bound_size = sizeof bound;
+  ::getsockname(listener.fd_, reinterpret_cast<sockaddr*>(&bound), &bound_size);
+  listener.endpoint_ = {endpoint.address, from_sockaddr(bound).port};
+  return listener;
+}
+
+Listener::Listener(Listener&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), endpoint_(other.endpoint_) {}
+
+Listener& Listener::operator=(Listener&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  std::swap(endpoint_, other.endpoint_);
+  return *this;
+}
+
+Listener::~Listener() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+base::Endpoint peer_of(int fd) {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return {};
+  return from_sockaddr(storage);
+}
+
+}  // namespace mxring::net

@@ -4,11 +4,18 @@
 // Contract: feed() takes consecutive pieces of the message from its first byte; it consumes
 // everything and never rescans; any split gives the same index. After kComplete (the empty line
 // has been seen) or an error further pieces are ignored. Lines end in CRLF (the SMTP layer has
-// refused anything else). A message without an empty line is a header section to its end: call
-// finish() at end of data. A line that is neither a field, a continuation nor empty ends the header
-// section where it begins (what follows is body), as the mail that is really out there needs.
+// refused anything else; a bare CR or LF is an ordinary byte here). A message without an empty line
+// is a header section to its end: call finish() at end of data. A line that is neither a field, a
+// continuation nor empty ends the header section where it begins (what follows is body), as the
+// mail that is really out there needs. So does a continuation line with no field before it, and a
+// field name of more than kFieldNameBytesMax.
+//
+// A field is in fields() once its end is known, that is when the line after it has begun.
+//
+// Thread: the owner's. Grows one vector, which reset() keeps.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -42,11 +49,16 @@ enum class FieldName : std::uint8_t {
   kCount
 };
 
+constexpr std::uint32_t kFieldNameBytesMax = 998;  // a line's length, RFC 5322 2.1.1
+
+// Any case; kOther when it is none of the above.
+FieldName find_field_name(std::string_view name);
+
 struct Field {
-  std::uint32_t begin = 0;      // of the name, in bytes from the start of the message
-  std::uint32_t name_bytes = 0; // white space before the colon (obsolete syntax) not included
-  std::uint32_t value = 0;      // first byte after the colon
-  std::uint32_t end = 0;        // after the field's last CRLF
+  std::uint32_t begin = 0;       // of the name, in bytes from the start of the message
+  std::uint32_t name_bytes = 0;  // white space before the colon (obsolete syntax) not included
+  std::uint32_t value = 0;       // first byte after the colon
+  std::uint32_t end = 0;         // after the field's last CRLF
   FieldName name = FieldName::kOther;
 };
 
@@ -61,20 +73,52 @@ class HeaderIndex {
   void reset();  // keeps the memory
 
   HeaderStatus status() const { return status_; }
-  std::span<const Field> fields() const { return fields_; }
-  std::uint32_t count(FieldName name) const;
-  const Field* first(FieldName name) const;
-  std::uint32_t header_bytes() const { return header_bytes_; }  // header section, empty line not incl.
-  std::uint32_t body_begin() const { return body_begin_; }      // first byte after the empty line
+  std::span<const Field> fields() const& { return fields_; }
+  std::span<const Field> fields() const&& = delete;
+  std::uint32_t count(FieldName name) const { return tally_[static_cast<std::size_t>(name)].count; }
+  const Field* first(FieldName name) const&;  // null when there is none
+  const Field* first(FieldName name) const&& = delete;
+  std::uint32_t header_bytes() const {
+    return header_bytes_;
+  }                                                         // header section, empty line not incl.
+  std::uint32_t body_begin() const { return body_begin_; }  // first byte after the empty line
 
  private:
-  // (scanner state: see header_index.cc)
+  // Where the next byte lies.
+  enum class At : std::uint8_t {
+    kLineStart,    // first byte of a line
+    kEmptyLineCr,  // after a CR at the start of a line
+    kName,
+    kNameSpace,  // white space between name and colon
+    kValue,
+    kValueCr,  // in a value, after a CR
+  };
+  struct Tally {
+    std::uint32_t count = 0;
+    std::uint32_t first = 0;  // index in fields_
+  };
+
+  // Each takes bytes of one part of a line and returns how many.
+  std::size_t take_line_start(std::string_view piece);
+  std::size_t take_name(std::string_view piece);
+  std::size_t take_value(std::string_view piece);
+  bool end_field();  // false when it was one too many
+  void begin_value(std::string_view name_piece);
+  void complete(std::uint32_t header_end, std::uint32_t body_begin);
+
   std::vector<Field> fields_;
+  std::array<Tally, static_cast<std::size_t>(FieldName::kCount)> tally_{};
+  Field field_;                  // the one being read
+  std::array<char, 32> name_{};  // of a name that straddles pieces; longer ones are kOther
+  std::uint32_t position_ = 0;   // of the next byte, from the start of the message
+  std::uint32_t line_begin_ = 0;
   std::uint32_t header_bytes_max_;
   std::uint32_t fields_max_;
   std::uint32_t header_bytes_ = 0;
   std::uint32_t body_begin_ = 0;
   HeaderStatus status_ = HeaderStatus::kMore;
+  At at_ = At::kLineStart;
+  bool in_field_ = false;  // field_ has its name and value, its end is open
 };
 
 }  // namespace mxring::mail

@@ -28,6 +28,8 @@ constexpr StateSet in(State state) {
 }
 constexpr StateSet kAnyState =
     in(State::kConnected) | in(State::kGreeted) | in(State::kSender) | in(State::kRecipients);
+constexpr StateSet kGreetedOnly = in(State::kGreeted);
+constexpr StateSet kWithRecipient = in(State::kRecipients);
 constexpr StateSet kAfterMail = in(State::kSender) | in(State::kRecipients);
 
 enum CommandFlag : std::uint8_t {
@@ -49,19 +51,19 @@ struct CommandRow {
 // clang-format off
 constexpr std::uint8_t kDataFlags = kArgumentForbidden | kNothingBehind;
 constexpr std::array<CommandRow, kVerbs> kCommandTable{{
-  {"EHLO", Verb::kEhlo,       kAnyState,              kArgumentRequired,  "4.1.1.1",  Handlers::ehlo},
-  {"HELO", Verb::kHelo,       kAnyState,              kArgumentRequired,  "4.1.1.1",  Handlers::helo},
-  {"MAIL", Verb::kMail,       in(State::kGreeted),    kArgumentRequired,  "4.1.1.2",  Handlers::mail},
-  {"RCPT", Verb::kRcpt,       kAfterMail,             kArgumentRequired,  "4.1.1.3",  Handlers::rcpt},
-  {"DATA", Verb::kData,       in(State::kRecipients), kDataFlags,         "4.1.1.4",  Handlers::data},
-  {"RSET", Verb::kRset,       kAnyState,              kArgumentForbidden, "4.1.1.5",  Handlers::rset},
-  {"NOOP", Verb::kNoop,       kAnyState,              0,                  "4.1.1.9",  Handlers::noop},
-  {"VRFY", Verb::kVrfy,       kAnyState,              kArgumentRequired,  "4.1.1.6",  Handlers::vrfy},
-  {"HELP", Verb::kHelp,       kAnyState,              0,                  "4.1.1.8",  Handlers::help},
-  {"QUIT", Verb::kQuit,       kAnyState,              kArgumentForbidden, "4.1.1.10", Handlers::quit},
-  {"",     Verb::kNotOffered, kAnyState,              0,                  "4.2.4",    Handlers::not_offered},
-  {"",     Verb::kHttp,       kAnyState,              0,                  "4.5.1",    Handlers::http},
-  {"",     Verb::kUnknown,    kAnyState,              0,                  "4.2.4",    Handlers::unknown},
+  {"EHLO", Verb::kEhlo,       kAnyState,      kArgumentRequired,  "4.1.1.1",  Handlers::ehlo},
+  {"HELO", Verb::kHelo,       kAnyState,      kArgumentRequired,  "4.1.1.1",  Handlers::helo},
+  {"MAIL", Verb::kMail,       kGreetedOnly,   kArgumentRequired,  "4.1.1.2",  Handlers::mail},
+  {"RCPT", Verb::kRcpt,       kAfterMail,     kArgumentRequired,  "4.1.1.3",  Handlers::rcpt},
+  {"DATA", Verb::kData,       kWithRecipient, kDataFlags,         "4.1.1.4",  Handlers::data},
+  {"RSET", Verb::kRset,       kAnyState,      kArgumentForbidden, "4.1.1.5",  Handlers::rset},
+  {"NOOP", Verb::kNoop,       kAnyState,      0,                  "4.1.1.9",  Handlers::noop},
+  {"VRFY", Verb::kVrfy,       kAnyState,      kArgumentRequired,  "4.1.1.6",  Handlers::vrfy},
+  {"HELP", Verb::kHelp,       kAnyState,      0,                  "4.1.1.8",  Handlers::help},
+  {"QUIT", Verb::kQuit,       kAnyState,      kArgumentForbidden, "4.1.1.10", Handlers::quit},
+  {"",     Verb::kNotOffered, kAnyState,      0,                  "4.2.4",    Handlers::other},
+  {"",     Verb::kHttp,       kAnyState,      0,                  "4.5.1",    Handlers::http},
+  {"",     Verb::kUnknown,    kAnyState,      0,                  "4.2.4",    Handlers::unknown},
 }};
 // clang-format on
 

@@ -32,7 +32,7 @@ struct Handlers {
   static Outcome vrfy(Session& session, const Call& call);
   static Outcome help(Session& session, const Call& call);
   static Outcome quit(Session& session, const Call& call);
-  static Outcome not_offered(Session& session, const Call& call);
+  static Outcome other(Session& session, const Call& call);
   static Outcome http(Session& session, const Call& call);
   static Outcome unknown(Session& session, const Call& call);
 

@@ -21,7 +21,7 @@ Handlers::Outcome Handlers::quit(Session& session, const Call& call) {
   return session.close(replies::kBye, call.out);
 }
 
-Handlers::Outcome Handlers::not_offered(Session& session, const Call& call) {
+Handlers::Outcome Handlers::other(Session& session, const Call& call) {
   return session.error(replies::kNotOffered, call.out);
 }
 

@@ -157,6 +157,8 @@ constexpr std::array kKeys{
         "limits", "disk_reserve_segments", "or this many segments, if that is more; 452 4.3.1"),
     key<Bytes<base::kMiB, kTiB>, MEMBER(limits.memory_bytes)>(
         "limits", "memory", "messages in flight, for each shard; 452 4.3.1"),
+    key<Duration<0>, MEMBER(limits.memory_wait_ns)>(
+        "limits", "memory_wait", "how long reading pauses for it before that reply"),
     key<Count<0, 1000>, MEMBER(limits.dkim_signatures)>("limits", "dkim_signatures",
                                                         "evaluated in one message"),
     key<Count<512, 16384>, MEMBER(limits.rsa_bits_min)>("limits", "rsa_bits_min",

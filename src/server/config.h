@@ -69,7 +69,7 @@ struct Config {
   base::Limits limits;
 
   // Where each key of the file was set, "limits.message_size" -> "mxring.toml:12:1", so that a
-  // check of the whole can still point at a line. Empty for defaults and flags.
+  // check of the whole can still point at a line. A flag names itself; defaults are not here.
   std::map<std::string, std::string> set_at;
 };
 

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+// Debian's shared library has only the throwing parser.
+#define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>

@@ -111,7 +111,7 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
     *count += 7;
   }
   for (std::int64_t* ns : {&l.error_delay_ns, &l.command_wait_ns, &l.data_rate_window_ns,
-                           &l.tls_handshake_ns, &l.drain_ns, &l.dns_time_ns}) {
+                           &l.tls_handshake_ns, &l.drain_ns, &l.memory_wait_ns, &l.dns_time_ns}) {
     *ns += 1'000'001;
   }
   l.memory_bytes += 4096;
@@ -151,6 +151,7 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
   EXPECT_EQ(r.disk_reserve_percent, l.disk_reserve_percent);
   EXPECT_EQ(r.disk_reserve_segments, l.disk_reserve_segments);
   EXPECT_EQ(r.memory_bytes, l.memory_bytes);
+  EXPECT_EQ(r.memory_wait_ns, l.memory_wait_ns);
   EXPECT_EQ(r.dkim_signatures, l.dkim_signatures);
   EXPECT_EQ(r.rsa_bits_min, l.rsa_bits_min);
   EXPECT_EQ(r.rsa_bits_max, l.rsa_bits_max);
@@ -159,6 +160,11 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
   EXPECT_EQ(r.dns_questions, l.dns_questions);
   EXPECT_EQ(r.dns_time_ns, l.dns_time_ns);
   EXPECT_EQ(r.dns_cache_bytes, l.dns_cache_bytes);
+}
+
+TEST(Config, NoLimitWasAddedWithoutAKey) {
+  // When this fails: give the new limit a key in config.cc, add it to the test above, then here.
+  EXPECT_EQ(sizeof(base::Limits), 176u);
 }
 
 TEST(Config, ExplainedFormIsTheSameConfiguration) {

@@ -1,0 +1,206 @@
+#!/usr/bin/env bash
+# The one door: installs what is missing (Debian 12, apt), builds, runs.
+#
+#   ./run.sh           build, then `mxring serve` on its defaults
+#   ./run.sh test      build and run every test
+#   ./run.sh ARGS...   build, then `mxring ARGS...`
+#
+# Everything this script itself says goes to standard error, so that `./run.sh log cat | ...` works.
+# CI=true makes compiler warnings errors.
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+
+# What the build needs. This is the only list.
+build_packages=(
+  build-essential cmake ninja-build pkg-config
+  liburing-dev libwolfssl-dev libmimalloc-dev libfmt-dev libcli11-dev libtomlplusplus-dev
+  libhwy-dev libgtest-dev libbenchmark-dev
+)
+# What the tests use when they can have it: COMMAND=PACKAGE. Each one missing is a skipped test.
+test_packages=(
+  python3=python3 swaks=swaks curl=curl /usr/sbin/smtp-source=postfix node=nodejs npm=npm
+)
+# Unit tests that also run under AddressSanitizer and UndefinedBehaviorSanitizer, and under
+# ThreadSanitizer.
+asan_modules=(base obs spsc crypto mail uring smtp seglog net server cli)
+tsan_modules=(spsc)
+
+say() { printf '%s\n' "run.sh: $*" >&2; }
+fail() {
+  say "$*"
+  exit 1
+}
+
+log_dir=$root/build/log
+
+# Runs a command with its output in a file; shows the end of the file when it fails.
+quietly() {
+  local log=$log_dir/$1.txt
+  shift
+  mkdir -p "$log_dir"
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 30 "$log" >&2
+    say "failed: $* (all of it in $log)"
+    return 1
+  fi
+}
+
+as_root() {
+  if [[ $(id -u) == 0 ]]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    fail "not root and no sudo; as root, run: $*"
+  fi
+}
+
+apt_updated=no
+install_packages() {
+  command -v apt-get >/dev/null || fail "no apt-get here; these are needed: $*"
+  say "installing $*"
+  if [[ $apt_updated == no ]]; then
+    quietly apt-update as_root apt-get -q update
+    apt_updated=yes
+  fi
+  quietly apt-install as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$@"
+}
+
+install_build_packages() {
+  command -v dpkg-query >/dev/null || return 0
+  local installed missing=() package
+  installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${build_packages[@]}" \
+    2>/dev/null || true)
+  for package in "${build_packages[@]}"; do
+    [[ $'\n'$installed$'\n' == *$'\n'"$package installed"$'\n'* ]] || missing+=("$package")
+  done
+  [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
+}
+
+# Debian starts a service when its package is installed; the tests need Postfix's programs, not a
+# Postfix on this machine.
+without_starting_services() {
+  local policy=/usr/sbin/policy-rc.d
+  if [[ -e $policy ]]; then
+    "$@"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod 755 "$policy"
+  local result=0
+  "$@" || result=$?
+  as_root rm -f "$policy"
+  return $result
+}
+
+install_postfix() {
+  printf 'postfix postfix/main_mailer_type select Local only\n' |
+    as_root debconf-set-selections 2>/dev/null || true
+  without_starting_services install_packages postfix || return 1
+  if command -v systemctl >/dev/null; then
+    as_root systemctl disable postfix >/dev/null 2>&1 || true
+  fi
+}
+
+install_test_packages() {
+  local entry command package
+  for entry in "${test_packages[@]}"; do
+    command=${entry%%=*} package=${entry#*=}
+    command -v "$command" >/dev/null && continue
+    if [[ $package == postfix ]]; then
+      install_postfix || say "without $package: its tests will be skipped"
+    else
+      install_packages "$package" || say "without $package: its tests will be skipped"
+    fi
+  done
+  install_nodemailer || say "without nodemailer: its test will be skipped"
+}
+
+install_nodemailer() {
+  local where=$root/build/node
+  [[ -d $where/node_modules/nodemailer ]] && return 0
+  command -v npm >/dev/null || return 1
+  say "installing nodemailer into build/node"
+  mkdir -p "$where"
+  quietly npm timeout 180 npm install --prefix "$where" --no-save --no-audit --no-fund nodemailer
+}
+
+# Configures a preset when it has not been, or was for another -Werror.
+configure() {
+  local preset=$1 werror=OFF launcher=()
+  local cache=$root/build/$preset/CMakeCache.txt
+  [[ ${CI:-} == true ]] && werror=ON
+  if [[ -e $root/build/$preset/build.ninja ]] &&
+    grep -q "^MXRING_WERROR:BOOL=$werror\$" "$cache"; then
+    return
+  fi
+  command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  cd "$root"
+  quietly "configure-$preset" cmake --preset "$preset" -DMXRING_WERROR=$werror "${launcher[@]}" ||
+    fail "could not configure"
+  cd - >/dev/null
+}
+
+# One line of progress on a terminal; elsewhere a line before and only failures after it.
+build() {
+  local preset=$1 status="building $1 [%f/%t] "
+  shift
+  configure "$preset"
+  cd "$root/build/$preset"
+  if ninja -n "$@" 2>/dev/null | grep -q 'no work to do'; then
+    ninja --quiet "$@" >&2 || fail "the build failed"
+  elif [[ -t 2 ]]; then
+    NINJA_STATUS=$status ninja "$@" >&2 || fail "the build failed"
+  else
+    say "building $preset"
+    ninja --quiet "$@" >&2 || fail "the build failed"
+  fi
+  cd - >/dev/null
+}
+
+# The unit tests of some modules, in a preset of their own.
+sanitized_tests() {
+  local preset=$1 module targets=() modules=()
+  shift
+  configure "$preset"
+  for module in "$@"; do
+    [[ -d $root/build/$preset/tests/$module ]] || continue
+    modules+=("$module")
+    targets+=("tests/$module/all")
+  done
+  build "$preset" "${targets[@]}"
+  for module in "${modules[@]}"; do
+    say "testing $module under $preset"
+    ctest --test-dir "$root/build/$preset/tests/$module" --output-on-failure -j "$(nproc)" \
+      --progress >"$log_dir/$preset-$module.txt" 2>&1 || {
+      cat "$log_dir/$preset-$module.txt"
+      exit 1
+    }
+  done
+}
+
+run_tests() {
+  install_build_packages
+  install_test_packages
+  build release
+  sanitized_tests asan "${asan_modules[@]}"
+  sanitized_tests tsan "${tsan_modules[@]}"
+  say "testing release"
+  cd "$root"
+  exec ctest --preset release -j "$(nproc)"
+}
+
+main() {
+  if [[ ${1:-} == test ]]; then
+    [[ $# == 1 ]] || fail "\"test\" takes no arguments"
+    run_tests
+  fi
+  install_build_packages
+  build release mxring
+  if [[ $# == 0 ]]; then set -- serve --welcome; fi
+  exec "$root/build/release/mxring" "$@"
+}
+
+main "$@"

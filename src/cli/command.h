@@ -1,0 +1,46 @@
+// What the commands of the mxring program share: exit codes, how a command is registered, and how
+// it reports to a person.
+//
+// Each command lives in one file: it adds itself to the command line with its flags and returns
+// the function that does the work, which runs after the whole line has been understood.
+#pragma once
+
+#include <functional>
+#include <string_view>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace mxring::cli {
+
+enum ExitCode : int {
+  kDone = 0,
+  kFailed = 1,             // at run time
+  kUsage = 2,              // the command line is wrong
+  kBadConfiguration = 78,  // EX_CONFIG
+};
+
+struct Command {
+  CLI::App* app = nullptr;
+  std::function<int()> run;
+};
+using Commands = std::vector<Command>;
+
+void add_serve(CLI::App& program, Commands& commands);
+void add_log(CLI::App& program, Commands& commands);  // `log` and everything below it
+void add_log_cat(CLI::App& log, Commands& commands);
+void add_log_tail(CLI::App& log, Commands& commands);
+void add_log_info(CLI::App& log, Commands& commands);
+void add_log_verify(CLI::App& log, Commands& commands);
+void add_log_export(CLI::App& log, Commands& commands);
+
+// The program as it was called, for lines that a person copies.
+std::string_view program_path();
+void set_program_path(std::string_view path);
+
+// "mxring: MESSAGE" on standard error.
+void complain(std::string_view message);
+
+}  // namespace mxring::cli

@@ -1,0 +1,110 @@
+// `mxring log export`: copies messages out, to .eml files, an mbox, a Maildir or JSON lines.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <memory>
+
+#include "base/json.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/log_walk.h"
+#include "cli/mail_store.h"
+#include "cli/output.h"
+
+namespace mxring::cli {
+
+namespace {
+
+const std::map<std::string, StoreFormat>& formats() {
+  static const std::map<std::string, StoreFormat> names{{"eml", StoreFormat::kEml},
+                                                        {"mbox", StoreFormat::kMbox},
+                                                        {"maildir", StoreFormat::kMaildir},
+                                                        {"jsonl", StoreFormat::kJsonLines}};
+  return names;
+}
+
+struct ExportOptions {
+  Selection selection;
+  std::string format;
+  std::string out;
+  bool force = false;
+  bool as_received = false;
+  bool json = false;
+};
+
+struct Exported {
+  std::uint64_t records = 0;
+  std::uint64_t bytes = 0;
+};
+
+int report(const ExportOptions& options, const Exported& exported, int result) {
+  Output output;
+  if (options.json) {
+    base::JsonWriter json;
+    json.begin_object();
+    json.key("records").value(exported.records).key("bytes").value(exported.bytes);
+    json.key("complete").value(result == kDone);
+    json.key("format").value(options.format).key("out").value(options.out).end_object();
+    output.write(std::move(json).text() + '\n');
+  } else {
+    output.write(fmt::format("{} messages, {}, to {}\n", base::format_count(exported.records),
+                             base::format_bytes(exported.bytes), options.out));
+  }
+  output.flush();
+  return output.failed() ? kFailed : result;
+}
+
+int run_export(const ExportOptions& options) {
+  auto reader = open_log(options.selection.directory);
+  if (!reader) return reader.error();
+  auto store = MailStore::create({formats().at(options.format), options.out, options.force});
+  if (!store) {
+    complain(store.error());
+    return kFailed;
+  }
+  // What arrives while the export runs is left for the next one.
+  const Offset end = reader->end();
+  Progress progress("export");
+  Exported exported;
+  Stored stored;
+  const int walked = walk(*reader, options.selection, &progress, [&](const Record& record) {
+    if (record.offset >= end) return false;
+    stored = options.as_received ? (*store)->add(record, record.message)
+                                 : (*store)->add(record, record.delivered());
+    if (!stored) return false;
+    ++exported.records;
+    exported.bytes += record.message.size();
+    return true;
+  });
+  if (stored) stored = (*store)->finish();
+  if (!stored) {
+    complain(stored.error());
+    return kFailed;
+  }
+  return report(options, exported, walked);
+}
+
+}  // namespace
+
+void add_log_export(CLI::App& log, Commands& commands) {
+  CLI::App* command = log.add_subcommand("export", "Copy messages out of the log");
+  const auto options = std::make_shared<ExportOptions>();
+  add_selection(*command, options->selection);
+  std::vector<std::string> names;
+  for (const auto& [name, format] : formats()) names.push_back(name);
+  command->add_option("--format", options->format, "eml, mbox, maildir or jsonl")
+      ->required()
+      ->check(CLI::IsMember(names));
+  command->add_option("--out", options->out, "Directory (eml, maildir) or file (mbox, jsonl)")
+      ->required()
+      ->type_name("PATH");
+  command->add_flag("--force", options->force, "Replace files that exist");
+  command->add_flag("--as-received", options->as_received,
+                    "Without our trace fields, exactly as received");
+  command->add_flag("--json", options->json, "Say what was done as one JSON object");
+  command->footer("mbox (mboxrd quoting) and maildir have LF line ends, the others keep CRLF.");
+  commands.push_back({command, [options] { return run_export(*options); }});
+}
+
+}  // namespace mxring::cli

@@ -1,0 +1,122 @@
+#include "cli/log_walk.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/time_argument.h"
+
+namespace mxring::cli {
+
+namespace {
+
+std::optional<std::int64_t> since_us(std::string_view text) {
+  return parse_time(text, base::read_clocks().wall);
+}
+
+}  // namespace
+
+void add_log_directory(CLI::App& command, std::string& directory) {
+  directory = "./mxring-log";
+  command.add_option("DIR", directory, "The log's directory")->capture_default_str();
+}
+
+std::string describe(const LogError& error) {
+  std::string text = base::escaped(error.message);
+  if (!error.segment.empty() && text.find(error.segment) == std::string::npos) {
+    text += fmt::format(" ({}, byte {})", error.segment, error.position);
+  }
+  return text;
+}
+
+bool can_continue(const LogError& error) {
+  return error.kind == LogErrorKind::kDamaged || error.kind == LogErrorKind::kGone;
+}
+
+std::expected<LogReader, int> open_log(const std::string& directory) {
+  auto reader = LogReader::open(directory);
+  if (reader) return std::move(*reader);
+  complain(describe(reader.error()));
+  if (reader.error().kind == LogErrorKind::kNotALog) {
+    complain("name the directory that `mxring serve` writes to: mxring log ... DIR");
+  }
+  return std::unexpected(kFailed);
+}
+
+void add_selection(CLI::App& command, Selection& selection) {
+  add_log_directory(command, selection.directory);
+  auto* from = command.add_option("--from", selection.from, "Begin at this offset");
+  from->type_name("OFFSET");
+  command.add_option("--count", selection.count, "Stop after this many records")->type_name("N");
+  command
+      .add_option("--since", selection.since,
+                  "Begin with what was received then: 2026-11-22T01:02:03Z, 2026-11-22, or 15m "
+                  "for that long ago")
+      ->type_name("TIME")
+      ->check([](const std::string& text) {
+        return since_us(text) ? std::string()
+                              : base::escaped(text) +
+                                    ": not a time; write 2026-11-22T01:02:03Z, 2026-11-22, 15m "
+                                    "or @UNIXSECONDS";
+      })
+      ->excludes(from);
+}
+
+int seek_to_start(LogReader& reader, const Selection& selection) {
+  std::expected<void, LogError> moved;
+  if (!selection.since.empty()) {
+    moved = reader.seek_time(*since_us(selection.since));
+  } else if (selection.from) {
+    moved = reader.seek(*selection.from);
+  }
+  if (moved) return kDone;
+  if (moved.error().kind == LogErrorKind::kGone) {
+    complain(fmt::format("records before offset {} have been removed by retention; starting there",
+                         reader.first()));
+    return kDone;
+  }
+  complain(describe(moved.error()));
+  return kFailed;
+}
+
+int walk(LogReader& reader, const Selection& selection, Progress* progress,
+         const std::function<bool(const Record&)>& visit) {
+  if (const int failed = seek_to_start(reader, selection); failed != kDone) return failed;
+  const Offset end = reader.end();
+  std::optional<Offset> start;
+  std::uint64_t visited = 0;
+  std::uint64_t bytes = 0;
+  int result = kDone;
+  while (!selection.count || visited < *selection.count) {
+    const auto record = reader.next();
+    if (!record) {
+      if (progress != nullptr) progress->clear();
+      complain(describe(record.error()));
+      result = kFailed;
+      if (!can_continue(record.error())) break;
+      continue;
+    }
+    if (!*record) break;
+    const Record& found = **record;
+    if (!start) start = found.offset;
+    ++visited;
+    bytes += found.message.size();
+    if (progress != nullptr && progress->due()) {
+      std::uint64_t total = std::max<std::uint64_t>(end, found.offset + 1) - *start;
+      if (selection.count) total = std::min(total, *selection.count);
+      progress->show(
+          static_cast<double>(visited) / static_cast<double>(total),
+          fmt::format("{} records, {}", base::format_count(visited), base::format_bytes(bytes)));
+    }
+    if (!visit(found)) break;
+  }
+  if (progress != nullptr) progress->clear();
+  return result;
+}
+
+}  // namespace mxring::cli

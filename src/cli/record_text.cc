@@ -1,0 +1,80 @@
+#include "cli/record_text.h"
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "base/units.h"
+#include "crypto/sha256.h"
+
+namespace mxring::cli {
+
+namespace {
+
+void text_or_null(base::JsonWriter& json, std::string_view key, std::string_view text) {
+  json.key(key);
+  text.empty() ? json.null() : json.value(text);
+}
+
+// What the server stored is JSON of its own making; absent while not evaluated.
+void stored_json(base::JsonWriter& json, std::string_view key, std::string_view stored,
+                 std::string_view absent) {
+  json.key(key).raw(stored.empty() ? absent : stored);
+}
+
+}  // namespace
+
+void write_members(base::JsonWriter& json, const Record& record) {
+  json.key("offset").value(record.offset);
+  json.key("received_at").value(base::format_wall_time(record.received_at_us));
+  json.key("client").begin_object();
+  json.key("ip").value(record.client_ip);
+  json.key("port").value(std::uint32_t{record.client_port});
+  json.key("helo").value(record.helo);
+  text_or_null(json, "name", record.client_name);
+  json.end_object();
+  text_or_null(json, "tls", record.tls);
+  json.key("mail_from").value(record.mail_from);
+  json.key("rcpt_to").begin_array();
+  for (const Recipient& recipient : record.rcpt_to) json.value(recipient.address);
+  json.end_array();
+  json.key("size").value(std::uint64_t{record.message.size()});
+  json.key("sha256").value(crypto::to_hex(crypto::sha256(record.message)));
+  stored_json(json, "spf", record.spf, "null");
+  stored_json(json, "dkim", record.dkim, "[]");
+  stored_json(json, "dmarc", record.dmarc, "null");
+  json.key("disposition").value(record.disposition);
+}
+
+std::string record_json(const Record& record) {
+  base::JsonWriter json;
+  json.begin_object();
+  write_members(json, record);
+  json.end_object();
+  return std::move(json).text() + '\n';
+}
+
+std::string record_listing(const Record& record, bool colour) {
+  constexpr std::size_t kRecipientsShown = 5;
+  const char* strong = colour ? "\x1b[1m" : "";
+  const char* plain = colour ? "\x1b[0m" : "";
+  std::string out = fmt::format("{}{}{}  {}  {}  {}\n", strong, record.offset, plain,
+                                base::format_wall_time(record.received_at_us),
+                                base::format_bytes(record.message.size()), record.disposition);
+  out += fmt::format("    <{}> ->", base::escaped(record.mail_from));
+  for (std::size_t i = 0; i < record.rcpt_to.size() && i < kRecipientsShown; ++i) {
+    out += fmt::format("{} <{}>", i == 0 ? "" : ",", base::escaped(record.rcpt_to[i].address));
+  }
+  if (record.rcpt_to.size() > kRecipientsShown) {
+    out += fmt::format(" and {} more", record.rcpt_to.size() - kRecipientsShown);
+  }
+  out += fmt::format("\n    from {}:{}, {} {}", record.client_ip, record.client_port,
+                     base::escaped(record.protocol), base::escaped(record.helo));
+  if (!record.client_name.empty()) {
+    out += fmt::format(" ({})", base::escaped(record.client_name));
+  }
+  if (!record.tls.empty()) out += fmt::format(", {}", base::escaped(record.tls));
+  out += '\n';
+  return out;
+}
+
+}  // namespace mxring::cli

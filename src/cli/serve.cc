@@ -1,0 +1,226 @@
+// `mxring serve`: runs the receiver until SIGTERM, SIGINT or SIGHUP, which drain it: transactions
+// in progress finish, everything acknowledged is durable, exit code 0. A second signal ends it at
+// once; that loses nothing that was acknowledged either.
+//
+// Threads: the main thread waits for the server; one thread waits for signals. Signals are blocked
+// before any thread starts, so no other thread ever sees one.
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <thread>
+
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/serve_words.h"
+#include "server/config.h"
+#include "server/server.h"
+
+namespace mxring::cli {
+
+namespace {
+
+struct ServeOptions {
+  std::string file;
+  bool check = false;
+  bool help_config = false;
+  bool welcome = false;
+  std::vector<std::string> smtp;
+  std::vector<std::string> smtps;
+  std::vector<std::string> resolvers;
+  std::optional<std::string> admin;
+  std::string log_dir;
+  std::string hostname;
+};
+
+using Loaded = std::expected<server::Config, server::ConfigError>;
+
+std::expected<std::vector<base::Endpoint>, server::ConfigError> endpoints(
+    std::string_view flag, const std::vector<std::string>& texts, bool resolver) {
+  std::vector<base::Endpoint> all;
+  for (const std::string& text : texts) {
+    const auto one = resolver ? server::parse_resolver(text) : base::Endpoint::parse(text);
+    if (!one) {
+      return std::unexpected(server::ConfigError{fmt::format(
+          "{} {}: not an address; write {}", flag, base::escaped(text),
+          resolver ? "192.0.2.53 or 192.0.2.53:5353" : "127.0.0.1:2525 or [::1]:2525")});
+    }
+    all.push_back(*one);
+  }
+  return all;
+}
+
+// The file over the defaults, the flags over the file.
+Loaded load(const ServeOptions& options) {
+  Loaded config =
+      options.file.empty() ? Loaded(server::default_config()) : server::load_config(options.file);
+  if (!config) return config;
+  struct ListFlag {
+    const char* flag;
+    const char* key;
+    const std::vector<std::string>& texts;
+    std::vector<base::Endpoint>& target;
+    bool resolver;
+  };
+  const ListFlag lists[] = {
+      {"--smtp", "listen.smtp", options.smtp, config->listen.smtp, false},
+      {"--smtps", "listen.smtps", options.smtps, config->listen.smtps, false},
+      {"--resolver", "dns.servers", options.resolvers, config->dns.servers, true},
+  };
+  for (const ListFlag& list : lists) {
+    if (list.texts.empty()) continue;
+    auto parsed = endpoints(list.flag, list.texts, list.resolver);
+    if (!parsed) return std::unexpected(parsed.error());
+    list.target = *std::move(parsed);
+    config->set_at[list.key] = list.flag;
+  }
+  if (options.admin) {
+    config->listen.admin = *options.admin;
+    config->set_at["listen.admin"] = "--admin";
+  }
+  if (!options.log_dir.empty()) {
+    config->log.dir = options.log_dir;
+    config->set_at["log.dir"] = "--log-dir";
+  }
+  if (!options.hostname.empty()) {
+    config->hostname = options.hostname;
+    config->set_at["hostname"] = "--hostname";
+  }
+  if (const auto valid = server::validate(*config); !valid) {
+    return std::unexpected(valid.error());
+  }
+  return config;
+}
+
+// Every connection is a descriptor; the soft limit of a login shell is far below ours.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Receives the signals of the whole process on a thread of its own.
+class SignalThread {
+ public:
+  // Call before any other thread starts.
+  SignalThread() {
+    sigemptyset(&signals_);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, kStop}) sigaddset(&signals_, signal);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+  SignalThread(const SignalThread&) = delete;
+  SignalThread& operator=(const SignalThread&) = delete;
+  ~SignalThread() { stop(); }
+
+  void start(server::Server& receiver) {
+    thread_ = std::thread([this, &receiver] { watch(receiver); });
+  }
+
+  void stop() {
+    if (!thread_.joinable()) return;
+    done_.store(true, std::memory_order_release);  // pairs with the load in watch()
+    pthread_kill(thread_.native_handle(), kStop);
+    thread_.join();
+  }
+
+ private:
+  static constexpr int kStop = SIGUSR1;
+
+  void watch(server::Server& receiver) {
+    bool draining = false;
+    while (true) {
+      int signal = 0;
+      if (sigwait(&signals_, &signal) != 0) continue;
+      if (done_.load(std::memory_order_acquire)) return;
+      if (signal == kStop) continue;
+      if (draining) _exit(kDone);
+      draining = true;
+      fmt::print(stderr, "mxring: {}\n",
+                 "draining: transactions in progress may finish; a second signal ends at once");
+      receiver.begin_drain();
+    }
+  }
+
+  sigset_t signals_{};
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+int check_only(const server::Config& config) {
+  fmt::print("configuration ok\n\n{}", server::to_toml(config, false));
+  return kDone;
+}
+
+int run_serve(const ServeOptions& options) {
+  if (options.help_config) {
+    fmt::print("{}", server::to_toml(server::default_config(), true));
+    return kDone;
+  }
+  const Loaded config = load(options);
+  if (!config) {
+    complain(config.error().message);
+    return kBadConfiguration;
+  }
+  if (options.check) return check_only(*config);
+
+  raise_descriptor_limit();
+  SignalThread signals;
+  for (const std::string& warning : warnings(*config)) complain(warning);
+  const auto notice = [](const std::string& line) { complain(line); };
+  auto receiver = server::Server::start(*config, notice);
+  if (!receiver) {
+    complain(receiver.error().message);
+    return receiver.error().exit_code;
+  }
+  signals.start(**receiver);
+  const Listening listening{(*receiver)->smtp_endpoints(), (*receiver)->admin_endpoint(),
+                            config->log.dir, (*receiver)->shards(), getpid()};
+  fmt::print("{}\n", ready_line(listening));
+  if (options.welcome || isatty(STDOUT_FILENO) == 1) fmt::print("\n{}", welcome(listening));
+  std::fflush(stdout);
+  const int result = (*receiver)->wait();
+  signals.stop();
+  return result;
+}
+
+}  // namespace
+
+void add_serve(CLI::App& program, Commands& commands) {
+  CLI::App* serve = program.add_subcommand("serve", "Receive mail until stopped by SIGTERM");
+  const auto options = std::make_shared<ServeOptions>();
+  serve->add_option("-c,--config", options->file, "Configuration file (TOML)")->type_name("FILE");
+  serve->add_flag("-t,--test", options->check, "Check the configuration, print it, and exit");
+  serve->add_flag("--help-config", options->help_config,
+                  "Print every configuration key with its meaning and default");
+  serve
+      ->add_option("--smtp", options->smtp, "Listen here for SMTP; repeatable; port 0 = a free one")
+      ->type_name("ADDR:PORT");
+  serve->add_option("--smtps", options->smtps, "Listen here for implicit TLS; repeatable")
+      ->type_name("ADDR:PORT");
+  serve->add_option("--log-dir", options->log_dir, "Directory of the log")->type_name("DIR");
+  serve->add_option("--resolver", options->resolvers, "Ask this DNS server; repeatable")
+      ->type_name("ADDR[:PORT]");
+  serve->add_option("--admin", options->admin, "Serve /metrics and /status here; \"\" = off")
+      ->type_name("ADDR:PORT");
+  serve->add_option("--hostname", options->hostname, "Our name in the banner and in Received")
+      ->type_name("NAME");
+  serve->add_flag("--welcome", options->welcome,
+                  "Say how to send a message even when standard output is no terminal");
+  serve->footer("Flags go over the file; without a file: 127.0.0.1:2525, log in ./mxring-log.");
+  for (const char* repeatable : {"--smtp", "--smtps", "--resolver"}) {
+    serve->get_option(repeatable)
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
+  commands.push_back({serve, [options] { return run_serve(*options); }});
+}
+
+}  // namespace mxring::cli

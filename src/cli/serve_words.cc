@@ -1,0 +1,114 @@
+#include "cli/serve_words.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <sstream>
+
+#include "base/text.h"
+#include "cli/command.h"
+
+namespace mxring::cli {
+
+namespace {
+
+bool in_path(std::string_view program) {
+  const char* path = std::getenv("PATH");
+  std::istringstream directories(path == nullptr ? "" : path);
+  for (std::string directory; std::getline(directories, directory, ':');) {
+    if (::access(fmt::format("{}/{}", directory, program).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
+
+std::string shell_word(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+=,";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string_view::npos) {
+    return std::string(text);
+  }
+  std::string out = "'";
+  for (const char c : text) c == '\'' ? out += "'\\''" : out += c;
+  return out + '\'';
+}
+
+// An address a client on this machine can connect to.
+base::Endpoint reachable(const base::Endpoint& bound) {
+  for (const std::uint8_t byte : bound.address.bytes()) {
+    if (byte != 0) return bound;
+  }
+  return *base::Endpoint::parse(
+      fmt::format("{}:{}", bound.address.is_v4() ? "127.0.0.1" : "[::1]", bound.port));
+}
+
+// With the first program found here that can do it.
+std::string send_command(const base::Endpoint& bound) {
+  const base::Endpoint to = reachable(bound);
+  if (!in_path("swaks") && in_path("curl")) {
+    return fmt::format(
+        "printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl -sS smtp://{} "
+        "--mail-from you@example.org --mail-rcpt me@example.net -T -",
+        to.to_string());
+  }
+  if (!in_path("swaks") && in_path("python3")) {
+    return fmt::format(
+        "python3 -c \"import smtplib; smtplib.SMTP('{}', {}).sendmail('you@example.org', "
+        "'me@example.net', 'Subject: hello\\n\\nIt works.')\"",
+        to.address.to_string(), to.port);
+  }
+  const std::string address =
+      to.address.is_v4() ? to.address.to_string() : fmt::format("[{}]", to.address.to_string());
+  return fmt::format("swaks --server {} --port {} --from you@example.org --to me@example.net",
+                     address, to.port);
+}
+
+}  // namespace
+
+std::string ready_line(const Listening& listening) {
+  std::string line = "ready";
+  for (const base::Endpoint& endpoint : listening.smtp) {
+    line += fmt::format(" smtp={}", endpoint.to_string());
+  }
+  std::string directory;
+  for (const char c : base::escaped(listening.log_dir))
+    c == ' ' ? directory += "\\x20" : directory += c;
+  line += fmt::format(" admin={} log={} shards={} pid={}",
+                      listening.admin.empty() ? "off" : listening.admin, directory,
+                      listening.shards, listening.pid);
+  return line;
+}
+
+std::string welcome(const Listening& listening) {
+  const std::string log = shell_word(listening.log_dir);
+  const std::string program = shell_word(program_path());
+  const bool no_tool = !in_path("swaks") && !in_path("curl") && !in_path("python3");
+  std::string out = "Send it a message, from another terminal";
+  out += no_tool ? " (after `apt-get install swaks`):\n" : ":\n";
+  if (!listening.smtp.empty()) out += fmt::format("  {}\n", send_command(listening.smtp[0]));
+  out += "Watch messages arrive:\n";
+  out += fmt::format("  {} log tail {}\n", program, log);
+  out += "Read them, as a mail program would get them:\n";
+  out += fmt::format("  {} log cat --raw {}\n", program, log);
+  out += "Ctrl-C stops it; nothing that was acknowledged is lost.\n";
+  return out;
+}
+
+std::vector<std::string> warnings(const server::Config& config) {
+  std::vector<std::string> lines;
+  if (config.log.sync == server::SyncMode::kNone) {
+    lines.push_back(
+        "WARNING: log.sync = \"none\": acknowledged messages ARE LOST when this machine "
+        "crashes. For benchmarks only.");
+  }
+  std::string unused;
+  for (const auto& [key, where] : config.set_at) {
+    const std::string_view section = std::string_view(key).substr(0, key.find('.'));
+    if (section != "tls" && section != "dns" && section != "auth") continue;
+    unused += unused.empty() ? key : ", " + key;
+  }
+  if (!unused.empty()) lines.push_back("set, but not used by this version yet: " + unused);
+  return lines;
+}
+
+}  // namespace mxring::cli

@@ -1,0 +1,31 @@
+// What `mxring serve` says: the ready line that programs wait for, the warnings, and the first
+// steps for a person.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/ip_address.h"
+#include "server/config.h"
+
+namespace mxring::cli {
+
+struct Listening {
+  std::vector<base::Endpoint> smtp;
+  std::string admin;  // "" = off
+  std::string log_dir;
+  std::uint32_t shards = 0;
+  int pid = 0;
+};
+
+// "ready smtp=127.0.0.1:2525 admin=off log=./mxring-log shards=2 pid=1234"; smtp= once for each
+// address. Spaces and control characters in the directory's name are escaped as \xNN.
+std::string ready_line(const Listening& listening);
+
+// How to send a message and read it back, with commands to copy.
+std::string welcome(const Listening& listening);
+
+// What the operator should know about a configuration that is accepted.
+std::vector<std::string> warnings(const server::Config& config);
+
+}  // namespace mxring::cli

@@ -124,15 +124,17 @@ bool Connection::on_send(const uring::Completion& completion) {
 void Connection::finish_sending() {
   if (half_closed_ || shut_) return;
   half_closed_ = true;
-  context_.ring.shutdown(fd_, SHUT_WR, uring::Tag{});
+  ::shutdown(fd_, SHUT_WR);
 }
 
 void Connection::shut() {
   if (shut_) return;
   shut_ = true;
   drop_input();
-  // Ends an armed receive and a stuck send, whose completions then let try_close() go on.
-  if (receive_armed_ || send_in_flight_) context_.ring.shutdown(fd_, SHUT_RDWR, uring::Tag{});
+  // The cancelled operations' completions let try_close() go on.
+  if (receive_armed_ && !cancel_sent_) context_.ring.cancel(tag(Operation::kReceive), uring::Tag{});
+  if (send_in_flight_) context_.ring.cancel(tag(Operation::kSend), uring::Tag{});
+  cancel_sent_ = true;
 }
 
 bool Connection::try_close() {

@@ -5,6 +5,9 @@
 // bytes of it longer takes a reference of its own (BufferPool::add_ref). Replies are written into a
 // block of the shard's OutputPool, held from the first byte written to the last byte sent.
 //
+// Half-closing is a direct shutdown(2): on a ring the kernel hands it to a worker thread, which looks
+// the descriptor up later, when it may be closed and belong to another connection.
+//
 // Thread: the shard's. Failure: a dead peer is an outcome of on_receive() or on_send(), never an
 // exception; the owner then calls shut() and frees the connection once closed().
 #pragma once
@@ -73,8 +76,8 @@ class Connection {
   // False when the peer is gone. Bytes written meanwhile, or not taken, wait for the next flush().
   bool on_send(const uring::Completion& completion);
 
-  // Winding up. finish_sending() closes our half and lets the peer read the last reply;
-  // shut() ends both directions. Either may be called once; later calls change nothing.
+  // Winding up. finish_sending() closes our half and lets the peer read the last reply; shut() ends
+  // what is in flight. Either may be called once; later calls change nothing.
   void finish_sending();
   void shut();
   bool shutting() const { return shut_; }

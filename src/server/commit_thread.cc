@@ -1,0 +1,168 @@
+#include "server/commit_thread.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace mxring::server {
+
+namespace {
+
+// One group: bounded so that the first message of it does not wait for an unbounded write.
+constexpr std::size_t kGroupMessagesMax = 1024;
+constexpr std::uint64_t kGroupBytesMax = 16ULL << 20;
+constexpr std::int64_t kIdleNs = base::kNsPerSecond;
+
+}  // namespace
+
+CommitThread::CommitThread(Setup setup) : setup_(std::move(setup)) {
+  group_.reserve(kGroupMessagesMax);
+  appends_.reserve(kGroupMessagesMax);
+}
+
+CommitThread::~CommitThread() { stop(); }
+
+void CommitThread::start(int cpu) {
+  watch_storage(base::read_clocks());
+  thread_ = std::thread([this, cpu] { run(cpu); });
+}
+
+void CommitThread::stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true, std::memory_order_seq_cst);
+  wake_.wake();
+  thread_.join();
+}
+
+bool CommitThread::has_work() const {
+  return std::ranges::any_of(lanes_, [](const WriterLane* lane) { return !lane->to_writer.empty(); });
+}
+
+void CommitThread::run(int cpu) {
+  pthread_setname_np(pthread_self(), "mxring-writer");
+  if (cpu >= 0) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<unsigned>(cpu), &set);
+    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+  }
+  for (;;) {
+    gather();
+    if (!group_.empty()) {
+      commit_group();
+    } else {
+      const bool stopping = stopping_.load(std::memory_order_seq_cst);
+      if (stopping && !has_work()) break;
+      if (!stopping) {
+        wake_.sleep_unless(
+            [this] { return has_work() || stopping_.load(std::memory_order_seq_cst); }, kIdleNs);
+      }
+    }
+    const base::Now now = base::read_clocks();
+    if (now.mono.ns - last_watch_ns_ >= kIdleNs) {
+      last_watch_ns_ = now.mono.ns;
+      if (!failed()) setup_.writer.maintain(now.wall.us);
+      watch_storage(now);
+      update_counters();
+    }
+  }
+  setup_.writer.close();
+  update_counters();
+}
+
+void CommitThread::gather() {
+  const auto drain = [this] {
+    // One message from each shard in turn, so that no shard's flood delays another's.
+    bool found = true;
+    while (found && group_.size() < kGroupMessagesMax && group_bytes_ < kGroupBytesMax) {
+      found = false;
+      for (WriterLane* lane : lanes_) {
+        Message* message = nullptr;
+        if (group_.size() >= kGroupMessagesMax || !lane->to_writer.pop(message)) continue;
+        found = true;
+        group_bytes_ += message->bytes() + message->metadata.size();
+        group_.push_back({message, lane});
+      }
+    }
+  };
+  drain();
+  if (setup_.commit_window_ns > 0 && !group_.empty() && group_.size() < kGroupMessagesMax &&
+      group_bytes_ < kGroupBytesMax) {
+    const timespec window{setup_.commit_window_ns / base::kNsPerSecond,
+                          setup_.commit_window_ns % base::kNsPerSecond};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &window, nullptr);
+    drain();
+  }
+}
+
+void CommitThread::commit_group() {
+  if (failed()) {
+    give_back(CommitOutcome::kFailed, 0);
+    return;
+  }
+  appends_.clear();
+  for (const Queued& queued : group_) {
+    const Message& message = *queued.message;
+    appends_.push_back({.message = message.slices(),
+                        .message_bytes = message.bytes(),
+                        .message_crc32c = message.crc32c(),
+                        .metadata = message.metadata,
+                        .received_at_us = message.received_at.us});
+  }
+  const base::MonoTime before = base::read_clocks().mono;
+  const auto first_offset = setup_.writer.commit(appends_);
+  commit_ns_.record(static_cast<std::uint64_t>(base::read_clocks().mono - before));
+  if (first_offset) {
+    setup_.counters->add(obs::Counter::kCommits);
+    setup_.counters->add(obs::Counter::kCommittedRecords, group_.size());
+    give_back(CommitOutcome::kDurable, *first_offset);
+    return;
+  }
+  setup_.counters->add(obs::Counter::kCommitFailures);
+  if (first_offset.error() == seglog::CommitError::kNoSpace) {
+    storage_low_.store(true, std::memory_order_relaxed);
+    give_back(CommitOutcome::kNoSpace, 0);
+    return;
+  }
+  failed_.store(true, std::memory_order_relaxed);
+  give_back(CommitOutcome::kFailed, 0);
+  setup_.on_failure(std::string(setup_.writer.failure()));
+}
+
+void CommitThread::give_back(CommitOutcome outcome, std::uint64_t first_offset) {
+  std::uint64_t offset = first_offset;
+  for (const Queued& queued : group_) {
+    queued.message->outcome = outcome;
+    queued.message->offset = offset++;
+    // Holds as many messages as the queue to us: there is always room.
+    Message* message = queued.message;
+    const bool pushed = queued.lane->from_writer.push(std::move(message));
+    MXRING_ASSERT(pushed);
+  }
+  for (WriterLane* lane : lanes_) {
+    if (!lane->from_writer.empty() && lane->shard_wake.wake()) ++wake_calls_;
+  }
+  group_.clear();
+  group_bytes_ = 0;
+}
+
+void CommitThread::watch_storage(base::Now) {
+  const std::uint64_t by_share =
+      setup_.writer.file_system_bytes() / 100 * setup_.limits.disk_reserve_percent;
+  const std::uint64_t by_segments = setup_.segment_bytes * setup_.limits.disk_reserve_segments;
+  const bool low = setup_.writer.free_bytes() < std::max(by_share, by_segments);
+  storage_low_.store(low, std::memory_order_relaxed);
+}
+
+void CommitThread::update_counters() {
+  const seglog::Writer::Totals totals = setup_.writer.totals();
+  setup_.counters->set(obs::Counter::kLogBytes, totals.bytes_written);
+  setup_.counters->set(obs::Counter::kSystemCalls, totals.system_calls + wake_calls_);
+}
+
+}  // namespace mxring::server

@@ -1,0 +1,93 @@
+// The writer thread: takes messages from every shard's queue, commits them to the log in groups, and
+// gives them back decided. While one group is being made durable the next gathers in the queues;
+// that is all there is to group commit.
+//
+// A failed write or sync answers 451 to its whole group and to everything after it, and tells the
+// server to stop: the page cache can no longer be trusted.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/limits.h"
+#include "obs/counters.h"
+#include "obs/histogram.h"
+#include "seglog/writer.h"
+#include "server/delivery.h"
+#include "server/wake.h"
+
+namespace mxring::server {
+
+// The two queues between one shard and the writer.
+struct WriterLane {
+  WriterLane(std::size_t capacity, int event_fd)
+      : to_writer(capacity), from_writer(capacity), shard_wake(event_fd) {}
+  MessageQueue to_writer;
+  MessageQueue from_writer;
+  RingWake shard_wake;
+};
+
+class CommitThread {
+ public:
+  struct Setup {
+    seglog::Writer writer;
+    std::int64_t commit_window_ns = 0;
+    base::Limits limits;
+    std::uint64_t segment_bytes = 0;
+    obs::CounterSet* counters = nullptr;
+    // Called once, from the writer thread, when the log has failed.
+    std::function<void(std::string)> on_failure;
+  };
+
+  explicit CommitThread(Setup setup);
+  ~CommitThread();
+
+  // Before start().
+  void add_lane(WriterLane* lane) { lanes_.push_back(lane); }
+  void start(int cpu);  // -1 = not pinned
+  // Commits what is queued, seals the log and ends the thread. The shards have ended already.
+  void stop();
+
+  // Shards, after pushing.
+  void wake() { wake_.wake(); }
+  // Whether MAIL must be refused: the disk reserve has been reached (any thread).
+  bool storage_low() const { return storage_low_.load(std::memory_order_relaxed); }
+  bool failed() const { return failed_.load(std::memory_order_relaxed); }
+  const obs::Histogram& commit_ns() const { return commit_ns_; }
+
+ private:
+  void run(int cpu);
+  bool has_work() const;
+  void gather();
+  void commit_group();
+  void give_back(CommitOutcome outcome, std::uint64_t first_offset);
+  void watch_storage(base::Now now);
+  void update_counters();
+
+  Setup setup_;
+  std::vector<WriterLane*> lanes_;
+  std::thread thread_;
+  FutexWake wake_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> storage_low_{false};
+  std::atomic<bool> failed_{false};
+  obs::Histogram commit_ns_;
+
+  // The writer thread's own.
+  struct Queued {
+    Message* message;
+    WriterLane* lane;
+  };
+  std::vector<Queued> group_;
+  std::vector<seglog::Append> appends_;
+  std::uint64_t group_bytes_ = 0;
+  std::uint64_t wake_calls_ = 0;
+  std::int64_t last_watch_ns_ = 0;
+};
+
+}  // namespace mxring::server

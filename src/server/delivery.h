@@ -1,0 +1,85 @@
+// Between the session and the writer: assembles messages from the shard's receive buffers, describes
+// them (metadata, trace fields), hands them to the writer's queue and takes them back when the
+// commit is acknowledged.
+//
+// Thread: the shard's. Messages are pooled: after warm-up nothing is allocated per message.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/intrusive_list.h"
+#include "base/limits.h"
+#include "obs/counters.h"
+#include "server/message.h"
+#include "server/trace_fields.h"
+#include "smtp/session.h"
+#include "spsc/queue.h"
+
+namespace mxring::server {
+
+// Messages to the writer, and the same messages back.
+using MessageQueue = spsc::Queue<Message*>;
+
+// Who sent it.
+struct ClientFacts {
+  std::string ip;
+  std::uint16_t port = 0;
+  bool is_v6 = false;
+};
+
+class Delivery {
+ public:
+  struct Setup {
+    uring::BufferPool& buffers;
+    const base::Limits& limits;
+    std::string hostname;
+    std::uint32_t shard = 0;
+    MessageQueue& to_writer;
+    MessageQueue& from_writer;
+    obs::CounterSet& counters;
+  };
+
+  explicit Delivery(const Setup& setup);
+
+  // A message begins for this client; it is the youngest of those under reception.
+  Message* begin(base::SlotRef client);
+  // It will not be delivered: releases all it holds.
+  void abandon(Message* message);
+  // End of data: the envelope and the session's facts become metadata, and the message goes to the
+  // writer.
+  void submit(Message* message, const smtp::Session& session, const ClientFacts& client,
+              base::Now now);
+  // The next message whose commit has been decided, or nullptr. Call recycle() when answered.
+  Message* next_decided();
+  void recycle(Message* message);
+
+  // Messages under reception, oldest first.
+  Message* oldest() { return receiving_.front(); }
+  Message* youngest() { return receiving_.back(); }
+  Message* younger_than(Message& message) { return receiving_.next(message); }
+  std::size_t receiving() const { return receiving_.size(); }
+  std::size_t in_flight() const { return in_flight_; }
+  // Messages submitted since the last call: whether the writer may need waking.
+  bool take_submitted() { return std::exchange(submitted_, false); }
+
+ private:
+  void describe(Message& message, const smtp::Session& session, const ClientFacts& client);
+  void count_copies(const Message& message);
+
+  Setup setup_;
+  std::vector<std::unique_ptr<Message>> all_;
+  std::vector<Message*> idle_;
+  base::IntrusiveList<Message, &Message::receiving_hook> receiving_;
+  TraceFields trace_;
+  std::string trace_text_;
+  std::uint64_t sequence_ = 0;
+  std::size_t in_flight_ = 0;
+  bool submitted_ = false;
+};
+
+}  // namespace mxring::server

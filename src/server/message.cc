@@ -1,0 +1,139 @@
+#include "server/message.h"
+
+#include <cstring>
+
+#include "base/assert.h"
+#include "base/crc32c.h"
+
+namespace mxring::server {
+
+namespace {
+
+// A kept buffer must hold at least this share of its size, or its bytes are copied out of it.
+constexpr std::uint64_t kWorthKeeping = 8;
+// Beyond this many slices per message, neighbours are moved together instead (a message whose every
+// line begins with a dot would otherwise need more memory for slices than for itself).
+constexpr std::size_t kSlicesFree = 64;
+constexpr std::uint64_t kBytesPerSlice = 256;
+// Memory a pooled message may keep for the next one.
+constexpr std::size_t kSlicesKept = 2048;
+constexpr std::size_t kMetadataKept = 16 * 1024;
+
+}  // namespace
+
+Message::Message(uring::BufferPool& buffers, const base::Limits& limits)
+    : pool_(buffers), header_(limits.header_bytes, limits.header_fields) {}
+
+Message::~Message() { clear(); }
+
+void Message::push_slice(char* data, std::size_t size) {
+  if (!slices_.empty()) {
+    iovec& last = slices_.back();
+    char* last_end = static_cast<char*>(last.iov_base) + last.iov_len;
+    if (last_end == data) {
+      last.iov_len += size;
+      return;
+    }
+    // Only inside the buffer being parsed: what lies between the two has been parsed already.
+    const bool same_buffer = slices_.size() > open_slices_begin_ && last_end < data;
+    if (same_buffer && slices_.size() > kSlicesFree + bytes_ / kBytesPerSlice) {
+      std::memmove(last_end, data, size);
+      last.iov_len += size;
+      copied_compact_bytes += size;
+      return;
+    }
+  }
+  slices_.push_back({data, size});
+}
+
+void Message::append(std::string_view run, uring::BufferId buffer) {
+  if (run.empty()) return;
+  if (!open_) {
+    open_ = true;
+    open_slices_begin_ = slices_.size();
+    open_bytes_ = 0;
+    pool_.add_ref(buffer);
+    buffers_.push_back(buffer);
+  }
+  MXRING_ASSERT(buffers_.back() == buffer);
+  if (header_.status() == mail::HeaderStatus::kMore) header_.feed(run);
+  crc_ = base::crc32c(crc_, run.data(), run.size());
+  bytes_ += run.size();
+  open_bytes_ += run.size();
+  push_slice(const_cast<char*>(run.data()), run.size());
+}
+
+void Message::settle(uring::BufferId buffer) {
+  if (!open_) return;
+  open_ = false;
+  MXRING_ASSERT(buffers_.back() == buffer);
+  const std::uint32_t buffer_bytes = pool_.options().buffer_bytes;
+  if (open_bytes_ * kWorthKeeping >= buffer_bytes) return;
+
+  if (!has_gather_ || gather_used_ + open_bytes_ > buffer_bytes) {
+    uring::BufferId fresh = 0;
+    if (!pool_.take(&fresh)) return;  // no memory to save memory with: keep the buffer
+    // The new gathering buffer goes before the one being left, which is popped below.
+    buffers_.back() = fresh;
+    buffers_.push_back(buffer);
+    gather_ = fresh;
+    gather_used_ = 0;
+    has_gather_ = true;
+  }
+  char* to = pool_.data(gather_) + gather_used_;
+  char* at = to;
+  for (std::size_t i = open_slices_begin_; i < slices_.size(); ++i) {
+    std::memcpy(at, slices_[i].iov_base, slices_[i].iov_len);
+    at += slices_[i].iov_len;
+  }
+  slices_.resize(open_slices_begin_);
+  gather_used_ += static_cast<std::uint32_t>(open_bytes_);
+  copied_fragment_bytes += open_bytes_;
+  open_slices_begin_ = slices_.size();
+  push_slice(to, open_bytes_);
+  buffers_.pop_back();
+  pool_.release(buffer);
+}
+
+std::string_view Message::bytes_between(std::uint32_t begin, std::uint32_t end,
+                                        std::string& scratch) {
+  std::uint64_t slice_begin = 0;
+  scratch.clear();
+  for (const iovec& slice : slices_) {
+    const std::uint64_t slice_end = slice_begin + slice.iov_len;
+    if (begin < slice_end) {
+      const char* data = static_cast<const char*>(slice.iov_base);
+      const std::uint64_t from = begin - slice_begin;
+      if (scratch.empty() && end <= slice_end) return {data + from, end - begin};
+      const std::uint64_t size = std::min<std::uint64_t>(end, slice_end) - begin;
+      scratch.append(data + from, size);
+      begin += static_cast<std::uint32_t>(size);
+      if (begin == end) break;
+    }
+    slice_begin = slice_end;
+  }
+  copied_header_bytes += scratch.size();
+  return scratch;
+}
+
+void Message::clear() {
+  for (const uring::BufferId buffer : buffers_) pool_.release(buffer);
+  buffers_.clear();
+  slices_.clear();
+  if (slices_.capacity() > kSlicesKept) slices_.shrink_to_fit();
+  metadata.clear();
+  if (metadata.capacity() > kMetadataKept) metadata.shrink_to_fit();
+  header_.reset();
+  bytes_ = 0;
+  crc_ = 0;
+  open_slices_begin_ = 0;
+  open_bytes_ = 0;
+  open_ = false;
+  has_gather_ = false;
+  gather_used_ = 0;
+  copied_fragment_bytes = copied_compact_bytes = copied_header_bytes = 0;
+  outcome = CommitOutcome::kPending;
+  offset = 0;
+}
+
+}  // namespace mxring::server

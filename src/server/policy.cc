@@ -1,0 +1,51 @@
+#include "server/policy.h"
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "mail/mailbox.h"
+
+namespace mxring::server {
+
+namespace {
+
+constexpr std::string_view kNotOurs = "550 5.7.1 We do not accept mail for this domain";
+constexpr std::string_view kHeaderTooLarge = "552 5.3.4 Header section too large";
+constexpr std::string_view kTooManyFields = "552 5.3.4 Too many header fields";
+constexpr std::string_view kLoop = "554 5.4.6 Too many Received fields, this looks like a loop";
+constexpr std::string_view kNoFrom = "550 5.6.0 The message has no From field";
+constexpr std::string_view kManyFrom = "550 5.6.0 The message has more than one From field";
+constexpr std::string_view kBadFrom = "550 5.6.0 The From field must hold exactly one mailbox";
+
+}  // namespace
+
+Policy::Policy(const Config& config)
+    : domains_(config.recipients.domains.begin(), config.recipients.domains.end()),
+      received_fields_max_(config.limits.received_fields),
+      one_from_(config.auth.dmarc) {}
+
+std::optional<std::string_view> Policy::recipient(std::string_view path) const {
+  if (domains_.empty()) return std::nullopt;
+  const std::size_t at = path.rfind('@');
+  if (at == std::string_view::npos) return std::nullopt;  // <postmaster>: always ours
+  std::string domain(path.substr(at + 1));
+  std::ranges::transform(domain, domain.begin(), base::ascii_lower);
+  if (domains_.contains(domain)) return std::nullopt;
+  return kNotOurs;
+}
+
+std::optional<std::string_view> Policy::header(Message& message, std::string& scratch) const {
+  const mail::HeaderIndex& header = message.header();
+  if (header.status() == mail::HeaderStatus::kTooLarge) return kHeaderTooLarge;
+  if (header.status() == mail::HeaderStatus::kTooManyFields) return kTooManyFields;
+  if (header.count(mail::FieldName::kReceived) > received_fields_max_) return kLoop;
+  if (!one_from_) return std::nullopt;
+  const std::uint32_t froms = header.count(mail::FieldName::kFrom);
+  if (froms != 1) return froms == 0 ? kNoFrom : kManyFrom;
+  const mail::Field& from = *header.first(mail::FieldName::kFrom);
+  const std::string_view value = message.bytes_between(from.value, from.end, scratch);
+  if (!mail::parse_single_mailbox(value)) return kBadFrom;
+  return std::nullopt;
+}
+
+}  // namespace mxring::server

@@ -1,0 +1,30 @@
+// What this receiver takes and what it refuses, beyond the protocol's own rules. Pure functions of
+// the configuration and the message: replies are values.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+
+#include "server/config.h"
+#include "server/message.h"
+
+namespace mxring::server {
+
+class Policy {
+ public:
+  explicit Policy(const Config& config);
+
+  // A refusal for this forward-path, or nothing.
+  std::optional<std::string_view> recipient(std::string_view path) const;
+  // A refusal for a message whose header section is complete, or nothing.
+  std::optional<std::string_view> header(Message& message, std::string& scratch) const;
+
+ private:
+  std::unordered_set<std::string> domains_;
+  std::uint32_t received_fields_max_;
+  bool one_from_;
+};
+
+}  // namespace mxring::server

@@ -1,0 +1,231 @@
+#include "server/server.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <utility>
+
+#include "obs/exposition.h"
+#include "seglog/writer.h"
+#include "server/admin.h"
+#include "server/commit_thread.h"
+#include "server/connection_gate.h"
+#include "server/cpu_layout.h"
+#include "server/policy.h"
+#include "server/shard.h"
+
+namespace mxring::server {
+
+namespace {
+
+constexpr int kExitConfiguration = 78;
+constexpr rlim_t kDescriptorsSpare = 256;  // rings, log files, listeners, libraries
+
+std::string host_name() {
+  char buffer[256] = {};
+  if (::gethostname(buffer, sizeof buffer - 1) != 0 || buffer[0] == '\0') return "localhost";
+  return buffer;
+}
+
+// Raises the descriptor limit to what the connections need, as far as it goes.
+void raise_descriptor_limit(const base::Limits& limits,
+                            const std::function<void(const std::string&)>& notice) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t wanted = limits.connections + kDescriptorsSpare;
+  if (limit.rlim_cur >= wanted) return;
+  limit.rlim_cur = std::min(limit.rlim_max, wanted);
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur < wanted) {
+    notice(fmt::format("warning: this process may open {} files, which is fewer than "
+                       "limits.connections = {} needs; raise the limit with \"ulimit -Hn {}\" or "
+                       "LimitNOFILE= in the unit",
+                       limit.rlim_cur, limits.connections, wanted));
+  }
+}
+
+}  // namespace
+
+struct Server::Impl {
+  Impl(const Config& given, std::function<void(const std::string&)> notice_function)
+      : config(given), notice(std::move(notice_function)), policy(config), gate(config.limits) {}
+
+  std::expected<void, StartError> start(uring::FaultPlan* faults);
+  std::expected<void, StartError> open_log(uring::FaultPlan* faults);
+  std::expected<void, StartError> start_shards(uring::FaultPlan* faults);
+  std::expected<void, StartError> start_admin();
+  std::string metrics() const;
+  std::string status() const;
+  void on_storage_failure(const std::string& why);
+  void drain();
+  int wait();
+
+  Config config;
+  std::function<void(const std::string&)> notice;
+  Policy policy;
+  ConnectionGate gate;
+  obs::CounterRegistry counters;
+  std::atomic<bool> draining{false};
+  std::atomic<bool> storage_failed{false};
+  std::unique_ptr<CommitThread> writer;
+  std::vector<std::unique_ptr<Shard>> shards;
+  std::unique_ptr<Admin> admin;
+  std::vector<base::Endpoint> endpoints;
+  bool waited = false;
+};
+
+std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults) {
+  seglog::WriterOptions options;
+  options.directory = config.log.dir;
+  options.segment_bytes = config.log.segment_bytes;
+  // A message plus its metadata, which a thousand recipients can make large.
+  options.record_bytes_max = config.limits.message_bytes + 2 * base::kMiB;
+  options.sync =
+      config.log.sync == SyncMode::kCommit ? seglog::Sync::kCommit : seglog::Sync::kNone;
+  options.retain_bytes = config.log.retain_bytes;
+  options.retain_age_ns = config.log.retain_age_ns;
+  options.faults = faults;
+  auto log = seglog::Writer::open(options);
+  if (!log) return std::unexpected(StartError{1, log.error().message});
+  if (!log->recovery().text.empty()) notice(log->recovery().text);
+  writer = std::make_unique<CommitThread>(CommitThread::Setup{
+      .writer = std::move(*log),
+      .commit_window_ns = config.log.commit_window_ns,
+      .limits = config.limits,
+      .segment_bytes = config.log.segment_bytes,
+      .counters = &counters.make_set("writer"),
+      .on_failure = [this](const std::string& why) { on_storage_failure(why); }});
+  return {};
+}
+
+std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* faults) {
+  const CpuLayout layout =
+      lay_out_cpus(read_cpu_facts(), config.shards.count, config.shards.pin);
+  endpoints = config.listen.smtp;
+  for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
+    std::vector<net::Listener> listeners;
+    for (base::Endpoint& endpoint : endpoints) {
+      auto listener = net::Listener::open(endpoint);
+      if (!listener) return std::unexpected(StartError{1, listener.error().message});
+      endpoint = listener->endpoint();  // a port chosen by the kernel is the next shards' too
+      listeners.push_back(std::move(*listener));
+    }
+    shards.push_back(std::make_unique<Shard>(
+        ShardShared{config, policy, gate, *writer, draining, notice, faults},
+        static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners),
+        counters.make_set(fmt::format("shard-{}", i))));
+    writer->add_lane(&shards.back()->lane());
+  }
+  writer->start(layout.writer_cpu);
+  for (auto& shard : shards) {
+    if (auto started = shard->start(); !started) {
+      return std::unexpected(StartError{1, started.error()});
+    }
+  }
+  return {};
+}
+
+std::expected<void, StartError> Server::Impl::start_admin() {
+  if (config.listen.admin.empty()) return {};
+  const auto endpoint = base::Endpoint::parse(config.listen.admin);
+  if (!endpoint) {
+    return std::unexpected(StartError{
+        kExitConfiguration,
+        fmt::format("listen.admin = \"{}\" is not ADDR:PORT", config.listen.admin)});
+  }
+  auto started = Admin::start(*endpoint, {.metrics = [this] { return metrics(); },
+                                          .status = [this] { return status(); },
+                                          .healthy = [this] {
+                                            return !draining.load(std::memory_order_relaxed) &&
+                                                   !writer->storage_low();
+                                          }});
+  if (!started) return std::unexpected(StartError{1, started.error()});
+  admin = std::move(*started);
+  return {};
+}
+
+std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
+  if (config.hostname.empty()) config.hostname = host_name();
+  raise_descriptor_limit(config.limits, notice);
+  if (auto opened = open_log(faults); !opened) return opened;
+  if (auto started = start_shards(faults); !started) return started;
+  return start_admin();
+}
+
+std::string Server::Impl::metrics() const {
+  std::string out;
+  obs::append_prometheus(out, counters);
+  obs::append_prometheus_summary(out, "commit_seconds", "duration of one group commit",
+                                 writer->commit_ns(), 1e-9);
+  for (const auto& shard : shards) {
+    obs::append_prometheus_summary(out, "end_of_data_to_decided_seconds",
+                                   "from end of data to the commit decision",
+                                   shard->accept_to_durable_ns(), 1e-9);
+    break;  // one shard stands for all: they share the writer
+  }
+  out += fmt::format(
+      "# HELP mxring_connections connections open now\n# TYPE mxring_connections gauge\n"
+      "mxring_connections {}\n",
+      gate.all());
+  return out;
+}
+
+std::string Server::Impl::status() const { return obs::to_json(counters); }
+
+void Server::Impl::on_storage_failure(const std::string& why) {
+  storage_failed.store(true, std::memory_order_relaxed);
+  notice(fmt::format("fatal: {}; everything answered 250 is durable, nothing else was accepted; "
+                     "look at the disk (dmesg), then start again",
+                     why));
+  drain();
+}
+
+void Server::Impl::drain() {
+  draining.store(true, std::memory_order_relaxed);
+  for (auto& shard : shards) shard->poke();
+}
+
+int Server::Impl::wait() {
+  if (!waited) {
+    waited = true;
+    for (auto& shard : shards) shard->join();
+    if (writer) writer->stop();
+    admin.reset();
+  }
+  return storage_failed.load(std::memory_order_relaxed) ? 1 : 0;
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Server::~Server() {
+  impl_->drain();
+  impl_->wait();
+}
+
+std::expected<std::unique_ptr<Server>, StartError> Server::start(
+    const Config& config, std::function<void(const std::string&)> notice,
+    uring::FaultPlan* faults) {
+  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(config, std::move(notice))));
+  if (auto started = server->impl_->start(faults); !started) {
+    return std::unexpected(started.error());
+  }
+  return server;
+}
+
+const std::vector<base::Endpoint>& Server::smtp_endpoints() const { return impl_->endpoints; }
+
+std::string Server::admin_endpoint() const {
+  return impl_->admin ? impl_->admin->endpoint().to_string() : std::string();
+}
+
+std::uint32_t Server::shards() const { return static_cast<std::uint32_t>(impl_->shards.size()); }
+const obs::CounterRegistry& Server::counters() const { return impl_->counters; }
+void Server::begin_drain() { impl_->drain(); }
+int Server::wait() { return impl_->wait(); }
+
+}  // namespace mxring::server

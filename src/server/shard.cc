@@ -1,0 +1,304 @@
+#include "server/shard.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <ctime>
+#include <future>
+#include <utility>
+
+#include "base/assert.h"
+#include "obs/allocations.h"
+
+namespace mxring::server {
+
+using uring::Operation;
+
+namespace {
+
+constexpr std::uint32_t kBuffersMax = 32'768;  // what a 16-bit buffer id can name
+constexpr std::int64_t kCountersEveryNs = base::kNsPerSecond;
+constexpr std::int64_t kAcceptRetryNs = 100 * base::kNsPerMs;
+constexpr std::int64_t kDrainGraceNs = 2 * base::kNsPerSecond;  // to send the last 421s
+
+constexpr std::string_view kTooManyConnections = "421 4.7.0 Too many connections, try again later";
+constexpr std::string_view kDraining = "421 4.3.2 Shutting down, try again later";
+
+// Enough buffers for the memory limit plus those offered to the kernel; larger ones when there
+// would be more than can be named.
+uring::BufferPool::Options pool_options(const Config& config) {
+  uring::BufferPool::Options options;
+  options.group = net::Connection::kBufferGroup;
+  options.buffer_bytes = std::bit_ceil(config.shards.buffer_bytes);
+  options.offered = std::bit_ceil(config.shards.buffers_offered);
+  std::uint64_t buffers = 0;
+  for (;; options.buffer_bytes *= 2) {
+    buffers = config.limits.memory_bytes / options.buffer_bytes + options.offered;
+    if (buffers <= kBuffersMax) break;
+  }
+  options.buffers = static_cast<std::uint32_t>(buffers);
+  return options;
+}
+
+void pin_to(int cpu) {
+  if (cpu < 0) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<unsigned>(cpu), &set);
+  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+}  // namespace
+
+Shard::Shard(ShardShared shared, std::uint32_t number, int cpu,
+             std::vector<net::Listener> listeners, obs::CounterSet& counters)
+    : shared_(std::move(shared)),
+      number_(number),
+      cpu_(cpu),
+      listeners_(std::move(listeners)),
+      counters_(counters),
+      session_options_{shared_.config.hostname, shared_.config.limits, {}},
+      event_fd_(::eventfd(0, EFD_CLOEXEC)) {
+  // Each connection waits for at most one message, so this many are never exceeded.
+  lane_ = std::make_unique<WriterLane>(std::max(shared_.config.limits.connections, 64U), event_fd_);
+}
+
+Shard::~Shard() {
+  join();
+  if (event_fd_ >= 0) ::close(event_fd_);
+}
+
+std::expected<void, std::string> Shard::start() {
+  std::promise<std::string> started;
+  std::future<std::string> answer = started.get_future();
+  thread_ = std::thread(
+      [this, &started] { run([&started](std::string error) { started.set_value(error); }); });
+  std::string error = answer.get();
+  if (error.empty()) return {};
+  join();
+  return std::unexpected(std::move(error));
+}
+
+void Shard::poke() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(event_fd_, &one, sizeof one);
+}
+
+void Shard::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+std::string Shard::set_up() {
+  auto ring = uring::Ring::create({}, shared_.faults);
+  if (!ring) return ring.error().message;
+  ring_.emplace(std::move(*ring));
+  auto buffers = uring::BufferPool::create(*ring_, pool_options(shared_.config));
+  if (!buffers) return buffers.error().message;
+  buffers_.emplace(std::move(*buffers));
+  memory_low_buffers_ =
+      std::max(buffers_->options().offered * 2, buffers_->options().buffers / 16);
+  now_ = base::read_clocks();
+  connection_context_.emplace(net::Connection::Context{*ring_, *buffers_, outputs_});
+  timers_.emplace(now_.mono);
+  delivery_.emplace(Delivery::Setup{.buffers = *buffers_,
+                                    .limits = shared_.config.limits,
+                                    .hostname = shared_.config.hostname,
+                                    .shard = number_,
+                                    .to_writer = lane_->to_writer,
+                                    .from_writer = lane_->from_writer,
+                                    .counters = counters_});
+  clients_.emplace(shared_.config.limits.connections);
+  accept_armed_.assign(listeners_.size(), false);
+  return {};
+}
+
+void Shard::run(std::function<void(std::string)> started) {
+  pthread_setname_np(pthread_self(), ("mxring-" + std::to_string(number_)).c_str());
+  pin_to(cpu_);
+  std::string error = set_up();
+  const bool ready = error.empty();
+  started(std::move(error));
+  if (ready) {
+    arm_wake();
+    while (!finished()) turn();
+    update_counters();
+  }
+  // No operation on a client is in flight any more. The pool unregisters itself from the ring, so
+  // the ring goes last.
+  clients_.reset();
+  delivery_.reset();
+  buffers_.reset();
+  ring_.reset();
+}
+
+void Shard::turn() {
+  const bool accepting = arm_accepts();
+  lane_->shard_wake.announce();
+  const bool nothing_due = timers_->empty() && accepting && !draining_;
+  std::int64_t timeout_ns = nothing_due ? -1 : uring::TimerWheel::kTickNs;
+  if (!lane_->from_writer.empty()) timeout_ns = 0;
+  const auto completions = ring_->submit_and_wait(timeout_ns);
+  lane_->shard_wake.withdraw();
+
+  now_ = base::read_clocks();
+  counters_.add(obs::Counter::kLoopTurns);
+  counters_.add(obs::Counter::kCompletions, completions.size());
+  for (const uring::Completion& completion : completions) dispatch(completion);
+
+  while (Message* message = delivery_->next_decided()) on_decided(*message);
+  timers_->advance(now_.mono, [this](uring::Timer& timer) {
+    on_timer(*static_cast<ClientTimer&>(timer).client);
+  });
+  if (shared_.draining.load(std::memory_order_relaxed) && !draining_) start_draining();
+  if (draining_) drain_overdue();
+
+  relieve_memory();
+  while (Client* client = dirty_.front()) {
+    dirty_.remove(*client);
+    end_of_turn(*client);
+  }
+  if (delivery_->take_submitted()) shared_.writer.wake();
+  buffers_->replenish();
+  resume_starved();
+  if (now_.mono.ns - last_update_ns_ >= kCountersEveryNs) update_counters();
+}
+
+void Shard::dispatch(const uring::Completion& completion) {
+  switch (completion.tag.operation) {
+    case Operation::kAccept:
+      on_accept(completion);
+      return;
+    case Operation::kWake:
+      arm_wake();
+      return;
+    case Operation::kReceive:
+    case Operation::kSend:
+      break;
+    default:
+      return;  // completions nobody waits for
+  }
+  Client* client = clients_->find({completion.tag.slot, completion.tag.generation});
+  // A client is freed only when none of its operations is in flight.
+  MXRING_ASSERT(client != nullptr);
+  if (completion.tag.operation == Operation::kReceive) {
+    on_receive(*client, completion);
+  } else {
+    on_send(*client, completion);
+  }
+}
+
+void Shard::arm_wake() {
+  ring_->read(event_fd_, &event_value_, sizeof event_value_, {Operation::kWake, 0, 0});
+}
+
+// True when every listener is armed.
+bool Shard::arm_accepts() {
+  if (now_.mono.ns < accept_retry_ns_) return false;
+  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
+    if (accept_armed_[i]) continue;
+    ring_->accept_multishot(listeners_[i].fd(), {Operation::kAccept, 0, i});
+    accept_armed_[i] = true;
+  }
+  return true;
+}
+
+void Shard::on_accept(const uring::Completion& completion) {
+  if (!completion.more) accept_armed_[completion.tag.slot] = false;
+  if (completion.result < 0) {
+    // Such as EMFILE: descriptors come back as clients leave, so try again, but not at once.
+    accept_retry_ns_ = now_.mono.ns + kAcceptRetryNs;
+    return;
+  }
+  counters_.add(obs::Counter::kConnectionsAccepted);
+  welcome(completion.result);
+}
+
+void Shard::welcome(int fd) {
+  if (draining_) return turn_away(fd, kDraining);
+  const base::Endpoint peer = net::peer_of(fd);
+  if (!shared_.gate.enter(peer.address)) return turn_away(fd, kTooManyConnections);
+  Clients::Ref ref;
+  Client* client = clients_->acquire(&ref, *connection_context_, session_options_, fd, ref);
+  if (client == nullptr) {
+    shared_.gate.leave(peer.address);
+    return turn_away(fd, kTooManyConnections);
+  }
+  client->address = peer.address;
+  client->facts.ip = peer.address.to_string();
+  client->facts.port = peer.port;
+  client->facts.is_v6 = !peer.address.is_v4();
+
+  // A client that already spoke did not wait for the banner (RFC 5321 3.1).
+  char byte = 0;
+  const bool early = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+  direct_system_calls_ += 2;
+  smtp::ReplyBuffer out(client->connection.output());
+  if (early) {
+    client->session.refuse_early_talker(out);
+    client->phase = Client::Phase::kLastWords;
+    counters_.add(obs::Counter::kReplies5xx);
+  } else {
+    client->session.greet(out);
+  }
+  client->connection.wrote(out.size());
+  client->connection.resume_receiving();
+  set_timer(*client);
+  mark_dirty(*client);
+}
+
+void Shard::turn_away(int fd, std::string_view reply) {
+  counters_.add(obs::Counter::kConnectionsRefused);
+  counters_.add(obs::Counter::kReplies4xx);
+  std::string line(reply);
+  line += "\r\n";
+  // The socket is new and its send buffer empty: this neither blocks nor falls short.
+  [[maybe_unused]] const ssize_t sent =
+      ::send(fd, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  ::close(fd);
+  direct_system_calls_ += 2;
+}
+
+void Shard::start_draining() {
+  draining_ = true;
+  const bool failed = shared_.writer.failed();
+  drain_deadline_ns_ = now_.mono.ns + (failed ? 0 : shared_.config.limits.drain_ns);
+  clients_->for_each([this](Client& client) {
+    const bool busy = client.session.in_transaction() || client.awaiting_commit;
+    if (!busy) say_last_words(client, kDraining);
+  });
+}
+
+void Shard::drain_overdue() {
+  if (now_.mono.ns < drain_deadline_ns_) return;
+  const bool give_up = now_.mono.ns >= drain_deadline_ns_ + kDrainGraceNs;
+  clients_->for_each([&](Client& client) {
+    if (give_up) {
+      shut(client);
+      mark_dirty(client);
+    } else if (!client.awaiting_commit) {
+      say_last_words(client, kDraining);
+    }
+  });
+}
+
+bool Shard::finished() const {
+  return draining_ && clients_->live() == 0 && delivery_->in_flight() == 0;
+}
+
+void Shard::update_counters() {
+  last_update_ns_ = now_.mono.ns;
+  timespec cpu{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+  counters_.set(obs::Counter::kLoopCpuNs,
+                static_cast<std::uint64_t>(cpu.tv_sec * base::kNsPerSecond + cpu.tv_nsec));
+  counters_.set(obs::Counter::kSystemCalls, ring_->system_calls() + direct_system_calls_);
+  counters_.set(obs::Counter::kHeapAllocations, obs::thread_allocations());
+}
+
+}  // namespace mxring::server

@@ -1,0 +1,144 @@
+// One shard: a pinned thread with its ring, listeners, receive buffers and clients. Each loop turn
+// makes one system call: it submits what the last turn queued, collects what has completed, and
+// then handles all of it, so that replies gather per connection and commits gather per group.
+//
+// Files: shard.cc the loop and accepting, shard_client.cc the dialogue, shard_memory.cc what
+// happens when message memory runs short.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/slot_pool.h"
+#include "net/connection.h"
+#include "net/listener.h"
+#include "obs/counters.h"
+#include "obs/histogram.h"
+#include "server/client.h"
+#include "server/commit_thread.h"
+#include "server/config.h"
+#include "server/connection_gate.h"
+#include "server/delivery.h"
+#include "server/policy.h"
+#include "uring/buffer_pool.h"
+#include "uring/ring.h"
+#include "uring/timer_wheel.h"
+
+namespace mxring::server {
+
+// Shared by all shards, owned by the server.
+struct ShardShared {
+  const Config& config;
+  const Policy& policy;
+  ConnectionGate& gate;
+  CommitThread& writer;
+  std::atomic<bool>& draining;
+  std::function<void(const std::string&)> notice;
+  uring::FaultPlan* faults = nullptr;
+};
+
+class Shard {
+ public:
+  Shard(ShardShared shared, std::uint32_t number, int cpu, std::vector<net::Listener> listeners,
+        obs::CounterSet& counters);
+  ~Shard();
+
+  // Starts the thread and waits until it accepts connections, or says why it cannot.
+  std::expected<void, std::string> start();
+  // Any thread: look at `draining` and the writer's state now.
+  void poke();
+  void join();
+
+  WriterLane& lane() { return *lane_; }
+  const obs::Histogram& accept_to_durable_ns() const { return durable_ns_; }
+
+ private:
+  using Clients = base::SlotPool<Client>;
+
+  // shard.cc
+  void run(std::function<void(std::string)> started);
+  std::string set_up();
+  void turn();
+  void dispatch(const uring::Completion& completion);
+  void arm_wake();
+  bool arm_accepts();
+  void on_accept(const uring::Completion& completion);
+  void welcome(int fd);
+  void turn_away(int fd, std::string_view reply);
+  void start_draining();
+  void drain_overdue();
+  bool finished() const;
+  void update_counters();
+
+  // shard_client.cc
+  void on_receive(Client& client, const uring::Completion& completion);
+  void on_send(Client& client, const uring::Completion& completion);
+  void pump(Client& client);
+  bool handle(Client& client, const smtp::Step& step, smtp::ReplyBuffer& out);
+  void on_mail(Client& client, smtp::ReplyBuffer& out);
+  void on_data(Client& client, smtp::ReplyBuffer& out);
+  void on_content(Client& client, std::string_view run);
+  void on_message(Client& client, smtp::ReplyBuffer& out);
+  void on_decided(Message& message);
+  void on_timer(Client& client);
+  void say_last_words(Client& client, std::string_view reply);
+  void end_of_turn(Client& client);
+  void shut(Client& client);
+  void destroy(Client& client);
+  void set_timer(Client& client);
+  void mark_dirty(Client& client);
+  void count_session(Client& client);
+  void drop_message(Client& client);
+
+  // shard_memory.cc
+  bool memory_short() const;
+  void pause_for_memory(Client& client);
+  void relieve_memory();
+  void resume_paused();
+  void resume_starved();
+  void evict(Message& message);
+  Client* client_of(const Message& message);
+
+  ShardShared shared_;
+  const std::uint32_t number_;
+  const int cpu_;
+  std::vector<net::Listener> listeners_;
+  obs::CounterSet& counters_;
+  smtp::SessionOptions session_options_;
+
+  int event_fd_ = -1;
+  std::uint64_t event_value_ = 0;
+  std::unique_ptr<WriterLane> lane_;
+  std::thread thread_;
+  obs::Histogram durable_ns_;
+
+  // The shard thread's own, in order of construction.
+  std::optional<uring::Ring> ring_;
+  std::optional<uring::BufferPool> buffers_;
+  net::OutputPool outputs_;
+  std::optional<net::Connection::Context> connection_context_;
+  std::optional<uring::TimerWheel> timers_;
+  std::optional<Delivery> delivery_;
+  std::optional<Clients> clients_;
+  base::IntrusiveList<Client, &Client::dirty_hook> dirty_;
+  base::IntrusiveList<Client, &Client::starved_hook> starved_;
+  std::vector<bool> accept_armed_;
+  base::Now now_;
+  std::string scratch_;
+  std::uint32_t memory_low_buffers_ = 0;
+  std::uint32_t memory_paused_ = 0;
+  std::uint64_t direct_system_calls_ = 0;
+  std::int64_t last_update_ns_ = 0;
+  std::int64_t accept_retry_ns_ = 0;
+  std::int64_t drain_deadline_ns_ = 0;
+  bool draining_ = false;
+};
+
+}  // namespace mxring::server

@@ -1,0 +1,409 @@
+// The dialogue with one client: received chunks into the session, its events into messages, replies
+// back, and the steps to a closed connection.
+
+#include <fmt/compile.h>
+#include <fmt/format.h>
+
+#include <array>
+
+#include "base/assert.h"
+#include "server/shard.h"
+
+namespace mxring::server {
+
+namespace {
+
+// Unparsed chunks a client may have queued (while its message is committed, or its replies are not
+// read) before its bytes are left in the kernel.
+constexpr std::size_t kChunksMax = 4;
+constexpr std::int64_t kLingerNs = 2 * base::kNsPerSecond;
+
+constexpr std::string_view kDraining = "421 4.3.2 Shutting down, try again later";
+constexpr std::string_view kCommandTimeout = "421 4.4.2 Timed out waiting for a command";
+constexpr std::string_view kTooSlow = "421 4.4.2 Data arrives too slowly";
+constexpr std::string_view kStorageLow = "452 4.3.1 Insufficient system storage";
+constexpr std::string_view kMemoryLow = "452 4.3.1 Too many messages in flight, try again later";
+constexpr std::string_view kStorageError = "451 4.3.0 Storage error, the message was not accepted";
+constexpr std::string_view kHeaderTooLarge = "552 5.3.4 Header section too large";
+
+}  // namespace
+
+void Shard::mark_dirty(Client& client) {
+  if (!client.dirty_hook.linked()) dirty_.push_back(client);
+}
+
+void Shard::on_receive(Client& client, const uring::Completion& completion) {
+  const std::uint64_t before = client.connection.bytes_received();
+  const net::ReceiveOutcome outcome = client.connection.on_receive(completion);
+  const std::uint64_t received = client.connection.bytes_received() - before;
+  counters_.add(obs::Counter::kBytesReceived, received);
+  mark_dirty(client);
+  switch (outcome) {
+    case net::ReceiveOutcome::kData:
+      if (client.phase != Client::Phase::kTalking) {
+        client.connection.drop_input();
+        break;
+      }
+      client.rate.add(received);
+      pump(client);
+      if (client.session.receiving() && client.message != nullptr && memory_short()) {
+        pause_for_memory(client);
+      }
+      break;
+    case net::ReceiveOutcome::kStarved:
+      counters_.add(obs::Counter::kRecvStarved);
+      if (!client.starved_hook.linked()) starved_.push_back(client);
+      break;
+    case net::ReceiveOutcome::kBroken:
+      shut(client);
+      break;
+    case net::ReceiveOutcome::kEndOfFile:
+    case net::ReceiveOutcome::kStopped:
+      break;
+  }
+}
+
+void Shard::on_send(Client& client, const uring::Completion& completion) {
+  mark_dirty(client);
+  if (!client.connection.on_send(completion)) {
+    shut(client);
+    return;
+  }
+  counters_.add(obs::Counter::kBytesSent, static_cast<std::uint64_t>(completion.result));
+  if (client.output_full) {
+    client.output_full = false;
+    pump(client);
+  }
+}
+
+void Shard::pump(Client& client) {
+  net::Connection& connection = client.connection;
+  while (client.phase == Client::Phase::kTalking && !client.awaiting_commit &&
+         !client.output_full && !client.slowed && connection.chunks() > 0) {
+    const uring::BufferId buffer = connection.front().buffer;
+    const smtp::Input input{connection.front_bytes(), connection.chunks() > 1};
+    smtp::ReplyBuffer out(connection.output());
+    const smtp::Step step = client.session.step(input, out);
+    const bool go_on = handle(client, step, out);
+    connection.wrote(out.size());
+    if (!out.text().empty()) {
+      if (out.text().front() == '4') counters_.add(obs::Counter::kReplies4xx);
+      if (out.text().front() == '5') counters_.add(obs::Counter::kReplies5xx);
+    }
+    if (client.phase != Client::Phase::kTalking) break;
+    if (step.consumed == input.bytes.size() && client.message != nullptr) {
+      client.message->settle(buffer);
+    }
+    connection.consume(step.consumed);
+    if (!go_on) break;
+  }
+  if (connection.chunks() >= kChunksMax && connection.receive_armed()) {
+    client.input_paused = true;
+    connection.pause_receiving();
+  }
+  mark_dirty(client);
+}
+
+// False: stop parsing this client for now.
+bool Shard::handle(Client& client, const smtp::Step& step, smtp::ReplyBuffer& out) {
+  switch (step.event) {
+    case smtp::Event::kNeedInput:
+    case smtp::Event::kReset:
+      return true;
+    case smtp::Event::kOutputFull:
+      client.output_full = true;
+      return false;
+    case smtp::Event::kSlowDown:
+      client.slowed = true;
+      return false;
+    case smtp::Event::kMail:
+      on_mail(client, out);
+      return client.phase == Client::Phase::kTalking;
+    case smtp::Event::kRecipient:
+      if (const auto refusal = shared_.policy.recipient(client.session.offered_recipient().path)) {
+        client.session.refuse(*refusal, out);
+      } else {
+        client.session.accept(out);
+      }
+      return true;
+    case smtp::Event::kData:
+      on_data(client, out);
+      return true;
+    case smtp::Event::kContent:
+      on_content(client, step.run);
+      return true;
+    case smtp::Event::kDiscard:
+      drop_message(client);
+      return true;
+    case smtp::Event::kMessage:
+      on_message(client, out);
+      return true;
+    case smtp::Event::kRefused:
+      counters_.add(obs::Counter::kMessagesRefused);
+      return true;
+    case smtp::Event::kWaiting:
+      return false;
+    case smtp::Event::kClose:
+      client.said_goodbye = out.text().starts_with("221");
+      client.phase = Client::Phase::kLastWords;
+      return false;
+  }
+  return false;
+}
+
+void Shard::on_mail(Client& client, smtp::ReplyBuffer& out) {
+  if (draining_) {
+    client.session.terminate(kDraining, out);
+    client.phase = Client::Phase::kLastWords;
+  } else if (shared_.writer.storage_low()) {
+    client.session.refuse(kStorageLow, out);
+  } else if (memory_short()) {
+    client.session.refuse(kMemoryLow, out);
+  } else {
+    client.session.accept(out);
+  }
+}
+
+void Shard::on_data(Client& client, smtp::ReplyBuffer& out) {
+  if (memory_short()) {
+    client.session.refuse(kMemoryLow, out);
+    return;
+  }
+  client.session.accept(out);
+  if (!client.session.receiving()) return;  // the client had not waited for 354
+  MXRING_ASSERT(client.message == nullptr);
+  client.message = delivery_->begin(client.ref);
+  client.rate.restart();
+}
+
+void Shard::on_content(Client& client, std::string_view run) {
+  if (client.message == nullptr) return;  // given up: the rest is discarded
+  client.message->append(run, client.connection.front().buffer);
+  const mail::HeaderStatus header = client.message->header().status();
+  if (header == mail::HeaderStatus::kTooLarge || header == mail::HeaderStatus::kTooManyFields) {
+    drop_message(client);
+    client.session.discard(kHeaderTooLarge);
+  }
+}
+
+void Shard::drop_message(Client& client) {
+  if (client.message == nullptr) return;
+  delivery_->abandon(client.message);
+  client.message = nullptr;
+}
+
+void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
+  MXRING_ASSERT(client.message != nullptr);
+  client.message->header().finish();
+  if (const auto refusal = shared_.policy.header(*client.message, scratch_)) {
+    drop_message(client);
+    client.session.finish(*refusal, out);
+    counters_.add(obs::Counter::kMessagesRefused);
+    return;
+  }
+  delivery_->submit(client.message, client.session, client.facts, now_);
+  client.message = nullptr;
+  client.awaiting_commit = true;
+}
+
+void Shard::on_decided(Message& message) {
+  Client* client = clients_->find(message.client);
+  // The client may have gone: its message is kept all the same, only the reply is lost.
+  if (client != nullptr && client->phase == Client::Phase::kTalking) {
+    std::array<char, 64> line{};
+    std::string_view reply;
+    switch (message.outcome) {
+      case CommitOutcome::kDurable: {
+        const auto end = fmt::format_to(line.data(), FMT_COMPILE("250 2.0.0 Ok {}"), message.offset);
+        reply = {line.data(), static_cast<std::size_t>(end - line.data())};
+        break;
+      }
+      case CommitOutcome::kNoSpace:
+        reply = kStorageLow;
+        break;
+      default:
+        reply = kStorageError;
+    }
+    // It fits: kReplyBytesMax were free before DATA, and only 354 was written since.
+    smtp::ReplyBuffer out(client->connection.output());
+    client->session.finish(reply, out);
+    client->connection.wrote(out.size());
+    client->awaiting_commit = false;
+    pump(*client);
+  }
+  if (message.outcome == CommitOutcome::kDurable) {
+    counters_.add(obs::Counter::kMessagesAccepted);
+    counters_.add(obs::Counter::kMessageBytes, message.bytes());
+    const std::int64_t waited_us = now_.wall.us - message.received_at.us;
+    durable_ns_.record(static_cast<std::uint64_t>(std::max<std::int64_t>(waited_us, 0)) * 1000);
+  } else {
+    counters_.add(obs::Counter::kMessagesRefused);
+    counters_.add(obs::Counter::kReplies4xx);
+  }
+  delivery_->recycle(&message);
+}
+
+void Shard::say_last_words(Client& client, std::string_view reply) {
+  if (client.phase != Client::Phase::kTalking) return;
+  drop_message(client);
+  smtp::ReplyBuffer out(client.connection.output());
+  // A client that does not read its replies will not read this one either.
+  if (out.free() >= smtp::kReplyBytesMax) {
+    client.session.terminate(reply, out);
+    client.connection.wrote(out.size());
+    counters_.add(obs::Counter::kReplies4xx);
+  }
+  client.phase = Client::Phase::kLastWords;
+  client.connection.drop_input();
+  set_timer(client);
+  mark_dirty(client);
+}
+
+void Shard::on_timer(Client& client) {
+  switch (client.phase) {
+    case Client::Phase::kShut:
+      return;
+    case Client::Phase::kLastWords:
+    case Client::Phase::kLingering:
+      shut(client);
+      mark_dirty(client);
+      return;
+    case Client::Phase::kTalking:
+      break;
+  }
+  if (client.slowed) {
+    client.slowed = false;
+    pump(client);
+    set_timer(client);
+    return;
+  }
+  const base::Limits& limits = shared_.config.limits;
+  if (client.awaiting_commit || client.memory_paused) {
+    client.rate.restart();  // it is we who are slow
+    set_timer(client);
+    return;
+  }
+  if (client.session.receiving()) {
+    const std::uint64_t bytes_min = limits.data_rate_bytes *
+                                    static_cast<std::uint64_t>(limits.data_rate_window_ns) /
+                                    base::kNsPerSecond;
+    if (client.rate.turn(bytes_min)) {
+      counters_.add(obs::Counter::kTimeouts);
+      say_last_words(client, kTooSlow);
+    } else {
+      set_timer(client);
+    }
+    return;
+  }
+  counters_.add(obs::Counter::kTimeouts);
+  if (client.connection.has_unsent()) {
+    shut(client);  // it has not read our replies for all this time
+    mark_dirty(client);
+  } else {
+    say_last_words(client, kCommandTimeout);
+  }
+}
+
+void Shard::set_timer(Client& client) {
+  const base::Limits& limits = shared_.config.limits;
+  std::int64_t wait_ns = limits.command_wait_ns;
+  if (client.phase != Client::Phase::kTalking) {
+    wait_ns = kLingerNs;
+  } else if (client.slowed) {
+    wait_ns = limits.error_delay_ns;
+  } else if (client.session.receiving()) {
+    wait_ns = limits.data_rate_window_ns / static_cast<std::int64_t>(RateWindow::kParts);
+  }
+  timers_->set(client.timer, now_.mono + wait_ns);
+}
+
+// Everything that waits until all completions of the turn are handled: one send for all replies,
+// and the decision whether to go on, wait or close.
+void Shard::end_of_turn(Client& client) {
+  net::Connection& connection = client.connection;
+  count_session(client);
+  if (client.phase == Client::Phase::kShut) {
+    if (connection.try_close()) destroy(client);
+    return;
+  }
+  connection.flush();
+  const bool all_sent = !connection.has_unsent();
+  switch (client.phase) {
+    case Client::Phase::kTalking: {
+      if (client.input_paused && connection.chunks() == 0) client.input_paused = false;
+      const bool idle = connection.chunks() == 0 && !client.awaiting_commit && !client.slowed;
+      if (connection.end_of_file() && idle && all_sent) {
+        shut(client);
+        break;
+      }
+      if (draining_ && idle && !client.session.in_transaction()) {
+        say_last_words(client, kDraining);
+        return;
+      }
+      const bool wanted = !client.input_paused && !client.memory_paused &&
+                          !client.starved_hook.linked();
+      if (wanted) connection.resume_receiving();
+      // While data arrives the timer ticks through the rate window on its own.
+      const bool ticks = client.session.receiving() || client.slowed;
+      if (!ticks || !client.timer.armed() || !client.timer_ticks) set_timer(client);
+      client.timer_ticks = ticks;
+      return;
+    }
+    case Client::Phase::kLastWords:
+      connection.drop_input();
+      if (!all_sent) return;
+      if (connection.end_of_file() || client.said_goodbye) {
+        shut(client);
+        break;
+      }
+      // Closing with unread bytes in the kernel would send a reset that may overtake the reply.
+      connection.finish_sending();
+      ++direct_system_calls_;
+      connection.resume_receiving();
+      client.phase = Client::Phase::kLingering;
+      set_timer(client);
+      return;
+    case Client::Phase::kLingering:
+      connection.drop_input();
+      if (!connection.end_of_file()) {
+        if (!client.starved_hook.linked()) connection.resume_receiving();
+        return;
+      }
+      shut(client);
+      break;
+    case Client::Phase::kShut:
+      break;
+  }
+  if (connection.try_close()) destroy(client);
+}
+
+void Shard::shut(Client& client) {
+  if (client.phase == Client::Phase::kShut) return;
+  client.phase = Client::Phase::kShut;
+  drop_message(client);
+  client.connection.shut();
+}
+
+void Shard::destroy(Client& client) {
+  counters_.add(obs::Counter::kConnectionsClosed);
+  drop_message(client);
+  if (client.memory_paused) --memory_paused_;
+  if (client.dirty_hook.linked()) dirty_.remove(client);
+  if (client.starved_hook.linked()) starved_.remove(client);
+  timers_->cancel(client.timer);
+  shared_.gate.leave(client.address);
+  clients_->release(client.ref);
+}
+
+void Shard::count_session(Client& client) {
+  const std::uint64_t commands = client.session.commands();
+  counters_.add(obs::Counter::kCommands, commands - client.counted_commands);
+  client.counted_commands = commands;
+  const std::uint64_t copied = client.session.line_bytes_copied();
+  if (copied != client.counted_copies) {
+    counters_.add(obs::Counter::kBytesCopiedLine, copied - client.counted_copies);
+    client.counted_copies = copied;
+  }
+}
+
+}  // namespace mxring::server

@@ -38,6 +38,7 @@ struct LogError {
   LogErrorKind kind = LogErrorKind::kIo;
   std::string message;
   Offset offset = 0;             // first record affected, where known
+  std::uint64_t records = 0;     // how many are affected, where known
   std::string segment;           // file name, where known
   std::uint64_t position = 0;    // byte in that file
 };

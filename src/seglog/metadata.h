@@ -14,24 +14,24 @@
 namespace mxring::seglog {
 
 enum class MetadataTag : std::uint16_t {
-  kClientIp = 1,       // text
-  kClientPort = 2,     // u16
+  kClientIp = 1,    // text
+  kClientPort = 2,  // u16
   kHelo = 3,
   kClientName = 4,
   kTls = 5,
   kProtocol = 6,
   kMailFrom = 7,
-  kRecipient = 8,      // notify u8, path size u16, path, original; repeated
+  kRecipient = 8,  // notify u8, path size u16, path, original; repeated
   kEnvelopeId = 9,
   kDsnReturn = 10,
   kBodyType = 11,
-  kFlags = 12,         // u32: MetadataFlag bits
+  kFlags = 12,  // u32: MetadataFlag bits
   kSpf = 13,
   kDkim = 14,
   kDmarc = 15,
   kDisposition = 16,
   kTrace = 17,
-  kLeaveOut = 18,      // begin u64, end u64; repeated
+  kLeaveOut = 18,  // begin u64, end u64; repeated
 };
 
 enum MetadataFlag : std::uint32_t { kFlagSmtpUtf8 = 1, kFlagLongLine = 2 };

@@ -29,44 +29,44 @@ namespace mxring::seglog {
 enum class Sync : std::uint8_t { kCommit, kNone };  // kNone: for benchmarks; promises nothing
 
 struct WriterOptions {
-  std::filesystem::path directory;        // created if its parent exists
+  std::filesystem::path directory;  // created if its parent exists
   std::uint64_t segment_bytes = 256ULL << 20;
   std::uint64_t record_bytes_max = 32ULL << 20;  // a segment always holds at least one such record
   Sync sync = Sync::kCommit;
-  std::uint64_t retain_bytes = 0;         // 0 = keep all
-  std::int64_t retain_age_ns = 0;         // 0 = keep all
+  std::uint64_t retain_bytes = 0;  // 0 = keep all
+  std::int64_t retain_age_ns = 0;  // 0 = keep all
   uring::FaultPlan* faults = nullptr;
 };
 
 enum class OpenErrorKind : std::uint8_t {
-  kDirectory,    // cannot be created or opened
-  kLocked,       // another process writes here
-  kFileSystem,   // cannot keep the promise (tmpfs, overlay, network) and sync is not "none"
-  kDamaged,      // cannot be recovered without losing durable records; nothing was changed
+  kDirectory,   // cannot be created or opened
+  kLocked,      // another process writes here
+  kFileSystem,  // cannot keep the promise (tmpfs, overlay, network) and sync is not "none"
+  kDamaged,     // cannot be recovered without losing durable records; nothing was changed
   kIo,
 };
 
 struct OpenError {
   OpenErrorKind kind = OpenErrorKind::kIo;
-  std::string message;   // one line: what is wrong and the way out
+  std::string message;  // one line: what is wrong and the way out
 };
 
 // What recovery found and did; printed by the server at start.
 struct RecoveryReport {
-  std::uint64_t records = 0;             // readable records in the segments that were scanned
-  std::uint64_t torn_bytes = 0;          // cut from the tail
-  std::uint64_t damaged_records = 0;     // kept in place, skipped by readers
+  std::uint64_t records = 0;          // readable records in the segments that were scanned
+  std::uint64_t torn_bytes = 0;       // cut from the tail
+  std::uint64_t damaged_records = 0;  // kept in place, skipped by readers
   bool was_poisoned = false;
-  std::string text;                      // one line for a person; empty when there is nothing to say
+  std::string text;  // one line for a person; empty when there is nothing to say
 };
 
 // One record to append. All memory belongs to the caller and must stay unchanged until commit()
 // returns.
 struct Append {
-  std::span<const iovec> message;        // the message as received, in pieces
-  std::uint64_t message_bytes = 0;       // their sum
-  std::uint32_t message_crc32c = 0;      // CRC32C of the message bytes (base/crc32c.h)
-  std::span<const char> metadata;        // encoded by seglog/metadata.h
+  std::span<const iovec> message;    // the message as received, in pieces
+  std::uint64_t message_bytes = 0;   // their sum
+  std::uint32_t message_crc32c = 0;  // CRC32C of the message bytes (base/crc32c.h)
+  std::span<const char> metadata;    // encoded by seglog/metadata.h
   std::int64_t received_at_us = 0;
 };
 

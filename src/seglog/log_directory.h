@@ -1,0 +1,68 @@
+// The files of a log directory: which segments there are, opening them, and whether a writer lives.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <vector>
+
+#include "seglog/format.h"
+
+namespace mxring::seglog {
+
+// A descriptor that closes itself. Reading only: what must survive a crash is written through
+// uring::File.
+class ReadFile {
+ public:
+  ReadFile() = default;
+  explicit ReadFile(int fd) : fd_(fd) {}
+  ReadFile(ReadFile&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  ReadFile& operator=(ReadFile&& other) noexcept;
+  ~ReadFile() { reset(); }
+
+  static ReadFile open_at(int directory_fd, const std::string& name);  // check is_open(), errno
+  bool is_open() const { return fd_ >= 0; }
+  int fd() const { return fd_; }
+  void reset();
+
+ private:
+  int fd_ = -1;
+};
+
+// The base offsets of all segments, ascending. errno on failure.
+std::expected<std::vector<std::uint64_t>, int> list_segments(int directory_fd);
+// Every name in the directory, in no order.
+std::expected<std::vector<std::string>, int> list_names(int directory_fd);
+
+// True while some process holds LOCK. Asking takes no lock itself, so readers never stand in the
+// way of a writer that starts.
+bool writer_lives(int directory_fd);
+
+struct OpenSegment {
+  ReadFile file;
+  SegmentHeader header;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t inode = 0;
+  SegmentKey key() const { return {header.epoch, header.salt}; }
+};
+
+struct SegmentError {
+  enum class Kind : std::uint8_t { kGone, kIo, kDamaged, kVersion } kind = Kind::kIo;
+  int error = 0;
+  std::uint64_t file_bytes = 0;
+};
+
+// Opens `base_offset`'s segment and checks its header, also against its name.
+std::expected<OpenSegment, SegmentError> open_segment(int directory_fd, std::uint64_t base_offset);
+
+// False once the name leads elsewhere, or the file has been taken for a new segment: whatever was
+// read from it meanwhile is not to be trusted, and is not damage either.
+bool still_same_segment(int directory_fd, const OpenSegment& segment);
+
+// Reads exactly `size` bytes unless the file ends before; the count, or -errno.
+std::int64_t read_fully(int fd, char* bytes, std::uint64_t size, std::uint64_t position);
+
+// The seal at the end of a file of `file_bytes`, when there is one.
+std::optional<RecordHeader> read_seal(int fd, std::uint64_t file_bytes, SegmentKey key);
+
+}  // namespace mxring::seglog

@@ -1,0 +1,52 @@
+// How far a log may be read, asked again and again. While a writer lives, the state page says so;
+// without one, the newest segment itself does: its seal, or else the end found by find_tail().
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "seglog/format.h"
+#include "seglog/log_directory.h"
+#include "seglog/tail.h"
+
+namespace mxring::seglog {
+
+class LogEnd {
+ public:
+  // `directory_fd` stays open as long as the object is used.
+  explicit LogEnd(int directory_fd) : directory_fd_(directory_fd) {}
+
+  void refresh();
+
+  std::uint64_t offset() const { return offset_; }  // one past the newest durable record
+  // Bytes of this segment that may be read; for the one in use its next write position.
+  std::uint64_t limit(const OpenSegment& segment) const;
+  // False when the end lies in a later life of the segment: open it again.
+  bool agrees_with(const OpenSegment& segment) const;
+  bool is_last(const OpenSegment& segment) const { return segment.header.base_offset == segment_; }
+  bool live() const { return live_; }
+  bool poisoned() const { return poisoned_; }
+  // Without a live writer: what find_tail() saw behind and before the end of an unsealed segment.
+  const std::optional<Tail>& tail() const { return tail_; }
+
+ private:
+  void ask_newest_segment(const std::optional<StateFields>& state);
+  const Tail& tail_of(const OpenSegment& segment, const std::optional<StateFields>& state);
+
+  int directory_fd_;
+  ReadFile state_file_;
+  std::uint64_t offset_ = 0;
+  std::uint64_t segment_ = 0;
+  std::uint64_t position_ = 0;
+  std::uint64_t epoch_ = 0;
+  bool live_ = false;
+  bool poisoned_ = false;
+  // What tail_ was found from; it is found again only when one of these has changed.
+  std::optional<Tail> tail_;
+  std::uint64_t tail_inode_ = 0;
+  std::uint64_t tail_epoch_ = 0;
+  std::uint64_t tail_file_bytes_ = 0;
+  std::uint64_t tail_sequence_ = 0;
+};
+
+}  // namespace mxring::seglog

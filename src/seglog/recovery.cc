@@ -1,0 +1,240 @@
+#include "seglog/recovery.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <system_error>
+
+#include "seglog/index_file.h"
+#include "seglog/log_directory.h"
+#include "seglog/tail.h"
+
+namespace mxring::seglog {
+
+namespace {
+
+class Recovery {
+ public:
+  Recovery(const WriterOptions& options, uring::File& directory,
+           const std::optional<StateFields>& state, const std::function<void(double)>& progress)
+      : options_(options), directory_(directory), state_(state), progress_(progress) {}
+
+  std::expected<Recovered, OpenError> run();
+
+ private:
+  using Result = std::expected<void, OpenError>;
+
+  Result look_at_older(std::uint64_t base);
+  Result look_at_newest(std::uint64_t base);
+  Result newest_unreadable(std::uint64_t base, const SegmentError& error);
+  Result cut(const OpenSegment& segment);
+  Result end_at(uring::File& file, const OpenSegment& segment, const Tail& tail);
+  void describe();
+
+  std::uint64_t durable() const { return state_ ? state_->durable : 0; }
+  bool must_sync() const { return options_.sync == Sync::kCommit; }
+  std::string path(std::uint64_t base) const {
+    return (options_.directory / segment_name(base)).string();
+  }
+  OpenError io(std::uint64_t base, const char* what, int error) const {
+    return {OpenErrorKind::kIo,
+            path(base) + ": " + what + " failed: " + std::system_category().message(error)};
+  }
+
+  const WriterOptions& options_;
+  uring::File& directory_;
+  const std::optional<StateFields>& state_;
+  const std::function<void(double)>& progress_;
+  Recovered found_;
+};
+
+std::expected<Recovered, OpenError> Recovery::run() {
+  const auto bases = list_segments(directory_.fd());
+  if (!bases) {
+    return std::unexpected(
+        OpenError{OpenErrorKind::kDirectory, options_.directory.string() + ": cannot be listed: " +
+                                                 std::system_category().message(bases.error())});
+  }
+  if (state_) {
+    found_.newest_epoch = state_->epoch;
+    found_.report.was_poisoned = state_->poisoned();
+  }
+  found_.next_offset = durable();  // offsets are never used twice, even when every segment has gone
+  for (std::size_t i = 0; i < bases->size(); ++i) {
+    const std::uint64_t base = (*bases)[i];
+    const Result looked = i + 1 < bases->size() ? look_at_older(base) : look_at_newest(base);
+    if (!looked) return std::unexpected(looked.error());
+  }
+  // An index whose segment has gone.
+  for (const std::string& name : list_names(directory_.fd()).value_or(std::vector<std::string>{})) {
+    const auto base = parse_index_name(name);
+    if (base && !std::binary_search(bases->begin(), bases->end(), *base)) {
+      ::unlinkat(directory_.fd(), name.c_str(), 0);
+    }
+  }
+  describe();
+  return std::move(found_);
+}
+
+Recovery::Result Recovery::look_at_older(std::uint64_t base) {
+  auto segment = open_segment(directory_.fd(), base);
+  if (!segment) {
+    // Readers report it; it stays as it is.
+    found_.segments.push_back({base, segment.error().file_bytes, 0});
+    return {};
+  }
+  found_.newest_epoch = std::max(found_.newest_epoch, segment->header.epoch);
+  if (must_sync() && (segment->header.flags & kSegmentUnsynced) != 0) {
+    auto file = uring::File::open(path(base), O_RDWR, 0, options_.faults);
+    if (!file) return std::unexpected(io(base, "opening", file.error()));
+    if (auto synced = file->sync_data(); !synced) {
+      return std::unexpected(io(base, "sync", synced.error()));
+    }
+  }
+  const auto seal = read_seal(segment->file.fd(), segment->file_bytes, segment->key());
+  std::int64_t newest_us = seal ? seal->received_at_us : 0;
+  struct stat status {};
+  if (!seal && ::fstat(segment->file.fd(), &status) == 0) newest_us = status.st_mtime * 1'000'000LL;
+  newest_us = std::max(newest_us, segment->header.created_at_us);
+  found_.segments.push_back({base, segment->file_bytes, newest_us});
+  return {};
+}
+
+Recovery::Result Recovery::look_at_newest(std::uint64_t base) {
+  auto segment = open_segment(directory_.fd(), base);
+  if (!segment) return newest_unreadable(base, segment.error());
+  found_.newest_epoch = std::max(found_.newest_epoch, segment->header.epoch);
+  const auto seal = read_seal(segment->file.fd(), segment->file_bytes, segment->key());
+  if (!seal) return cut(*segment);
+  found_.next_offset = std::max(durable(), seal->offset);
+  if (found_.next_offset > base) return look_at_older(base);
+  return {};  // empty: the new segment takes its place
+}
+
+Recovery::Result Recovery::newest_unreadable(std::uint64_t base, const SegmentError& error) {
+  if (error.kind == SegmentError::Kind::kIo || error.kind == SegmentError::Kind::kGone) {
+    return std::unexpected(io(base, "reading", error.error));
+  }
+  if (error.kind == SegmentError::Kind::kVersion) {
+    return std::unexpected(OpenError{
+        OpenErrorKind::kDamaged,
+        path(base) + " was written by a newer version of mxring; use that version, or move the "
+                     "directory away to begin a new log"});
+  }
+  // Both copies of its header are lost, and with them its records. We can go on if we know which
+  // offsets it may have used.
+  if (!state_) {
+    return std::unexpected(OpenError{
+        OpenErrorKind::kDamaged,
+        path(base) + ": its header is damaged and there is no state file to tell which offsets it "
+                     "used; move the whole directory away to begin a new log"});
+  }
+  if (state_->durable <= base) return {};  // nothing was ever acknowledged from it: replaced
+  found_.next_offset = state_->durable;
+  found_.report.damaged_records += state_->durable - base;
+  found_.segments.push_back({base, error.file_bytes, 0});
+  return {};
+}
+
+Recovery::Result Recovery::cut(const OpenSegment& segment) {
+  const std::uint64_t base = segment.header.base_offset;
+  auto file = uring::File::open(path(base), O_RDWR, 0, options_.faults);
+  if (!file) return std::unexpected(io(base, "opening", file.error()));
+  if (must_sync()) {
+    // What a killed process left in the page cache goes to the disk, and then out of the cache:
+    // after a sync that failed, the cache may show as clean what the disk does not have.
+    if (auto synced = file->sync_data(); !synced) {
+      return std::unexpected(io(base, "sync", synced.error()));
+    }
+    ::posix_fadvise(file->fd(), 0, 0, POSIX_FADV_DONTNEED);
+  }
+  TailQuestion question;
+  question.fd = file->fd();
+  question.file_bytes = segment.file_bytes;
+  question.header = segment.header;
+  question.durable = durable();
+  question.poisoned = state_ && state_->poisoned();
+  question.want_index = true;
+  const Tail tail = find_tail(question, progress_);
+  RecoveryReport& report = found_.report;
+  report.records += tail.records;
+  report.damaged_records += tail.damaged_records;
+  report.torn_bytes += tail.torn_bytes;
+  found_.next_offset = tail.next_offset;
+  if (tail.next_offset == base) return {};  // empty: the new segment takes its place
+  if (Result ended = end_at(*file, segment, tail); !ended) return ended;
+  found_.segments.push_back({base, tail.position + kRecordHeaderBytes,
+                             std::max(tail.newest_us, segment.header.created_at_us)});
+  IndexFile index;
+  index.create(directory_.fd(), segment.header, tail.index);
+  return {};
+}
+
+// In this order: seal, sync, cut, sync. Whenever we are interrupted, the next start finds either no
+// seal and judges the same bytes again, or a seal with everything before it durable.
+Recovery::Result Recovery::end_at(uring::File& file, const OpenSegment& segment, const Tail& tail) {
+  const std::uint64_t base = segment.header.base_offset;
+  if (!tail.sealed) {
+    RecordHeader seal;
+    seal.magic = kSealMagic;
+    seal.offset = tail.next_offset;
+    seal.received_at_us = tail.newest_us;
+    seal.durable_before = tail.next_offset;
+    seal.span_bytes = kRecordHeaderBytes;
+    finish_record_header(seal, segment.key());
+    std::uint64_t done = 0;
+    while (done < sizeof seal) {
+      const iovec slice{reinterpret_cast<char*>(&seal) + done, sizeof seal - done};
+      const auto written = file.write_at({&slice, 1}, tail.position + done);
+      if (!written) return std::unexpected(io(base, "sealing", written.error()));
+      if (*written == 0) return std::unexpected(io(base, "sealing", EIO));
+      done += *written;
+    }
+    if (must_sync()) {
+      if (auto synced = file.sync_data(); !synced) {
+        return std::unexpected(io(base, "sync", synced.error()));
+      }
+    }
+  }
+  if (auto cut = file.truncate(tail.position + kRecordHeaderBytes); !cut) {
+    return std::unexpected(io(base, "cutting", cut.error()));
+  }
+  if (must_sync()) {
+    if (auto synced = file.sync_all(); !synced) {
+      return std::unexpected(io(base, "sync", synced.error()));
+    }
+  }
+  return {};
+}
+
+void Recovery::describe() {
+  RecoveryReport& report = found_.report;
+  std::string& text = report.text;
+  const auto say = [&text](const std::string& part) { text += (text.empty() ? "" : "; ") + part; };
+  if (report.was_poisoned) {
+    say("the last run stopped after a failed write or sync; what had not been made durable then is "
+        "discarded");
+  }
+  if (report.torn_bytes > 0) {
+    say("cut " + std::to_string(report.torn_bytes) +
+        " bytes of a batch that was being written when the last run ended; nobody had been told "
+        "that it was accepted");
+  }
+  if (report.damaged_records > 0) {
+    say(std::to_string(report.damaged_records) +
+        " acknowledged records are damaged or missing; they are skipped by readers, and "
+        "`mxring log verify` shows where");
+  }
+}
+
+}  // namespace
+
+std::expected<Recovered, OpenError> recover(const WriterOptions& options, uring::File& directory,
+                                            const std::optional<StateFields>& state,
+                                            const std::function<void(double)>& progress) {
+  return Recovery(options, directory, state, progress).run();
+}
+
+}  // namespace mxring::seglog

@@ -1,0 +1,217 @@
+#include "seglog/spare_pool.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "seglog/log_directory.h"
+
+namespace mxring::seglog {
+
+namespace {
+
+constexpr std::uint64_t kChunkBytes = 1 << 20;
+constexpr std::uint64_t kDirectAlign = 4096;           // O_DIRECT: memory, position and size
+constexpr auto kPause = std::chrono::milliseconds(1);  // between chunks: commits go first
+constexpr std::string_view kPrefix = "spare-";
+constexpr std::string_view kReady = ".ready";
+constexpr std::string_view kInWork = ".tmp";
+
+struct FreeDeleter {
+  void operator()(char* bytes) const { std::free(bytes); }
+};
+
+bool no_room(int error) {
+  return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+}  // namespace
+
+SparePool::~SparePool() {
+  if (thread_.joinable()) {
+    thread_.request_stop();
+    thread_.join();
+  }
+  if (!wanted_.empty()) {  // asked for, but the thread never came to it
+    ::unlinkat(options_.directory_fd, (wanted_ + std::string(kInWork)).c_str(), 0);
+  }
+}
+
+std::string SparePool::next_name() {
+  return std::string(kPrefix) + std::to_string(next_number_++);
+}
+
+void SparePool::start() {
+  const auto names = list_names(options_.directory_fd);
+  for (const std::string& name : names.value_or(std::vector<std::string>{})) {
+    if (!name.starts_with(kPrefix)) continue;
+    if (!ready_ && name.ends_with(kReady)) {
+      struct stat status {};
+      auto file = uring::File::open(path(name), O_RDWR, 0640, options_.faults);
+      if (file && ::fstat(file->fd(), &status) == 0 &&
+          static_cast<std::uint64_t>(status.st_size) == options_.file_bytes) {
+        ready_ = Spare{std::move(*file), name, options_.file_bytes};
+        const std::uint64_t number = std::strtoull(name.c_str() + kPrefix.size(), nullptr, 10);
+        next_number_ = std::max(next_number_, number + 1);
+        continue;
+      }
+    }
+    if (name.ends_with(kReady) || name.ends_with(kInWork)) {
+      ::unlinkat(options_.directory_fd, name.c_str(), 0);
+    }
+  }
+  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+std::expected<Spare, int> SparePool::take(std::uint64_t bytes_min) {
+  {
+    std::unique_lock lock(mutex_);
+    hurry_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return !busy_; });
+    hurry_ = false;
+    if (ready_ && ready_->bytes >= bytes_min) {
+      Spare spare = std::move(*ready_);
+      ready_.reset();
+      return spare;
+    }
+  }
+  return make(std::max(bytes_min, options_.file_bytes));
+}
+
+std::expected<Spare, int> SparePool::make(std::uint64_t bytes) {
+  std::string name;
+  {
+    const std::lock_guard lock(mutex_);
+    name = next_name();
+  }
+  return prepare(name, bytes, nullptr);
+}
+
+void SparePool::give_back(Spare spare) {
+  const std::lock_guard lock(mutex_);
+  if (!ready_ && spare.bytes == options_.file_bytes) {
+    ready_ = std::move(spare);
+  } else {
+    ::unlinkat(options_.directory_fd, spare.name.c_str(), 0);
+  }
+}
+
+bool SparePool::recycle(const std::string& segment_name) {
+  const std::lock_guard lock(mutex_);
+  if (ready_ || !wanted_.empty() || busy_) return false;
+  const std::string base = next_name();
+  const std::string in_work = base + std::string(kInWork);
+  if (::renameat(options_.directory_fd, segment_name.c_str(), options_.directory_fd,
+                 in_work.c_str()) != 0) {
+    return false;
+  }
+  wanted_ = base;
+  busy_ = true;
+  changed_.notify_all();
+  return true;
+}
+
+void SparePool::refill() {
+  const std::lock_guard lock(mutex_);
+  if (ready_ || busy_ || !wanted_.empty()) return;
+  wanted_ = next_name();
+  busy_ = true;
+  changed_.notify_all();
+}
+
+void SparePool::run(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (changed_.wait(lock, stop, [this] { return !wanted_.empty(); })) {
+    const std::string name = wanted_;
+    lock.unlock();
+    auto spare = prepare(name, options_.file_bytes, &stop);
+    lock.lock();
+    // On failure nothing is kept: the next take() tries by itself and reports why it cannot.
+    if (spare) ready_ = std::move(*spare);
+    wanted_.clear();
+    busy_ = false;
+    changed_.notify_all();
+    if (stop.stop_requested()) break;
+  }
+  busy_ = false;
+  changed_.notify_all();
+}
+
+// The names and blocks of a spare become durable by the syncs here or, at the latest, by those of
+// the segment it turns into; no promise hangs on them. They do not pass the fault seam as writes
+// and syncs, so that the counts a fault plan goes by are those of the committing thread alone.
+std::expected<Spare, int> SparePool::prepare(const std::string& name, std::uint64_t bytes,
+                                             const std::stop_token* stop) {
+  const std::string in_work = name + std::string(kInWork);
+  const std::string ready = name + std::string(kReady);
+  auto file = uring::File::open(path(in_work), O_RDWR | O_CREAT, 0640, options_.faults);
+  if (!file) return std::unexpected(file.error());
+  struct stat status {};
+  int error = ::fstat(file->fd(), &status) == 0 ? 0 : errno;
+  const auto there = static_cast<std::uint64_t>(status.st_size);
+  const std::uint64_t from = align_up(there, kDirectAlign);
+  if (error == 0 && there < bytes) {
+    const auto allocated = file->allocate(there, bytes - there);
+    if (!allocated && allocated.error() != EOPNOTSUPP) error = allocated.error();
+    if (error == 0 && (options_.write_zeros || !allocated)) {
+      error = write_zeros(path(in_work), from, bytes, stop);
+    }
+  } else if (error == 0 && there > bytes) {
+    const auto cut = file->truncate(bytes);
+    if (!cut) error = cut.error();
+  }
+  if (error == 0 && options_.write_zeros && ::fdatasync(file->fd()) != 0) error = errno;
+  if (error == 0 && ::renameat(options_.directory_fd, in_work.c_str(), options_.directory_fd,
+                               ready.c_str()) != 0) {
+    error = errno;
+  }
+  // A recycled file must have lost its old name for good before its content changes.
+  if (error == 0 && options_.write_zeros && ::fsync(options_.directory_fd) != 0) error = errno;
+  if (error != 0) {
+    ::unlinkat(options_.directory_fd, in_work.c_str(), 0);
+    return std::unexpected(no_room(error) ? ENOSPC : error);
+  }
+  return Spare{std::move(*file), ready, bytes};
+}
+
+int SparePool::write_zeros(const std::string& path, std::uint64_t from, std::uint64_t bytes,
+                           const std::stop_token* stop) {
+  const std::unique_ptr<char, FreeDeleter> zeros(
+      static_cast<char*>(std::aligned_alloc(kDirectAlign, kChunkBytes)));
+  if (!zeros) return ENOMEM;
+  std::memset(zeros.get(), 0, kChunkBytes);
+  // Past the page cache: half the CPU, and the cache keeps what readers want.
+  int fd = ::open(path.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
+  if (fd < 0) fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  bool direct = true;
+  int error = 0;
+  for (std::uint64_t at = from; at < bytes && error == 0;) {
+    const std::uint64_t size = std::min(kChunkBytes, bytes - at);
+    const ssize_t written = ::pwrite(fd, zeros.get(), size, static_cast<off_t>(at));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && errno == EINVAL && direct) {  // the file system only pretends to know it
+      if (::fcntl(fd, F_SETFL, 0) != 0) error = EINVAL;
+      direct = false;
+      continue;
+    }
+    if (written <= 0) error = written < 0 ? errno : ENOSPC;
+    if (written > 0) at += static_cast<std::uint64_t>(written);
+    if (stop == nullptr || error != 0) continue;
+    if (stop->stop_requested()) error = ECANCELED;
+    std::unique_lock lock(mutex_);
+    if (!hurry_) changed_.wait_for(lock, *stop, kPause, [this] { return hurry_; });
+  }
+  ::close(fd);
+  return error;
+}
+
+}  // namespace mxring::seglog

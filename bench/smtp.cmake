@@ -1,0 +1,1 @@
+mxring_bench(smtp_bench SOURCES smtp_bench.cc LINKS smtp mail)

@@ -78,7 +78,7 @@ TEST_F(MessageTest, WholeBuffersAreKeptNotCopied) {
   receive(message, std::string(kBufferBytes, 'b'));
   receive(message, "the end\r\n", true);
   expect_kept(message);
-  EXPECT_EQ(message.slices().size(), 3U);
+  EXPECT_LE(message.slices().size(), 3U);  // fewer where the buffers are neighbours
   EXPECT_EQ(message.copied_fragment_bytes + message.copied_compact_bytes, 0U);
   message.clear();
   EXPECT_EQ(pool_->free_buffers(), free_at_start_);
@@ -128,12 +128,15 @@ TEST_F(MessageTest, BytesBetweenGathersOnlyWhatStraddles) {
   std::string first(kBufferBytes, 'x');
   first.replace(first.size() - 6, 6, "From: ");
   receive(message, first);
+  uring::BufferId spacer = 0;  // so that the two buffers are not neighbours in memory
+  ASSERT_TRUE(pool_->take(&spacer));
   receive(message, "someone@example.org\r\n\r\nbody\r\n", true);
   std::string scratch;
   EXPECT_EQ(message.bytes_between(kBufferBytes, kBufferBytes + 7, scratch), "someone");
   EXPECT_EQ(message.copied_header_bytes, 0U);
   EXPECT_EQ(message.bytes_between(kBufferBytes - 6, kBufferBytes + 7, scratch), "From: someone");
   EXPECT_EQ(message.copied_header_bytes, 13U);
+  pool_->release(spacer);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "seglog/writer.h"
 #include "server/server.h"
 #include "tests/support/smtp_client.h"

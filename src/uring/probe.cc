@@ -1,5 +1,6 @@
 #include "uring/probe.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
 #include <liburing.h>
@@ -10,9 +11,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -47,22 +49,37 @@ std::string kernel_release() {
   return uname(&names) == 0 ? names.release : "";
 }
 
+// A whole small file of /proc; empty when it is not there or no descriptor is left to read it.
+std::string contents_of(const char* path) {
+  std::string contents;
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return contents;
+  char part[4096];
+  for (ssize_t n = 0; (n = ::read(fd, part, sizeof part)) > 0;) {
+    contents.append(part, static_cast<std::size_t>(n));
+  }
+  ::close(fd);
+  return contents;
+}
+
 std::optional<long long> number_in(const char* path) {
-  std::ifstream file(path);
+  const std::string contents = contents_of(path);
   long long number = 0;
-  if (!(file >> number)) return std::nullopt;
+  const auto [end, error] =
+      std::from_chars(contents.data(), contents.data() + contents.size(), number);
+  if (error != std::errc{}) return std::nullopt;
   return number;
 }
 
 // The value after "key:" in /proc/self/status.
 std::string status_field(std::string_view key) {
-  std::ifstream file("/proc/self/status");
-  for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != ':') continue;
-    const std::size_t value = line.find_first_not_of(" \t", key.size() + 1);
-    return value == std::string::npos ? "" : line.substr(value);
-  }
-  return "";
+  std::string contents = "\n";
+  contents += contents_of("/proc/self/status");
+  const std::size_t found = contents.find(fmt::format("\n{}:", key));
+  if (found == std::string::npos) return "";
+  const std::size_t end = contents.find('\n', found + 1);
+  const std::size_t value = contents.find_first_not_of(" \t", found + key.size() + 2);
+  return value >= end ? "" : contents.substr(value, end - value);
 }
 
 bool is_exempt_from_sysctl() {

@@ -2,6 +2,7 @@
 // hands the values down, so tests run whole sessions in invented time.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 
 namespace mxring::base {

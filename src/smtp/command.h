@@ -6,6 +6,7 @@
 // (replies.h); nothing else is to be known about a refused line.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <expected>
 #include <string>
@@ -42,7 +43,8 @@ struct CommandLine {
   std::string_view arguments;  // after the verb and its space; trailing spaces removed
 };
 CommandLine parse_command(std::string_view line);
-CommandLine parse_command(std::string&& line) = delete;
+template <std::same_as<std::string> Temporary>
+CommandLine parse_command(Temporary&& line) = delete;
 
 // Which extensions are in force.
 struct Extensions {
@@ -63,12 +65,14 @@ struct MailArguments {
 // `arguments` is CommandLine::arguments: "FROM:<...> ...".
 std::expected<MailArguments, std::string_view> parse_mail(std::string_view arguments,
                                                           const Extensions& extensions);
-std::expected<MailArguments, std::string_view> parse_mail(std::string&& arguments,
+template <std::same_as<std::string> Temporary>
+std::expected<MailArguments, std::string_view> parse_mail(Temporary&& arguments,
                                                           const Extensions& extensions) = delete;
 // "TO:<...> ...".
 std::expected<Envelope::Recipient, std::string_view> parse_rcpt(std::string_view arguments,
                                                                 const Extensions& extensions);
+template <std::same_as<std::string> Temporary>
 std::expected<Envelope::Recipient, std::string_view> parse_rcpt(
-    std::string&& arguments, const Extensions& extensions) = delete;
+    Temporary&& arguments, const Extensions& extensions) = delete;
 
 }  // namespace mxring::smtp

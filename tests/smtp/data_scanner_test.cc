@@ -122,13 +122,14 @@ class EveryTarget : public testing::TestWithParam<std::int64_t> {
 };
 
 INSTANTIATE_TEST_SUITE_P(DataScanner, EveryTarget, testing::ValuesIn(EveryTarget::targets()),
-                         [](const auto& info) { return hwy::TargetName(info.param); });
+                         [](const auto& target) { return hwy::TargetName(target.param); });
 
 TEST_P(EveryTarget, AgreesWithTheReferenceAtEverySplit) {
   std::mt19937 random(1);
   const std::vector<Limits> limits{{998, 65536}, {70, 130}, {64, 64}, {3, 5}};
   for (int round = 0; round < 1000; ++round) {
-    const std::string stream = random_stream(random, 1 + random() % 260, static_cast<unsigned>(2 + random() % 60));
+    const std::string stream =
+        random_stream(random, 1 + random() % 260, static_cast<unsigned>(2 + random() % 60));
     const Limits limit = limits[round % limits.size()];
     const ReferenceUnstuffed wanted = reference_unstuff(stream, limit.flag, limit.max);
     const Scanned whole = scan({stream}, limit);
@@ -146,7 +147,8 @@ TEST_P(EveryTarget, AgreesWithTheReferenceAtEverySplit) {
 TEST_P(EveryTarget, AgreesWithTheReferenceInRandomPieces) {
   std::mt19937 random(2);
   for (int round = 0; round < 3000; ++round) {
-    const std::string stream = random_stream(random, 1 + random() % 2000, static_cast<unsigned>(random() % 30));
+    const std::string stream =
+        random_stream(random, 1 + random() % 2000, static_cast<unsigned>(random() % 30));
     const Limits limit = round % 2 == 0
                              ? Limits{}
                              : Limits{.flag = static_cast<std::uint32_t>(64 + random() % 200),

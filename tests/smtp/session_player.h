@@ -1,0 +1,81 @@
+// Plays received bytes, in any pieces, to a Session and writes down all that comes of it. Each
+// piece lies in memory of its own, freed once it is used up, so that a view kept too long is seen
+// by a sanitizer.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "smtp/session.h"
+
+namespace mxring::smtp {
+
+// The owner's decisions. Empty = accept.
+struct OwnerPolicy {
+  std::map<std::string, std::string, std::less<>> refuse_mail;  // reverse-path to reply
+  std::map<std::string, std::string, std::less<>> refuse_rcpt;  // forward-path to reply
+  std::string refuse_data;
+  std::string finish;                              // instead of "250 2.0.0 Ok <number>"
+  std::uint64_t discard_after_bytes = UINT64_MAX;  // of content, with discard_reply
+  std::string discard_reply;
+};
+
+struct ReceivedMessage {
+  std::string mail_from;
+  std::vector<std::string> rcpt_to;
+  std::string parameters;  // of MAIL and RCPT, in words
+  std::string content;
+  friend bool operator==(const ReceivedMessage&, const ReceivedMessage&) = default;
+};
+
+struct Transcript {
+  std::string replies;
+  std::vector<ReceivedMessage> messages;
+  unsigned refused = 0;   // kRefused
+  unsigned discards = 0;  // kDiscard
+  unsigned resets = 0;
+  unsigned slow = 0;
+  bool closed = false;
+
+  friend bool operator==(const Transcript&, const Transcript&) = default;
+};
+
+class SessionPlayer {
+ public:
+  // `output_bytes`: the reply buffer's size; small ones make the session stop for output.
+  SessionPlayer(const SessionOptions& options, const OwnerPolicy& policy,
+                std::size_t output_bytes = 1U << 16);
+
+  void greet();
+  // One group of bytes that the client sends without waiting, cut into `pieces`.
+  void play(const std::vector<std::string_view>& pieces);
+  void play(std::string_view bytes) { play(std::vector<std::string_view>{bytes}); }
+
+  Session& session() { return session_; }
+  const Transcript& transcript() const { return transcript_; }
+  // The replies since the last call.
+  std::string take_replies();
+
+ private:
+  void play_piece(std::string_view piece, bool more_behind);
+  void answer_mail(ReplyBuffer& out);
+  void answer_recipient(ReplyBuffer& out);
+  void end_message(ReplyBuffer& out);
+  void flush();
+
+  const OwnerPolicy policy_;
+  Session session_;
+  std::vector<char> memory_;
+  ReplyBuffer out_;
+  Transcript transcript_;
+  std::size_t replies_taken_ = 0;
+  std::string content_;
+};
+
+// Cuts `bytes` in pieces of `size` (the last may be shorter).
+std::vector<std::string_view> cut_every(std::string_view bytes, std::size_t size);
+
+}  // namespace mxring::smtp

@@ -41,11 +41,15 @@ bool can_continue(const LogError& error) {
 std::expected<LogReader, int> open_log(const std::string& directory) {
   auto reader = LogReader::open(directory);
   if (reader) return std::move(*reader);
-  complain(describe(reader.error()));
-  if (reader.error().kind == LogErrorKind::kNotALog) {
+  complain_about_log(reader.error());
+  return std::unexpected(kFailed);
+}
+
+void complain_about_log(const LogError& error) {
+  complain(describe(error));
+  if (error.kind == LogErrorKind::kNotALog) {
     complain("name the directory that `mxring serve` writes to: mxring log ... DIR");
   }
-  return std::unexpected(kFailed);
 }
 
 void add_selection(CLI::App& command, Selection& selection) {

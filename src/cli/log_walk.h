@@ -25,6 +25,9 @@ void add_log_directory(CLI::App& command, std::string& directory);
 // The reader, or the exit code after complaining.
 std::expected<LogReader, int> open_log(const std::string& directory);
 
+// Why a log cannot be read at all, and what to do.
+void complain_about_log(const LogError& error);
+
 struct Selection {
   std::string directory;
   std::optional<Offset> from;

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "base/text.h"
+#include "cli/allocation.h"
 #include "cli/command.h"
 
 namespace {
@@ -38,8 +39,8 @@ constexpr const char* kFooter =
 std::string version_text() {
 #ifdef MXRING_MIMALLOC
   const int allocator = mi_version();
-  return fmt::format("mxring {} (mimalloc {}.{})", MXRING_VERSION, allocator / 100,
-                     allocator % 100);
+  return fmt::format("mxring {} (mimalloc {}.{}.{})", MXRING_VERSION, allocator / 100,
+                     allocator / 10 % 10, allocator % 10);
 #else
   return fmt::format("mxring {} (system allocator)", MXRING_VERSION);
 #endif
@@ -98,6 +99,9 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+#ifdef MXRING_MIMALLOC
+  mxring::cli::install_allocation_counter();
+#endif
   try {
     return run(argc, argv);
   } catch (const std::exception& error) {

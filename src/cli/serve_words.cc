@@ -105,6 +105,7 @@ std::vector<std::string> warnings(const server::Config& config) {
   for (const auto& [key, where] : config.set_at) {
     const std::string_view section = std::string_view(key).substr(0, key.find('.'));
     if (section != "tls" && section != "dns" && section != "auth") continue;
+    if (key == "auth.dmarc") continue;  // it decides about the From field already
     unused += unused.empty() ? key : ", " + key;
   }
   if (!unused.empty()) lines.push_back("set, but not used by this version yet: " + unused);

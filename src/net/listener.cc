@@ -94,6 +94,24 @@ std::expected<Listener, ListenError> Listener::open(const base::Endpoint& endpoi
   return listener;
 }
 
+std::expected<void, ListenError> Listener::check_unused(const base::Endpoint& endpoint) {
+  sockaddr_storage storage{};
+  const socklen_t size = to_sockaddr(endpoint, storage);
+  Listener probe;
+  probe.fd_ = ::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+  if (probe.fd_ < 0) return std::unexpected(listen_error(endpoint, errno));
+  const int on = 1;
+  // Connections of an earlier server that linger in TIME_WAIT are no obstacle; a listener is.
+  ::setsockopt(probe.fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (!endpoint.address.is_v4()) {
+    ::setsockopt(probe.fd_, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  }
+  if (::bind(probe.fd_, reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+    return std::unexpected(listen_error(endpoint, errno));
+  }
+  return {};
+}
+
 Listener::Listener(Listener&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)), endpoint_(other.endpoint_) {}
 

@@ -19,6 +19,9 @@ struct ListenError {
 class Listener {
  public:
   static std::expected<Listener, ListenError> open(const base::Endpoint& endpoint);
+  // SO_REUSEPORT would also let a second server of the same user share the port in silence, and
+  // take half of the mail; so the first shard asks this before it opens its listener.
+  static std::expected<void, ListenError> check_unused(const base::Endpoint& endpoint);
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&& other) noexcept;
   ~Listener();

@@ -36,6 +36,8 @@ void send_all(int fd, std::string_view text) {
 
 std::expected<std::unique_ptr<Admin>, std::string> Admin::start(const base::Endpoint& endpoint,
                                                                 Pages pages) {
+  const auto unused = net::Listener::check_unused(endpoint);
+  if (!unused) return std::unexpected(unused.error().message + " (listen.admin)");
   auto listener = net::Listener::open(endpoint);
   if (!listener) return std::unexpected(listener.error().message + " (listen.admin)");
   std::unique_ptr<Admin> admin(new Admin(std::move(*listener), std::move(pages)));

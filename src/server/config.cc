@@ -102,7 +102,9 @@ constexpr std::array kKeys{
 
     key<Flag, MEMBER(auth.spf)>("auth", "spf", "evaluate SPF; not used by this version"),
     key<Flag, MEMBER(auth.dkim)>("auth", "dkim", "verify DKIM; not used by this version"),
-    key<Flag, MEMBER(auth.dmarc)>("auth", "dmarc", "evaluate DMARC; not used by this version"),
+    key<Flag, MEMBER(auth.dmarc)>(
+        "auth", "dmarc",
+        "one From field is required, else 550 5.6.0; evaluation is not in this version"),
     key<Choice<kRejectWords>, MEMBER(auth.on_dmarc_reject)>(
         "auth", "on_dmarc_reject", "what a failed p=reject does; not used by this version"),
     key<Choice<kQuarantineWords>, MEMBER(auth.on_dmarc_quarantine)>(

@@ -30,7 +30,10 @@ void Message::push_slice(char* data, std::size_t size) {
   if (!slices_.empty()) {
     iovec& last = slices_.back();
     char* last_end = static_cast<char*>(last.iov_base) + last.iov_len;
-    if (last_end == data) {
+    // Two buffers may lie side by side; a slice across both would hide from settle() what lies in
+    // the one being parsed. Gathered fragments (no buffer is open then) do grow together.
+    const bool inside = !open_ || slices_.size() > open_slices_begin_;
+    if (last_end == data && inside) {
       last.iov_len += size;
       return;
     }

@@ -110,6 +110,10 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
     std::vector<net::Listener> listeners;
     for (base::Endpoint& endpoint : endpoints) {
+      if (i == 0) {
+        const auto unused = net::Listener::check_unused(endpoint);
+        if (!unused) return std::unexpected(StartError{1, unused.error().message});
+      }
       auto listener = net::Listener::open(endpoint);
       if (!listener) return std::unexpected(StartError{1, listener.error().message});
       endpoint = listener->endpoint();  // a port chosen by the kernel is the next shards' too

@@ -94,6 +94,26 @@ TEST_F(MessageTest, DribbledBytesDoNotPinBuffers) {
   EXPECT_EQ(pool_->free_buffers(), free_at_start_);
 }
 
+TEST_F(MessageTest, FragmentInTheBufferNextToAFullOne) {
+  Message message(*pool_, limits_);
+  uring::BufferId low = 0;
+  uring::BufferId high = 0;
+  ASSERT_TRUE(pool_->take(&low));
+  ASSERT_TRUE(pool_->take(&high));
+  if (pool_->data(low) > pool_->data(high)) std::swap(low, high);
+  ASSERT_EQ(pool_->data(low) + kBufferBytes, pool_->data(high));
+  std::memset(pool_->data(low), 'a', kBufferBytes);
+  std::memset(pool_->data(high), 'b', 10);
+  message.append({pool_->data(low), kBufferBytes}, low);
+  message.settle(low);
+  message.append({pool_->data(high), 10}, high);
+  message.settle(high);
+  EXPECT_EQ(joined(message), std::string(kBufferBytes, 'a') + std::string(10, 'b'));
+  message.clear();
+  pool_->release(low);
+  pool_->release(high);
+}
+
 TEST_F(MessageTest, StuffedDotsEverywhereStayBounded) {
   Message message(*pool_, limits_);
   std::string chunk;

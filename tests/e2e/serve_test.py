@@ -1,0 +1,230 @@
+"""The server as a process: start, refusal to start, signals, metrics."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+
+import mxtest
+from mxtest import BINARY, Log, Wire, sample_message, sha256
+
+
+class ServeCase(mxtest.TestCase):
+    def run_serve(self, *args, timeout=20):
+        """A server that is expected not to start."""
+        return subprocess.run([BINARY, "serve", *args], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=timeout, cwd=self.directory)
+
+    def refused(self, code, pattern, *args):
+        done = self.run_serve(*args)
+        text = done.stderr.decode()
+        self.assertEqual(done.returncode, code, text)
+        self.assertRegex(text, pattern)
+        self.assertEqual(done.stdout, b"")
+        return text
+
+
+class Configuration(ServeCase):
+    def file(self, text):
+        path = os.path.join(self.directory, "t.toml")
+        with open(path, "w") as out:
+            out.write(text)
+        return path
+
+    def test_unknown_key(self):
+        path = self.file("[lisen]\nsmtp = []\n")
+        self.refused(78, re.escape(f'{path}:1:2: unknown key "lisen"; did you mean "listen"?'),
+                     "-c", path)
+
+    def test_wrong_type(self):
+        path = self.file("[limits]\nrecipients = \"many\"\n")
+        self.refused(78, re.escape(f"{path}:2:14: limits.recipients must be a whole number"),
+                     "-c", path, "-t")
+
+    def test_missing_file(self):
+        self.refused(78, "nowhere.toml: cannot be read: No such file", "-c", "nowhere.toml")
+
+    def test_tls_is_not_there_yet(self):
+        self.refused(78, "--smtps: listen.smtps is set, but this version does not speak TLS",
+                     "--smtps", "127.0.0.1:4650")
+
+    def test_bad_address(self):
+        self.refused(78, "--smtp localhost:25: not an address", "--smtp", "localhost:25")
+
+    def test_usage(self):
+        self.refused(2, "see `mxring --help`", "--no-such-flag")
+
+    def test_check_prints_the_effective_values(self):
+        path = self.file("hostname = \"mx.example.org\"\n[limits]\nmessage_size = \"1MiB\"\n")
+        done = self.run_serve("-c", path, "-t", "--smtp", "127.0.0.1:2526")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        text = done.stdout.decode()
+        self.assertTrue(text.startswith("configuration ok\n"), text)
+        self.assertIn('hostname = "mx.example.org"', text)
+        self.assertIn('smtp = ["127.0.0.1:2526"]', text)
+        self.assertIn('message_size = "1MiB"', text)
+        # What is printed is a configuration itself.
+        again = self.file(text.split("\n", 1)[1])
+        self.assertEqual(self.run_serve("-c", again, "-t").stdout.decode(), text)
+        self.assertFalse(os.path.exists(os.path.join(self.directory, "mxring-log")))
+
+    def test_documented_keys_are_a_configuration(self):
+        done = self.run_serve("--help-config")
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(self.run_serve("-c", self.file(done.stdout.decode()), "-t").returncode, 0)
+
+
+class Start(ServeCase):
+    def test_ready_line_and_two_addresses(self):
+        server = self.serve(args=["--smtp", "127.0.0.1:0", "--smtp", "[::1]:0"])
+        self.assertEqual(server.ready["pid"], str(server.pid))
+        self.assertEqual(server.ready["admin"], "off")
+        self.assertEqual(server.ready["log"], server.log_dir)
+        self.assertGreaterEqual(int(server.ready["shards"]), 1)
+        with Wire(server.address) as wire:
+            self.assertRegex(wire.banner, r"^220 mx\.test ESMTP")
+        self.assertEqual(server.stop(), 0)
+
+    def test_port_in_use(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            self.refused(1, rf"cannot listen on 127\.0\.0\.1:{port}: another program has this port",
+                         "--smtp", f"127.0.0.1:{port}", "--log-dir", self.directory + "/log")
+
+    def test_second_server_on_the_same_address(self):
+        server = self.serve()
+        text = self.refused(1, "another program has this port", "--smtp", server.ready["smtp"],
+                            "--log-dir", self.directory + "/other")
+        self.assertNotIn("ready", text)
+
+    def test_second_writer_of_the_same_log(self):
+        server = self.serve()
+        self.refused(1, rf"{re.escape(server.log_dir)}.*{server.pid}",
+                     "--smtp", "127.0.0.1:0", "--log-dir", server.log_dir)
+        with Wire(server.address) as wire:
+            wire.hello()
+            self.assertRegex(wire.message(sample_message()), r"^250 2\.0\.0 Ok 0$")
+
+    def test_log_on_tmpfs_is_refused(self):
+        if not os.path.isdir("/dev/shm") or "tmpfs" not in subprocess.run(
+                ["stat", "-f", "-c", "%T", "/dev/shm"], capture_output=True, text=True).stdout:
+            self.skipTest("/dev/shm is not a tmpfs here")
+        directory = f"/dev/shm/mxring-e2e-{os.getpid()}"
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        self.refused(1, "tmpfs", "--smtp", "127.0.0.1:0", "--log-dir", directory)
+
+    def test_log_on_tmpfs_without_the_promise(self):
+        if not os.path.isdir("/dev/shm"):
+            self.skipTest("there is no /dev/shm here")
+        directory = f"/dev/shm/mxring-e2e-none-{os.getpid()}"
+        self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
+        server = self.serve({"log": {"sync": "none"}}, log_dir=directory)
+        self.assertIn("WARNING: log.sync", server.stderr())
+        with Wire(server.address) as wire:
+            wire.hello()
+            self.assertRegex(wire.message(sample_message()), r"^250 2\.0\.0 Ok 0$")
+        self.assertEqual(server.stop(), 0)
+
+    def test_log_directory_without_a_parent(self):
+        self.refused(1, "/nowhere/at/all", "--smtp", "127.0.0.1:0",
+                     "--log-dir", "/nowhere/at/all")
+
+    def test_offsets_go_on_after_a_restart(self):
+        server = self.serve()
+        for expected in range(3):
+            with Wire(server.address) as wire:
+                wire.hello()
+                self.assertEqual(wire.message(sample_message()), f"250 2.0.0 Ok {expected}")
+            self.assertEqual(server.stop(), 0)
+            server.start()
+
+
+class Drain(ServeCase):
+    def test_transactions_in_progress_finish(self):
+        server = self.serve()
+        message = sample_message(3000, "drained")
+        with Wire(server.address) as busy, Wire(server.address) as idle:
+            busy.hello()
+            idle.hello()
+            for command in ("MAIL FROM:<a@client.test>", "RCPT TO:<b@mx.test>"):
+                self.assertRegex(busy.ask(command), "^250")
+            self.assertRegex(busy.ask("DATA"), "^354")
+            on_the_wire = mxtest.stuffed(message)
+            busy.send(on_the_wire[:1000])
+            server.terminate()
+            self.assertRegex(idle.reply(), r"^421 4\.3\.2")
+            self.assertTrue(idle.at_end())
+            with Wire(server.address) as late:
+                self.assertRegex(late.banner, r"^421 4\.3\.2")
+                self.assertTrue(late.at_end())
+            busy.send(on_the_wire[1000:])
+            self.assertEqual(busy.reply(), "250 2.0.0 Ok 0")
+            self.assertRegex(busy.reply(), r"^421 4\.3\.2")
+            self.assertTrue(busy.at_end())
+        self.assertEqual(server.wait(), 0)
+        self.assertEqual(Log(server.log_dir).records()[0]["sha256"], sha256(message))
+
+    def test_the_wait_for_them_is_bounded(self):
+        server = self.serve({"limits": {"drain": "1s"}})
+        with Wire(server.address) as stuck:
+            stuck.hello()
+            stuck.ask("MAIL FROM:<a@client.test>")
+            stuck.ask("RCPT TO:<b@mx.test>")
+            stuck.ask("DATA")
+            stuck.send("Subject: never")
+            server.terminate()
+            self.assertEqual(server.wait(timeout=15), 0)
+        self.assertEqual(Log(server.log_dir).records(), [])
+
+    def test_interrupt_drains_too(self):
+        server = self.serve()
+        server.process.send_signal(2)
+        self.assertEqual(server.wait(timeout=15), 0)
+
+    def test_second_signal_ends_at_once(self):
+        server = self.serve()
+        with Wire(server.address) as stuck:
+            stuck.hello()
+            stuck.ask("MAIL FROM:<a@client.test>")
+            server.terminate()
+            mxtest.wait_until(lambda: "draining" in server.stderr(), 10, "draining is said")
+            server.terminate()
+            self.assertEqual(server.wait(timeout=5), 0)
+
+
+class Admin(ServeCase):
+    def setUp(self):
+        super().setUp()
+        self.server = self.serve({"listen": {"smtp": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}})
+
+    def metric(self, text, name):
+        values = re.findall(rf"(?m)^{name}(?:\{{[^}}]*\}})? ([0-9.e+]+)$", text)
+        self.assertTrue(values, f"{name} is not in\n{text}")
+        return sum(map(float, values))
+
+    def test_metrics_and_status(self):
+        with Wire(self.server.address) as wire:
+            wire.hello()
+            for _ in range(3):
+                self.assertRegex(wire.message(sample_message(800)), "^250")
+            text = mxtest.wait_until(lambda: self.caught_up(3), 5, "three messages counted")
+            status = json.loads(self.server.http("/status"))
+            self.assertIsInstance(status, dict)
+            self.assertTrue(re.search(r"(?m)^# TYPE mxring_\w+ (counter|gauge|histogram)$", text))
+
+    def caught_up(self, messages):
+        text = self.server.http("/metrics")
+        return text if self.metric(text, r"mxring_messages_accepted(?:_total)?") == messages else None
+
+    def test_unknown_page(self):
+        with self.assertRaises(Exception) as caught:
+            self.server.http("/nothing")
+        self.assertEqual(getattr(caught.exception, "code", None), 404)
+
+
+if __name__ == "__main__":
+    mxtest.main()

@@ -1,5 +1,5 @@
-// How a message keeps received bytes: slices without copies, tiny fragments gathered, a bound on the
-// number of slices, and every buffer given back.
+// How a message keeps received bytes: slices without copies, tiny fragments gathered, a bound on
+// the number of slices, and every buffer given back.
 
 #include "server/message.h"
 
@@ -86,7 +86,8 @@ TEST_F(MessageTest, WholeBuffersAreKeptNotCopied) {
 
 TEST_F(MessageTest, DribbledBytesDoNotPinBuffers) {
   Message message(*pool_, limits_);
-  for (int i = 0; i < 10'000; ++i) receive(message, std::string(1, static_cast<char>('a' + i % 26)));
+  for (int i = 0; i < 10'000; ++i)
+    receive(message, std::string(1, static_cast<char>('a' + i % 26)));
   expect_kept(message);
   EXPECT_LE(message.buffers_held(), 10'000 / kBufferBytes + 2);
   EXPECT_EQ(message.copied_fragment_bytes, 10'000U);

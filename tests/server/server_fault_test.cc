@@ -1,6 +1,6 @@
 // The promise under storage faults: the whole receiver runs in this process with a fault plan, one
-// fault at each index of a short run in turn. Whatever fails, a 250 is given only for a message that
-// a fresh reader finds whole afterwards.
+// fault at each index of a short run in turn. Whatever fails, a 250 is given only for a message
+// that a fresh reader finds whole afterwards.
 
 #include <gtest/gtest.h>
 #include <mxring/log_reader.h>
@@ -41,7 +41,8 @@ Config small_config(const std::filesystem::path& dir) {
 
 std::string content_of(int i) {
   std::string content = "From: a@example.org\r\nSubject: " + std::to_string(i) + "\r\n\r\n";
-  for (int line = 0; line < 40 * (i + 1); ++line) content += "line " + std::to_string(line) + "\r\n";
+  for (int line = 0; line < 40 * (i + 1); ++line)
+    content += "line " + std::to_string(line) + "\r\n";
   return content;
 }
 

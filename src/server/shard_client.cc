@@ -83,6 +83,11 @@ void Shard::pump(Client& client) {
     const uring::BufferId buffer = connection.front().buffer;
     const smtp::Input input{connection.front_bytes(), connection.chunks() > 1};
     smtp::ReplyBuffer out(connection.output());
+    if (out.free() < smtp::kReplyBytesMax) {
+      // What fills the block are replies of earlier steps; on_send() comes back here.
+      client.output_full = true;
+      break;
+    }
     const smtp::Step step = client.session.step(input, out);
     const bool go_on = handle(client, step, out);
     connection.wrote(out.size());

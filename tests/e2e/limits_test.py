@@ -1,0 +1,195 @@
+"""Limits as a client sees them: the reply, and whether the connection goes on."""
+
+import os
+import signal
+import socket
+import time
+
+import mxtest
+from mxtest import Log, Wire, sample_message
+
+
+class LimitCase(mxtest.TestCase):
+    def start(self, limits=None, **sections):
+        self.server = self.serve({"limits": dict(limits or {}), **sections})
+        self.log = Log(self.server.log_dir)
+        return self.server
+
+    def wire(self):
+        wire = Wire(self.server.address)
+        self.addCleanup(wire.close)
+        wire.hello()
+        return wire
+
+    def envelope(self, wire, sender="a@client.test", recipient="b@mx.test"):
+        self.assertRegex(wire.ask(f"MAIL FROM:<{sender}>"), "^250")
+        self.assertRegex(wire.ask(f"RCPT TO:<{recipient}>"), "^250")
+
+
+class Messages(LimitCase):
+    def test_size_announced_and_not(self):
+        self.start({"message_size": "200KiB"})
+        wire = self.wire()
+        self.assertRegex(wire.ask("MAIL FROM:<a@client.test> SIZE=204801"), r"^552 5\.3\.4")
+        self.assertRegex(wire.ask("MAIL FROM:<a@client.test> SIZE=204800"), r"^250")
+        self.assertRegex(wire.ask("RSET"), "^250")
+        self.assertRegex(wire.message(sample_message(1_000_000)), r"^552 5\.3\.4")
+        message = sample_message(150_000)
+        self.assertEqual(wire.message(message), "250 2.0.0 Ok 0")
+        self.assertEqual(self.log.as_received(0), message)
+
+    def test_exactly_the_limit(self):
+        message = sample_message(180_000)
+        self.start({"message_size": len(message)})
+        wire = self.wire()
+        self.assertRegex(wire.message(message), "^250")
+        self.assertRegex(wire.message(message + b"\r\n"), r"^552 5\.3\.4")
+
+    def test_bare_line_ends_and_nul(self):
+        self.start()
+        wire = self.wire()
+        head = sample_message(300)
+        for bad in (b"bare\nline feed\r\n", b"bare\rreturn\r\n", b"nul\0byte\r\n"):
+            self.assertRegex(wire.message(head + bad), r"^550 5\.5\.2", bad)
+        self.assertRegex(wire.message(head), "^250 2.0.0 Ok 0$")
+
+    def test_line_header_and_fields(self):
+        self.start({"header_size": "8KiB", "header_fields": 60, "received_fields": 10})
+        wire = self.wire()
+        message = sample_message(300)
+        self.assertRegex(wire.message(message + b"x" * 70_000 + b"\r\n"), r"^550 5\.6\.0")
+        many = b"".join(b"X-N: %d\r\n" % i for i in range(60))
+        self.assertRegex(wire.message(many + message), r"^552 5\.3\.4")
+        long = b"X-Long: a\r\n" + b" continued\r\n" * 1000
+        self.assertRegex(wire.message(long + message), r"^552 5\.3\.4")
+        loop = b"Received: from a by b; Sun, 22 Nov 2026 01:02:03 +0000\r\n" * 11
+        self.assertRegex(wire.message(loop + message), r"^554 5\.4\.6")
+        self.assertRegex(wire.message(message), "^250 2.0.0 Ok 0$")
+
+    def test_from_field(self):
+        self.start()
+        wire = self.wire()
+        for bad in (b"Subject: none\r\n\r\nx\r\n",
+                    b"From: a@b.test\r\nFrom: c@d.test\r\n\r\nx\r\n",
+                    b"From: a@b.test, c@d.test\r\n\r\nx\r\n"):
+            self.assertRegex(wire.message(bad), r"^550 5\.6\.0", bad)
+
+    def test_recipients(self):
+        self.start({"recipients": 100}, recipients={"domains": ["mx.test"]})
+        wire = self.wire()
+        self.assertRegex(wire.ask("MAIL FROM:<a@client.test>"), "^250")
+        self.assertRegex(wire.ask("RCPT TO:<b@elsewhere.test>"), r"^550 5\.7\.1")
+        # Pipelined, half of them refused, answered in order.
+        wire.send("".join(f"RCPT TO:<u{i}@{'mx' if i % 2 else 'no'}.test>\r\n" for i in range(100)))
+        replies = [wire.reply()[:9] for _ in range(100)]
+        self.assertEqual(replies, ["550 5.7.1", "250 2.1.5"] * 50)
+        for i in range(50):
+            self.assertRegex(wire.ask(f"RCPT TO:<v{i}@mx.test>"), "^250")
+        self.assertRegex(wire.ask("RCPT TO:<w@mx.test>"), r"^452 4\.5\.3")
+        self.assertRegex(wire.ask("RCPT TO:<postmaster>"), r"^452 4\.5\.3")
+
+
+class Connections(LimitCase):
+    def test_messages_on_one(self):
+        self.start({"messages_per_connection": 3})
+        wire = self.wire()
+        for _ in range(3):
+            self.assertRegex(wire.message(sample_message()), "^250")
+        self.assertRegex(wire.message(sample_message()), r"^421 4\.7\.0")
+        self.assertTrue(wire.at_end())
+
+    def test_in_all(self):
+        self.start({"connections": 4, "connections_per_ip": 4})
+        held = [self.wire() for _ in range(4)]
+        with Wire(self.server.address) as fifth:
+            self.assertRegex(fifth.banner, r"^421 4\.7\.0")
+            self.assertTrue(fifth.at_end())
+        held[0].ask("QUIT")
+
+        def admitted():
+            with Wire(self.server.address) as wire:
+                return wire.banner.startswith("220")
+        mxtest.wait_until(admitted, 5, "a place is free again")
+
+    def test_command_line(self):
+        self.start()
+        wire = self.wire()
+        self.assertRegex(wire.ask("NOOP " + "x" * 600), r"^500 5\.5\.2")
+        self.assertRegex(wire.ask("NOOP"), "^250")
+        wire.send("NOOP " + "x" * 70_000 + "\r\n")
+        self.assertRegex(wire.reply(), r"^500 5\.5\.2")
+        self.assertTrue(wire.at_end())
+
+    def test_errors(self):
+        self.start({"errors_soft": 3, "errors_hard": 6, "error_delay": "200ms"})
+        wire = self.wire()
+        begin = time.monotonic()
+        replies = []
+        for _ in range(6):
+            replies.append(wire.ask("NONSENSE"))
+            if replies[-1].startswith("421"):
+                break
+        self.assertRegex(replies[-1], r"^421 4\.7\.0")
+        self.assertTrue(all(r.startswith("500") for r in replies[:-1]), replies)
+        self.assertGreater(time.monotonic() - begin, 0.35)
+        self.assertTrue(wire.at_end())
+
+    def test_silence(self):
+        self.start({"command_wait": "700ms"})
+        wire = self.wire()
+        begin = time.monotonic()
+        self.assertRegex(wire.reply(), r"^421 4\.4\.2")
+        self.assertGreater(time.monotonic() - begin, 0.5)
+        self.assertTrue(wire.at_end())
+
+    def test_dribbled_data(self):
+        self.start({"data_rate": 500, "data_rate_window": "1s"})
+        wire = self.wire()
+        self.envelope(wire)
+        self.assertRegex(wire.ask("DATA"), "^354")
+        end = time.monotonic() + 15
+        wire.socket.settimeout(0.1)
+        while time.monotonic() < end:
+            try:
+                wire.send("x")
+                reply = wire.reply()
+                break
+            except socket.timeout:
+                continue
+        self.assertRegex(reply, r"^421 4\.4\.2")
+        self.assertEqual(self.log.records(), [])
+
+    def test_talking_before_the_banner(self):
+        self.start()
+        # Connected while the server is stopped, these bytes are there before it can greet.
+        os.kill(self.server.pid, signal.SIGSTOP)
+        try:
+            wire = Wire(self.server.address, greet=False)
+            self.addCleanup(wire.close)
+            wire.send("EHLO early.test\r\n")
+        finally:
+            os.kill(self.server.pid, signal.SIGCONT)
+        self.assertRegex(wire.reply(), r"^554 5\.5\.0")
+        self.assertTrue(wire.at_end())
+
+    def test_data_before_354(self):
+        self.start()
+        wire = self.wire()
+        self.envelope(wire)
+        wire.send(b"DATA\r\n" + mxtest.stuffed(sample_message()))
+        self.assertRegex(wire.reply(), r"^554 5\.5\.0")
+        self.assertTrue(wire.at_end())
+        self.assertEqual(self.log.records(), [])
+
+
+class Disk(LimitCase):
+    def test_reserve(self):
+        # No file system keeps ninety-nine percent free under a checkout.
+        self.start({"disk_reserve_percent": 99})
+        wire = self.wire()
+        self.assertRegex(wire.ask("MAIL FROM:<a@client.test>"), r"^452 4\.3\.1")
+        self.assertRegex(wire.ask("NOOP"), "^250")
+
+
+if __name__ == "__main__":
+    mxtest.main()

@@ -300,14 +300,9 @@ bool Parser::literal(std::string& domain) {
   ++at_;
   for (;;) {
     if (!folding_or_space(nullptr) || done()) return false;
-    char c = text_[at_++];
+    const char c = text_[at_++];
     if (c == ']') break;
-    if (c == '[') return false;
-    if (c == '\\') {
-      if (done()) return false;
-      c = text_[at_++];
-    }
-    if (is_control(c) || is_high(c)) return false;
+    if (c == '[' || c == '\\' || is_control(c) || is_high(c)) return false;
     domain.push_back(base::ascii_lower(c));
   }
   domain.push_back(']');

@@ -1,8 +1,8 @@
 #include "tests/smtp/session_player.h"
 
-#include <gtest/gtest.h>
-
 #include <memory>
+
+#include "base/assert.h"
 
 namespace mxring::smtp {
 
@@ -67,15 +67,15 @@ void SessionPlayer::play_piece(std::string_view piece, bool more_behind) {
   bool progress = true;  // kOutputFull twice without any would never end
   for (;;) {
     const Step step = session_.step(input, out_);
-    ASSERT_LE(step.consumed, input.bytes.size());
+    MXRING_ASSERT(step.consumed <= input.bytes.size());
     input.bytes.remove_prefix(step.consumed);
     if (step.consumed != 0) progress = true;
     switch (step.event) {
       case Event::kNeedInput:
-        ASSERT_TRUE(input.bytes.empty());
+        MXRING_ASSERT(input.bytes.empty());
         return;
       case Event::kOutputFull:
-        ASSERT_TRUE(progress);
+        MXRING_ASSERT(progress);
         progress = false;
         flush();
         break;
@@ -97,7 +97,7 @@ void SessionPlayer::play_piece(std::string_view piece, bool more_behind) {
         }
         break;
       case Event::kContent:
-        ASSERT_FALSE(step.run.empty());
+        MXRING_ASSERT(!step.run.empty());
         content_ += step.run;
         if (content_.size() > policy_.discard_after_bytes) {
           session_.discard(policy_.discard_reply);
@@ -107,14 +107,15 @@ void SessionPlayer::play_piece(std::string_view piece, bool more_behind) {
         ++transcript_.discards;
         break;
       case Event::kMessage:
-        ASSERT_EQ(session_.step(input, out_).event, Event::kWaiting);
+        MXRING_ASSERT(session_.step(input, out_).event == Event::kWaiting);
         end_message(out_);
         break;
       case Event::kRefused:
         ++transcript_.refused;
         break;
       case Event::kWaiting:
-        FAIL() << "waiting for an answer that was given";
+        MXRING_ASSERT(!"waiting for an answer that was given");
+        break;
       case Event::kReset:
         ++transcript_.resets;
         break;

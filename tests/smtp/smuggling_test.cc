@@ -21,7 +21,8 @@ const std::filesystem::path kVectors =
 // The string values of `key` in a JSON text, in order. Only the escapes that the file has.
 std::vector<std::string> string_values(std::string_view json, std::string_view key) {
   std::vector<std::string> values;
-  const std::string wanted = "\"" + std::string(key) + "\":";
+  std::string wanted(1, '"');
+  wanted.append(key).append("\":");
   for (std::size_t at = json.find(wanted); at != std::string_view::npos;
        at = json.find(wanted, at)) {
     at = json.find('"', at + wanted.size()) + 1;

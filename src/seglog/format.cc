@@ -19,6 +19,13 @@ std::uint32_t crc_between(const T& object, std::size_t begin, std::size_t end, s
   return base::crc32c(seed, bytes + begin, end - begin);
 }
 
+// Of everything but the CRC itself. The magic is part of it: one bit tells a record from a seal.
+std::uint32_t record_header_crc(const RecordHeader& header, std::uint32_t salt) {
+  constexpr std::size_t kCrcAt = offsetof(RecordHeader, crc);
+  const std::uint32_t magic = crc_between(header, 0, kCrcAt, salt);
+  return crc_between(header, kCrcAt + sizeof header.crc, sizeof header, magic);
+}
+
 std::string numbered(std::uint64_t base_offset, std::string_view suffix) {
   std::string name(kNameDigits, '0');
   for (std::size_t i = kNameDigits; i-- > 0 && base_offset > 0; base_offset /= 10) {
@@ -75,18 +82,19 @@ std::optional<RecordHeader> decode_record_header(const char* bytes, SegmentKey k
   // multiple of 16.
   if (header.magic != kRecordMagic && header.magic != kSealMagic) return std::nullopt;
   if (header.epoch != key.epoch) return std::nullopt;
-  if (crc_between(header, 8, sizeof header, key.salt) != header.crc) return std::nullopt;
+  if (record_header_crc(header, key.salt) != header.crc) return std::nullopt;
   const std::uint64_t used = kRecordHeaderBytes + header.payload_bytes();
   if (header.span_bytes % kRecordAlign != 0 || header.span_bytes < used ||
       header.span_bytes - used >= kBatchAlign + kRecordAlign) {
     return std::nullopt;
   }
+  if (header.is_seal() && header.span_bytes != kRecordHeaderBytes) return std::nullopt;
   return header;
 }
 
 void finish_record_header(RecordHeader& header, SegmentKey key) {
   header.epoch = key.epoch;
-  header.crc = crc_between(header, 8, sizeof header, key.salt);
+  header.crc = record_header_crc(header, key.salt);
 }
 
 std::uint32_t payload_crc(const char* message, std::size_t message_bytes, const char* metadata,

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <system_error>
 #include <utility>
 
 namespace mxring::seglog {
@@ -25,6 +26,31 @@ ReadFile ReadFile::open_at(int directory_fd, const std::string& name) {
 
 void ReadFile::reset() {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+std::expected<ReadFile, LogError> open_log(const std::filesystem::path& directory) {
+  ReadFile opened(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  LogError error;
+  if (!opened.is_open()) {
+    const bool missing = errno == ENOENT || errno == ENOTDIR;
+    error.kind = missing ? LogErrorKind::kNotALog : LogErrorKind::kIo;
+    error.message = directory.string() + ": " + std::system_category().message(errno);
+    return std::unexpected(std::move(error));
+  }
+  const auto names = list_names(opened.fd());
+  if (!names) {
+    error.message = directory.string() + ": " + std::system_category().message(names.error());
+    return std::unexpected(std::move(error));
+  }
+  const bool is_log = std::any_of(names->begin(), names->end(), [](const std::string& name) {
+    return parse_segment_name(name).has_value() || name == kStateName;
+  });
+  if (!is_log) {
+    error.kind = LogErrorKind::kNotALog;
+    error.message = directory.string() + ": holds no mxring log";
+    return std::unexpected(std::move(error));
+  }
+  return opened;
 }
 
 std::expected<std::vector<std::string>, int> list_names(int directory_fd) {

@@ -1,8 +1,12 @@
 // The files of a log directory: which segments there are, opening them, and whether a writer lives.
 #pragma once
 
+#include <mxring/log_reader.h>
+
 #include <cstdint>
 #include <expected>
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +32,9 @@ class ReadFile {
  private:
   int fd_ = -1;
 };
+
+// The directory of a log, for reading. Told apart: there is none, and it cannot be opened.
+std::expected<ReadFile, LogError> open_log(const std::filesystem::path& directory);
 
 // The base offsets of all segments, ascending. errno on failure.
 std::expected<std::vector<std::uint64_t>, int> list_segments(int directory_fd);

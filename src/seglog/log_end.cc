@@ -81,7 +81,7 @@ const Tail& LogEnd::tail_of(const OpenSegment& segment, const std::optional<Stat
 }
 
 std::uint64_t LogEnd::limit(const OpenSegment& segment) const {
-  return is_last(segment) ? position_ : segment.file_bytes;
+  return is_last(segment) ? std::min(position_, segment.file_bytes) : segment.file_bytes;
 }
 
 bool LogEnd::agrees_with(const OpenSegment& segment) const {

@@ -1,11 +1,8 @@
 // LogReader: finds the segment of the wanted offset, walks it with SegmentCursor, and tells apart
 // three reasons for bytes that are no record: not written yet (LogEnd knows), removed by retention
 // meanwhile (the name leads elsewhere), and damage.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
+#include <chrono>
 #include <system_error>
 #include <thread>
 
@@ -316,28 +313,9 @@ LogReader& LogReader::operator=(LogReader&&) noexcept = default;
 LogReader::~LogReader() = default;
 
 std::expected<LogReader, LogError> LogReader::open(const std::filesystem::path& directory) {
-  seglog::ReadFile opened(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  LogError error;
-  if (!opened.is_open()) {
-    const bool missing = errno == ENOENT || errno == ENOTDIR;
-    error.kind = missing ? LogErrorKind::kNotALog : LogErrorKind::kIo;
-    error.message = directory.string() + ": " + std::system_category().message(errno);
-    return std::unexpected(std::move(error));
-  }
-  auto impl = std::make_unique<Impl>(std::move(opened));
-  const auto names = seglog::list_names(impl->directory.fd());
-  if (!names) {
-    error.message = directory.string() + ": " + std::system_category().message(names.error());
-    return std::unexpected(std::move(error));
-  }
-  const bool is_log = std::any_of(names->begin(), names->end(), [](const std::string& name) {
-    return seglog::parse_segment_name(name) || name == seglog::kStateName;
-  });
-  if (!is_log) {
-    error.kind = LogErrorKind::kNotALog;
-    error.message = directory.string() + ": holds no mxring log";
-    return std::unexpected(std::move(error));
-  }
+  auto opened = seglog::open_log(directory);
+  if (!opened) return std::unexpected(std::move(opened.error()));
+  auto impl = std::make_unique<Impl>(std::move(*opened));
   impl->list();
   impl->end.refresh();
   impl->wanted = impl->first();

@@ -11,6 +11,11 @@ namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
 
+// Of a file that was cut, the last record is still whole when only zeros behind it are missing.
+bool fits_below(const RecordHeader& header, std::uint64_t position, std::uint64_t limit) {
+  return kRecordHeaderBytes + header.payload_bytes() <= limit - position;
+}
+
 bool all_zero(const char* bytes, std::uint64_t size) {
   return size == 0 || (bytes[0] == 0 && std::memcmp(bytes, bytes + 1, size - 1) == 0);
 }
@@ -55,7 +60,7 @@ SegmentCursor::Event SegmentCursor::read(std::uint64_t limit, bool check_payload
   const char* bytes = window_.at(position_, kRecordHeaderBytes, limit);
   if (bytes == nullptr) return resync(limit);
   const auto header = decode_record_header(bytes, key_);
-  const bool fits = header && header->span_bytes <= limit - position_;
+  const bool fits = header && fits_below(*header, position_, limit);
   const bool expected =
       header && (header->is_seal() ? header->offset >= offset_ : header->offset == offset_);
   if (!fits || !expected) return resync(limit);
@@ -73,7 +78,8 @@ SegmentCursor::Event SegmentCursor::read(std::uint64_t limit, bool check_payload
   event.kind = Kind::kRecord;
   if (!check_payload) return event;
 
-  const char* whole = window_.at(position_, header->span_bytes, limit);
+  const std::uint64_t there = std::min<std::uint64_t>(header->span_bytes, limit - position_);
+  const char* whole = window_.at(position_, there, limit);
   if (whole == nullptr) {
     event.kind = Kind::kBadPayload;
     event.io_error = window_.error();
@@ -87,7 +93,7 @@ SegmentCursor::Event SegmentCursor::read(std::uint64_t limit, bool check_payload
     event.kind = Kind::kBadPayload;
     event.payload = nullptr;
   } else {
-    event.padding_damaged = !all_zero(whole + used, header->span_bytes - used);
+    event.padding_damaged = !all_zero(whole + used, there - used);
   }
   return event;
 }
@@ -109,7 +115,7 @@ SegmentCursor::Event SegmentCursor::resync(std::uint64_t limit) {
       continue;
     }
     const auto header = decode_record_header(bytes, key_);
-    if (header && header->offset >= offset_ && header->span_bytes <= limit - at) {
+    if (header && header->offset >= offset_ && fits_below(*header, at, limit)) {
       event.kind = Kind::kBadRegion;
       event.header = *header;
       event.end = at;

@@ -203,7 +203,9 @@ class Export(LogCase):
             self.assertIn(b"--force", again.stderr)
             self.export(form, self.out(form), "--count", 5, "--force")
         self.assertEqual(len(os.listdir(self.out("eml"))), 5)
-        self.assertEqual(len(mailbox.mbox(self.out("mbox"))), 5)
+        box = mailbox.mbox(self.out("mbox"))
+        self.assertEqual(len(box), 5)
+        box.close()
         # Nothing half-written is left behind either.
         left = [n for _, _, names in os.walk(self.directory) for n in names if "partial" in n]
         self.assertEqual(left, [])

@@ -1,0 +1,74 @@
+#include "cli/serve_words.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+namespace mxring::cli {
+namespace {
+
+Listening sample() {
+  return {{*base::Endpoint::parse("127.0.0.1:2525"), *base::Endpoint::parse("[::1]:2526")},
+          "",
+          "./mxring-log",
+          2,
+          1234};
+}
+
+TEST(ServeWords, ReadyLine) {
+  EXPECT_EQ(ready_line(sample()),
+            "ready smtp=127.0.0.1:2525 smtp=[::1]:2526 admin=off log=./mxring-log shards=2 "
+            "pid=1234");
+}
+
+TEST(ServeWords, ReadyLineStaysOneLineOfWords) {
+  Listening listening = sample();
+  listening.admin = "127.0.0.1:9925";
+  listening.log_dir = "a dir\nx";
+  EXPECT_EQ(ready_line(listening),
+            "ready smtp=127.0.0.1:2525 smtp=[::1]:2526 admin=127.0.0.1:9925 log=a\\x20dir\\x0ax "
+            "shards=2 pid=1234");
+}
+
+TEST(ServeWords, WelcomeNamesAnAddressThatCanBeReached) {
+  Listening listening = sample();
+  listening.smtp = {*base::Endpoint::parse("0.0.0.0:2599")};
+  listening.log_dir = "it's here";
+  const std::string text = welcome(listening);
+  EXPECT_NE(text.find("127.0.0.1"), std::string::npos) << text;
+  EXPECT_NE(text.find("2599"), std::string::npos) << text;
+  EXPECT_EQ(text.find("0.0.0.0"), std::string::npos) << text;
+  EXPECT_NE(text.find("log cat --raw 'it'\\''s here'"), std::string::npos) << text;
+}
+
+TEST(ServeWords, WelcomeUsesWhatIsInstalled) {
+  const char* path = std::getenv("PATH");
+  const std::string before = path == nullptr ? "" : path;
+  setenv("PATH", "/nowhere", 1);
+  const std::string text = welcome(sample());
+  setenv("PATH", before.c_str(), 1);
+  EXPECT_NE(text.find("apt-get install swaks"), std::string::npos) << text;
+  EXPECT_NE(text.find("swaks --server 127.0.0.1 --port 2525 "), std::string::npos) << text;
+}
+
+TEST(ServeWords, DefaultsGiveNoWarning) {
+  EXPECT_TRUE(warnings(server::default_config()).empty());
+}
+
+TEST(ServeWords, LosingMailIsSaidLoudly) {
+  server::Config config = server::default_config();
+  config.log.sync = server::SyncMode::kNone;
+  ASSERT_EQ(warnings(config).size(), 1u);
+  EXPECT_TRUE(warnings(config)[0].starts_with("WARNING: log.sync"));
+}
+
+TEST(ServeWords, SettingsWithoutEffectAreNamed) {
+  const auto config = server::parse_config(
+      "[tls]\nkey = \"k\"\n[auth]\nspf = true\ndmarc = false\n[limits]\nrecipients = 500", "t");
+  ASSERT_TRUE(config.has_value());
+  ASSERT_EQ(warnings(*config).size(), 1u);
+  EXPECT_EQ(warnings(*config)[0], "set, but not used by this version yet: auth.spf, tls.key");
+}
+
+}  // namespace
+}  // namespace mxring::cli

@@ -452,8 +452,8 @@ def main():
         return 0
     print(f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, "
           f"load {machine['load_at_start']:.1f} at the start;\n"
-          f"{options.sessions} kept-alive sessions without pipelining, {options.rounds} interleaved "
-          f"rounds,\nserver on core {options.server_cpu}, client (smtp-source) on core "
+          f"{options.sessions} kept-alive sessions without pipelining, interleaved rounds: "
+          f"{options.rounds};\nserver on core {options.server_cpu}, client (smtp-source) on core "
           f"{options.client_cpu}; medians\n")
     print_table(rows)
     for name, why in skipped.items():

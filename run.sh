@@ -143,21 +143,38 @@ configure() {
   cd - >/dev/null
 }
 
-# One line of progress on a terminal; elsewhere a line before and only failures after it.
+# Ninja's output, cut down: on a terminal one line that shows where it is, elsewhere one line at
+# the start; in both, whatever the compiler has to say.
+show_build() {
+  local preset=$1 line begun=no width
+  width=$(tput cols 2>/dev/null || echo 80)
+  while IFS= read -r line; do
+    case $line in
+      '-- '* | 'ninja: Entering directory'* | 'ninja: no work to do.') ;;
+      *'Re-checking globbed directories...' | *'Re-running CMake...') ;;
+      '['[0-9]*/[0-9]*']'*)
+        if [[ -t 2 ]]; then
+          line="building $preset $line"
+          printf '\r\033[K%s' "${line:0:width-1}"
+        elif [[ $begun == no ]]; then
+          say "building $preset"
+        fi
+        begun=yes
+        ;;
+      *)
+        [[ ! -t 2 ]] || printf '\r\033[K'
+        printf '%s\n' "$line"
+        ;;
+    esac
+  done >&2
+  [[ ! -t 2 || $begun == no ]] || printf '\r\033[K' >&2
+}
+
 build() {
-  local preset=$1 status="building $1 [%f/%t] "
+  local preset=$1
   shift
   configure "$preset"
-  cd "$root/build/$preset"
-  if ninja -n "$@" 2>/dev/null | grep -q 'no work to do'; then
-    ninja --quiet "$@" >&2 || fail "the build failed"
-  elif [[ -t 2 ]]; then
-    NINJA_STATUS=$status ninja "$@" >&2 || fail "the build failed"
-  else
-    say "building $preset"
-    ninja --quiet "$@" >&2 || fail "the build failed"
-  fi
-  cd - >/dev/null
+  ninja -C "$root/build/$preset" "$@" 2>&1 | show_build "$preset" || fail "the build failed"
 }
 
 # The unit tests of some modules, in a preset of their own.

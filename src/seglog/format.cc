@@ -45,6 +45,7 @@ std::optional<std::uint64_t> parse_numbered(std::string_view name, std::string_v
       return std::nullopt;
     }
   }
+  if (value > kOffsetMax) return std::nullopt;
   return value;
 }
 
@@ -83,6 +84,7 @@ std::optional<RecordHeader> decode_record_header(const char* bytes, SegmentKey k
   if (header.magic != kRecordMagic && header.magic != kSealMagic) return std::nullopt;
   if (header.epoch != key.epoch) return std::nullopt;
   if (record_header_crc(header, key.salt) != header.crc) return std::nullopt;
+  if (header.offset > kOffsetMax || header.durable_before > header.offset) return std::nullopt;
   const std::uint64_t used = kRecordHeaderBytes + header.payload_bytes();
   if (header.span_bytes % kRecordAlign != 0 || header.span_bytes < used ||
       header.span_bytes - used >= kBatchAlign + kRecordAlign) {

@@ -27,6 +27,8 @@ constexpr std::uint64_t kBatchAlign = 4096;        // a commit begins here: one 
 constexpr std::uint64_t kRecordAlign = 16;
 constexpr std::uint64_t kStateBytes = 4096;
 
+constexpr std::uint64_t kOffsetMax = 1ULL << 62;  // greater ones are damage: sums cannot overflow
+
 constexpr std::uint32_t kSegmentUnsynced = 1;  // SegmentHeader::flags
 constexpr std::uint64_t kStatePoisoned = 1;    // StateFields::flags
 

@@ -33,7 +33,9 @@ std::optional<StateFields> read_state(int fd) {
       return std::nullopt;
     }
     const bool steady = fields.sequence % 2 == 0 && fields.sequence == sequence_after;
-    if (steady && fields.magic == kStateMagic && state_crc(fields) == fields.crc) return fields;
+    if (steady && fields.magic == kStateMagic && state_crc(fields) == fields.crc) {
+      return fields.durable <= kOffsetMax ? std::optional(fields) : std::nullopt;
+    }
     if (fields.magic != kStateMagic) return std::nullopt;
     if (steady && attempt > 2) return std::nullopt;  // nobody is changing it: it is damaged
     sched_yield();

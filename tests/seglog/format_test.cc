@@ -11,15 +11,16 @@ namespace {
 
 TEST(Format, NamesThereAndBack) {
   EXPECT_EQ(segment_name(0), "00000000000000000000.seg");
-  EXPECT_EQ(segment_name(UINT64_MAX), "18446744073709551615.seg");
-  for (std::uint64_t base : {std::uint64_t{0}, std::uint64_t{42}, UINT64_MAX}) {
+  EXPECT_EQ(segment_name(kOffsetMax), "04611686018427387904.seg");
+  for (std::uint64_t base : {std::uint64_t{0}, std::uint64_t{42}, kOffsetMax}) {
     EXPECT_EQ(parse_segment_name(segment_name(base)), base);
     EXPECT_EQ(parse_index_name(index_name(base)), base);
     EXPECT_FALSE(parse_segment_name(index_name(base)));
   }
-  for (const char* name : {"", "0.seg", "000000000000000000000.seg", "18446744073709551616.seg",
-                           "99999999999999999999.seg", "0000000000000000000x.seg",
-                           "00000000000000000000.seg~", "+0000000000000000001.seg"}) {
+  for (const char* name :
+       {"", "0.seg", "000000000000000000000.seg", "18446744073709551616.seg",
+        "04611686018427387905.seg", "99999999999999999999.seg", "0000000000000000000x.seg",
+        "00000000000000000000.seg~", "+0000000000000000001.seg"}) {
     EXPECT_FALSE(parse_segment_name(name)) << name;
   }
 }

@@ -154,6 +154,13 @@ void Ring::send(int fd, const void* bytes, std::uint32_t size, Tag tag) {
   io_uring_sqe_set_data64(sqe, tag.pack());
 }
 
+void Ring::send_vector(int fd, const msghdr* message, Tag tag) {
+  if (!admitted(impl_->faults, impl_->early, FaultPoint::kSend, tag, nullptr)) return;
+  io_uring_sqe* sqe = MXRING_NEXT_ENTRY();
+  io_uring_prep_sendmsg(sqe, fd, message, MSG_WAITALL | MSG_NOSIGNAL);
+  io_uring_sqe_set_data64(sqe, tag.pack());
+}
+
 void Ring::connect(int fd, const void* address, std::uint32_t address_bytes, Tag tag) {
   io_uring_sqe* sqe = MXRING_NEXT_ENTRY();
   io_uring_prep_connect(sqe, fd, static_cast<const sockaddr*>(address), address_bytes);

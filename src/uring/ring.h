@@ -17,6 +17,7 @@
 
 struct io_uring;
 struct io_uring_buf_ring;
+struct msghdr;
 
 namespace mxring::uring {
 
@@ -56,6 +57,9 @@ class Ring {
   void receive(int fd, void* bytes, std::uint32_t size, Tag tag);
   // MSG_WAITALL and MSG_NOSIGNAL: short only on error or when the peer has gone.
   void send(int fd, const void* bytes, std::uint32_t size, Tag tag);
+  // The same from several pieces (sendmsg); the message and what it points at must stay valid. A
+  // fault rule can fail it but not shorten it.
+  void send_vector(int fd, const msghdr* message, Tag tag);
   void connect(int fd, const void* address, std::uint32_t address_bytes, Tag tag);
   void read(int fd, void* bytes, std::uint32_t size, Tag tag);
   void write(int fd, const void* bytes, std::uint32_t size, Tag tag);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
 #include <cerrno>
@@ -200,6 +201,38 @@ TEST_F(RingTest, SendGoesOnUntilAllIsSent) {
   ASSERT_EQ(seen.size(), 1U);
   EXPECT_EQ(seen[0].result, static_cast<int>(sent.size()));
   EXPECT_TRUE(received == sent);
+}
+
+TEST_F(RingTest, SendVectorGoesOnThroughAllPiecesUntilAllIsSent) {
+  SocketPair pair;
+  // More than a socket buffer takes at once, in pieces of unequal size, one of them empty.
+  std::string pieces[5] = {std::string(3, 'a'), std::string(3'000'000, 'b'), "",
+                           std::string(1'000'001, 'c'), "\r\n.\r\n"};
+  iovec slices[5];
+  std::string whole;
+  for (int i = 0; i < 5; ++i) {
+    slices[i] = {pieces[i].data(), pieces[i].size()};
+    whole += pieces[i];
+  }
+  msghdr message{};
+  message.msg_iov = slices;
+  message.msg_iovlen = 5;
+  std::string received;
+  std::thread reader([&] {
+    char part[65536];
+    while (received.size() < whole.size()) {
+      const ssize_t got = ::read(pair[1], part, sizeof part);
+      if (got <= 0) return;
+      received.append(part, static_cast<std::size_t>(got));
+    }
+  });
+  ring_->send_vector(pair[0], &message, kSendTag);
+  const auto seen = wait_for(1);
+  if (seen.size() != 1) pair.close_end(0);
+  reader.join();
+  ASSERT_EQ(seen.size(), 1U);
+  EXPECT_EQ(seen[0].result, static_cast<std::int32_t>(whole.size()));
+  EXPECT_EQ(received, whole);
 }
 
 TEST_F(RingTest, SendToAClosedPeerIsAnErrorNotASignal) {

@@ -98,17 +98,18 @@ HWY_INLINE unsigned step(const Masks& m, std::int64_t base, unsigned count, Walk
     w.start_carry = 1;
     return at;
   }
-  // Without a line end in this block countr_zero says 64 and the length is that of the line so far
-  // (less one, for a CR that may be the last byte): it can be judged just the same.
-  const int first_end = std::countr_zero(line_ends);
-  const std::int64_t reach = first_end < static_cast<int>(count) ? first_end : count;
+  // Without a line end in this block countr_zero says `count`, and the length is that of the line
+  // so far (less one, for a CR that may be the last byte): it can be judged just the same.
+  const std::int64_t reach = std::countr_zero(line_ends | ~valid);
   const std::int64_t length = base + reach - 1 - w.line_begin;
   if (HWY_UNLIKELY(length > w.line_bytes_max)) {
     w.suspect = true;
     return 0;
   }
   w.longest = length > w.longest ? length : w.longest;
-  w.line_begin = line_ends != 0 ? base + 64 - std::countl_zero(line_ends) : w.line_begin;
+  // Blocks with and without a line end come in no order that a branch predictor could learn.
+  const std::int64_t last_end = base + 64 - std::countl_zero(line_ends | 1);
+  w.line_begin += (last_end - w.line_begin) & -static_cast<std::int64_t>(line_ends != 0);
   w.high |= m.high;
   w.cr_carry = (m.cr >> (count - 1)) & 1;
   w.start_carry = (line_ends >> (count - 1)) & 1;

@@ -23,6 +23,12 @@ bool is_alnum(char c) {
   return (c >= '0' && c <= '9') || (base::ascii_lower(c) >= 'a' && base::ascii_lower(c) <= 'z');
 }
 
+bool has_high_byte(std::string_view text) {
+  bool found = false;
+  for (const char c : text) found |= static_cast<unsigned char>(c) >= 0x80;
+  return found;
+}
+
 bool is_keyword(std::string_view text) {
   if (text.empty() || !is_alnum(text[0])) return false;
   for (const char c : text) {
@@ -122,11 +128,9 @@ std::optional<Parameter> ParameterReader::next() {
     parameter.value = word.substr(equals + 1);
   }
   failed_ = !is_keyword(parameter.keyword) || (parameter.has_value && parameter.value.empty());
-  for (std::string_view rest = parameter.value; !rest.empty() && !failed_;) {
-    const std::size_t bytes = base::utf8_sequence(rest);
-    if (bytes > 1) utf8_ = true;
-    failed_ = bytes == 0;
-    rest.remove_prefix(bytes);
+  if (has_high_byte(parameter.value)) {
+    utf8_ = true;
+    failed_ = failed_ || !base::is_valid_utf8(parameter.value);
   }
   if (failed_) return std::nullopt;
   return parameter;

@@ -73,7 +73,12 @@ std::size_t dot_string(std::string_view text, bool& utf8) {
   std::size_t at = 0;
   for (;;) {
     const std::size_t atom = at;
-    while (const std::size_t bytes = character(text.substr(at), kAtext, utf8)) at += bytes;
+    for (;;) {
+      while (at < text.size() && is(text[at], kAtext)) ++at;
+      const std::size_t bytes = character(text.substr(at), kAtext, utf8);
+      if (bytes == 0) break;
+      at += bytes;
+    }
     if (at == atom) return 0;
     if (at >= text.size() || text[at] != '.') return at;
     ++at;

@@ -1,0 +1,172 @@
+// Asks a recursive resolver (c-ares does the talking: UDP, retries, TCP after truncation; replies
+// with a wrong id or question are not heard), keeps the answers in a cache, and lets everybody who
+// asks the same thing wait for the same reply.
+//
+// How a shard drives it, without ever blocking:
+//   * it gives a SocketWatcher: watch(fd, r, w) says what to poll a socket for; both false means
+//     the socket is about to be closed, and its poll is to be cancelled. With io_uring that is one
+//     multishot poll per socket; a completion that arrives after the cancellation is dropped by its
+//     generation, because the number of a closed socket may already name another;
+//   * a completed poll: on_ready(fd, ...);
+//   * its timer: next_timer() says when, on_timer() does it. Once per loop turn is also right;
+//   * a session asks with ask(): the answer at once when it is known, else nullptr, and the
+//     session's Waiter is called from a later on_ready() or on_timer(), never from inside ask().
+// A waiter may be destroyed at any time and is then forgotten; inside on_answer() it may ask again.
+//
+// A resolver that has stopped answering is noticed once, not by every session anew: when a question
+// has waited for half a second and nothing at all has been heard since, a probe (the root's name
+// servers, which any resolver knows) decides within another second. From then on questions fail at
+// once, those under way too, and a probe every two seconds finds out when it is back. start() sends
+// the first probe before anybody asks.
+//
+// Thread: one. Failure: an answer with status kServerFailure or kTimeout, never more than
+// timeout_ns after the question. c-ares reads the monotonic clock for its own retries; deadlines
+// here go by the times handed in.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/intrusive_list.h"
+#include "base/ip_address.h"
+#include "dns/cache.h"
+#include "dns/question.h"
+#include "dns/record.h"
+
+struct ares_channeldata;
+
+namespace mxring::dns {
+
+struct ClientOptions {
+  std::vector<base::Endpoint> servers;  // empty: those of the system
+  std::int64_t timeout_ns = 5 * base::kNsPerSecond;
+  std::size_t cache_bytes_max = std::size_t{64} << 20;
+  std::size_t outstanding_max = 4096;  // questions; one more fails at once
+};
+
+class SocketWatcher {
+ public:
+  virtual void watch(int fd, bool readable, bool writable) = 0;
+
+ protected:
+  ~SocketWatcher() = default;
+};
+
+// Told when the resolver stops answering and when it is back: for one line in the log each.
+class ResolverListener {
+ public:
+  virtual void on_resolver(bool answering) = 0;
+
+ protected:
+  ~ResolverListener() = default;
+};
+
+struct ClientStats {
+  std::uint64_t questions = 0;  // sent, aliases followed by hand included
+  std::uint64_t shared = 0;     // joined a question already under way
+  std::uint64_t timeouts = 0;
+  std::uint64_t failures = 0;  // the resolver's, malformed replies included
+  std::uint64_t refused = 0;   // failed at once: resolver down, or too many outstanding
+};
+
+class Waiter;
+
+class Client {
+ public:
+  // A message says what is wrong: no memory, or no usable server.
+  static std::expected<std::unique_ptr<Client>, std::string> create(
+      const ClientOptions& options, SocketWatcher& watcher, ResolverListener* listener = nullptr);
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+  ~Client();
+
+  void start(base::MonoTime now);
+
+  [[nodiscard]] AnswerPtr ask(const Question& question, Waiter& waiter, base::MonoTime now);
+  void on_ready(int fd, bool readable, bool writable, base::MonoTime now);
+  void on_timer(base::MonoTime now);
+  // The largest time when there is nothing to wait for.
+  base::MonoTime next_timer() const;
+
+  bool resolver_answers() const { return health_ != Health::kDown; }
+  std::size_t outstanding() const { return pending_.size(); }
+  Cache& cache() { return cache_; }
+  const ClientStats& stats() const { return stats_; }
+
+ private:
+  friend class Waiter;
+  struct Pending;
+  struct PendingList;
+  struct Query;
+  struct Channel;
+  struct Socket {
+    int fd;
+    std::size_t channel;
+  };
+  enum class Health : std::uint8_t { kWorking, kSuspect, kDown };
+
+  Client(const ClientOptions& options, SocketWatcher& watcher, ResolverListener* listener);
+  std::expected<void, std::string> open_channels(const ClientOptions& options);
+  static void on_reply(void* query, int status, int timeouts, unsigned char* bytes, int size);
+  static void on_socket(void* channel, int fd, int readable, int writable);
+
+  void send(Pending& pending);
+  void send_probes(base::MonoTime now);
+  void transmit(Query* query, const Question& question, std::size_t channel);
+  void settle(base::MonoTime now);
+  void take(Query& query, base::MonoTime now);
+  void finish(Pending& pending, AnswerPtr answer, base::MonoTime now);
+  void heard(base::MonoTime now);
+  void check_health(base::MonoTime now);
+  void go_down(base::MonoTime now);
+  void expire(base::MonoTime now);
+
+  SocketWatcher& watcher_;
+  ResolverListener* listener_;
+  std::int64_t timeout_ns_;
+  std::size_t outstanding_max_;
+  Cache cache_;
+  ClientStats stats_;
+  std::vector<std::unique_ptr<Channel>> channels_;  // one per server, beginning with that server
+  std::size_t preferred_ = 0;                       // the channel whose server answers
+  std::vector<Socket> sockets_;
+  std::unordered_map<Question, std::unique_ptr<Pending>, QuestionHash> pending_;
+  std::unique_ptr<PendingList> by_age_;  // the oldest first
+  std::vector<Query*> returned_;         // by c-ares, not looked at yet
+  bool settling_ = false;
+  bool closing_ = false;
+
+  Health health_ = Health::kWorking;
+  base::MonoTime last_heard_{-1};
+  base::MonoTime last_tick_;
+  base::MonoTime probe_deadline_;  // kSuspect: then it is down; kDown: then probe again
+  std::size_t probes_ = 0;         // of the latest round, not returned yet
+  std::uint64_t probe_round_ = 0;
+  AnswerPtr down_answer_;
+  AnswerPtr busy_answer_;
+};
+
+// One question of one session; embedded in the session.
+class Waiter {
+ public:
+  Waiter() = default;
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+  virtual ~Waiter() { cancel(); }
+
+  virtual void on_answer(const Question& question, const AnswerPtr& answer) = 0;
+  bool waiting() const { return pending_ != nullptr; }
+  void cancel();
+
+ private:
+  friend class Client;
+  base::ListHook hook_;
+  Client::Pending* pending_ = nullptr;
+};
+
+}  // namespace mxring::dns

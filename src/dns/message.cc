@@ -1,0 +1,290 @@
+#include "dns/message.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace mxring::dns {
+
+namespace {
+
+constexpr std::size_t kHeaderBytes = 12;
+constexpr std::uint16_t kClassIn = 1;
+constexpr std::uint16_t kTypeSoa = 6;
+constexpr std::uint16_t kTypeOpt = 41;
+
+using Bytes = std::span<const std::uint8_t>;
+
+std::uint16_t get16(Bytes message, std::size_t at) {
+  return static_cast<std::uint16_t>(message[at] << 8 | message[at + 1]);
+}
+
+std::uint32_t get32(Bytes message, std::size_t at) {
+  return std::uint32_t{get16(message, at)} << 16 | get16(message, at + 2);
+}
+
+// RFC 2181 8: a TTL with the top bit set counts as zero.
+std::uint32_t ttl_at(Bytes message, std::size_t at) {
+  const std::uint32_t ttl = get32(message, at);
+  return ttl > 0x7FFFFFFF ? 0 : ttl;
+}
+
+struct RecordView {
+  Name owner;
+  std::uint16_t type = 0;
+  std::uint16_t klass = 0;
+  std::uint32_t ttl_s = 0;
+  std::size_t data = 0;  // where the record's data begin
+  std::size_t size = 0;
+};
+
+std::optional<RecordView> read_record(Bytes message, std::size_t& at) {
+  RecordView record;
+  const auto owner = read_name(message, at);
+  if (!owner || message.size() - at < 10) return std::nullopt;
+  record.owner = *owner;
+  record.type = get16(message, at);
+  record.klass = get16(message, at + 2);
+  record.ttl_s = ttl_at(message, at + 4);
+  record.size = get16(message, at + 8);
+  record.data = at + 10;
+  if (message.size() - record.data < record.size) return std::nullopt;
+  at = record.data + record.size;
+  return record;
+}
+
+// A name that fills the record's data from `at` to the end.
+std::optional<Name> name_in(Bytes message, const RecordView& record, std::size_t at) {
+  const std::size_t end = record.data + record.size;
+  if (at >= end) return std::nullopt;
+  auto name = read_name(message, at);
+  return name && at == end ? name : std::nullopt;
+}
+
+bool add_text(Bytes message, const RecordView& record, Answer& answer) {
+  std::string joined;
+  std::size_t at = record.data;
+  const std::size_t end = record.data + record.size;
+  while (at < end) {
+    const std::size_t size = message[at++];
+    if (size > end - at) return false;
+    joined.append(reinterpret_cast<const char*>(message.data()) + at, size);
+    at += size;
+  }
+  answer.texts.push_back(std::move(joined));
+  return true;
+}
+
+bool add_address(Bytes message, const RecordView& record, Answer& answer) {
+  const auto bytes = message.subspan(record.data, record.size);
+  if (bytes.size() == 4) {
+    std::array<std::uint8_t, 4> four{};
+    std::copy(bytes.begin(), bytes.end(), four.begin());
+    answer.addresses.push_back(base::IpAddress::v4(four));
+    return true;
+  }
+  std::array<std::uint8_t, 16> sixteen{};
+  if (bytes.size() != sixteen.size()) return false;
+  std::copy(bytes.begin(), bytes.end(), sixteen.begin());
+  answer.addresses.push_back(base::IpAddress::v6(sixteen));
+  return true;
+}
+
+// Adds the record's data to the answer. False when they are malformed.
+bool add_data(Bytes message, const RecordView& record, Type type, Answer& answer) {
+  switch (type) {
+    case Type::kA:
+    case Type::kAaaa:
+      return record.size == (type == Type::kA ? 4 : 16) && add_address(message, record, answer);
+    case Type::kTxt:
+      return add_text(message, record, answer);
+    case Type::kCname:
+    case Type::kPtr: {
+      const auto name = name_in(message, record, record.data);
+      if (name && answer.names.size() < Answer::kNamesMax) answer.names.push_back(*name);
+      return name.has_value();
+    }
+    case Type::kMx: {
+      if (record.size < 3) return false;
+      const auto name = name_in(message, record, record.data + 2);
+      if (name && answer.exchangers.size() < Answer::kNamesMax) {
+        answer.exchangers.push_back({get16(message, record.data), *name});
+      }
+      return name.has_value();
+    }
+    case Type::kNs:
+      return true;
+  }
+  return false;
+}
+
+struct Alias {
+  Name from;
+  Name to;
+  std::uint32_t ttl_s;
+};
+
+// The alias records of the answer section; false when a record is malformed.
+bool collect_aliases(Bytes message, std::size_t at, std::size_t count,
+                     std::vector<Alias>& aliases) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto record = read_record(message, at);
+    if (!record) return false;
+    if (record->type != static_cast<std::uint16_t>(Type::kCname) || record->klass != kClassIn) {
+      continue;
+    }
+    const auto target = name_in(message, *record, record->data);
+    if (!target) return false;
+    // More than can be followed are of no use; a chain that needs them ends early, below.
+    if (aliases.size() <= 4 * Answer::kAliasesMax) {
+      aliases.push_back({record->owner, *target, record->ttl_s});
+    }
+  }
+  return true;
+}
+
+// Follows the aliases from `name` to their end. False when there is none within the bound.
+bool follow(const std::vector<Alias>& aliases, Name& name, Answer& answer) {
+  for (;;) {
+    const auto alias =
+        std::ranges::find_if(aliases, [&](const Alias& a) { return a.from == name; });
+    if (alias == aliases.end()) return true;
+    if (answer.aliases.size() == Answer::kAliasesMax) return false;
+    name = alias->to;
+    answer.aliases.push_back(name);
+    answer.ttl_s = std::min(answer.ttl_s, alias->ttl_s);
+  }
+}
+
+// The zone's own bound on how long "there is nothing" may be kept (RFC 2308 5); nothing without a
+// start-of-authority record.
+std::optional<std::uint32_t> negative_ttl(Bytes message, std::size_t at, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto record = read_record(message, at);
+    if (!record) return std::nullopt;
+    if (record->type != kTypeSoa || record->size < 20) continue;
+    return std::min(record->ttl_s, ttl_at(message, record->data + record->size - 4));
+  }
+  return std::nullopt;
+}
+
+void put16(std::uint8_t*& out, std::uint16_t value) {
+  *out++ = static_cast<std::uint8_t>(value >> 8);
+  *out++ = static_cast<std::uint8_t>(value);
+}
+
+}  // namespace
+
+std::optional<Name> read_name(std::span<const std::uint8_t> message, std::size_t& at) {
+  Name name;
+  std::size_t here = at;
+  std::size_t limit = message.size();  // a pointer must lead before everything read so far
+  bool jumped = false;
+  for (;;) {
+    if (here >= limit) return std::nullopt;
+    const std::uint8_t length = message[here];
+    if (length >= 0xC0) {
+      if (here + 1 >= limit) return std::nullopt;
+      const std::size_t target = (length & 0x3FU) << 8 | message[here + 1];
+      if (!jumped) at = here + 2;
+      jumped = true;
+      if (target >= here) return std::nullopt;
+      limit = here;
+      here = target;
+      continue;
+    }
+    if (length > Name::kLabelBytesMax) return std::nullopt;
+    if (length == 0) {
+      if (!jumped) at = here + 1;
+      return name;
+    }
+    if (limit - here <= length) return std::nullopt;
+    const auto* label = reinterpret_cast<const char*>(message.data()) + here + 1;
+    if (!name.append_label({label, length})) return std::nullopt;
+    here += 1U + length;
+  }
+}
+
+std::size_t write_query(const Question& question, std::uint16_t id,
+                        std::span<std::uint8_t, kQueryBytesMax> out) {
+  constexpr std::uint16_t kRecursionDesired = 0x0100;
+  std::uint8_t* at = out.data();
+  put16(at, id);
+  put16(at, kRecursionDesired);
+  put16(at, 1);  // questions
+  put16(at, 0);
+  put16(at, 0);
+  put16(at, 1);  // additional: the option record
+  const std::string_view name = question.name.wire();
+  std::memcpy(at, name.data(), name.size());
+  at += name.size();
+  *at++ = 0;
+  put16(at, static_cast<std::uint16_t>(question.type));
+  put16(at, kClassIn);
+  *at++ = 0;  // the option record belongs to the root
+  put16(at, kTypeOpt);
+  put16(at, kUdpBytesMax);
+  put16(at, 0);
+  put16(at, 0);
+  put16(at, 0);
+  return static_cast<std::size_t>(at - out.data());
+}
+
+std::expected<Reply, MessageError> parse_reply(std::span<const std::uint8_t> message,
+                                               const Question& question) {
+  if (message.size() < kHeaderBytes) return std::unexpected(MessageError::kNotAReply);
+  const std::uint16_t flags = get16(message, 2);
+  if ((flags & 0x8000) == 0) return std::unexpected(MessageError::kNotAReply);
+  if (get16(message, 4) != 1) return std::unexpected(MessageError::kOtherQuestion);
+  std::size_t at = kHeaderBytes;
+  const auto name = read_name(message, at);
+  if (!name || message.size() - at < 4) return std::unexpected(MessageError::kMalformed);
+  if (*name != question.name || get16(message, at) != static_cast<std::uint16_t>(question.type) ||
+      get16(message, at + 2) != kClassIn) {
+    return std::unexpected(MessageError::kOtherQuestion);
+  }
+  at += 4;
+  const unsigned code = flags & 15U;
+  Reply reply;
+  Answer& answer = reply.answer;
+  if (code != 0 && code != 3) return reply;  // server failure, which is what an answer starts as
+  if ((flags & 0x0200) != 0) return std::unexpected(MessageError::kTruncated);
+
+  const std::size_t count = get16(message, 6);
+  const std::size_t records = at;
+  std::vector<Alias> aliases;
+  Name owner = question.name;
+  answer.ttl_s = 0x7FFFFFFF;
+  if (!collect_aliases(message, records, count, aliases)) {
+    return std::unexpected(MessageError::kMalformed);
+  }
+  if (question.type != Type::kCname && !follow(aliases, owner, answer)) {
+    return std::unexpected(MessageError::kMalformed);
+  }
+  bool any = false;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto record = read_record(message, at);  // all of them were read once before
+    if (record->klass != kClassIn || record->owner != owner ||
+        record->type != static_cast<std::uint16_t>(question.type)) {
+      continue;
+    }
+    if (!add_data(message, *record, question.type, answer)) {
+      return std::unexpected(MessageError::kMalformed);
+    }
+    answer.ttl_s = std::min(answer.ttl_s, record->ttl_s);
+    any = true;
+  }
+  if (any) {
+    answer.status = Status::kAnswer;
+    return reply;
+  }
+  const auto nothing_ttl = negative_ttl(message, at, get16(message, 8));
+  if (code == 0 && !answer.aliases.empty() && !nothing_ttl) {
+    reply.ask_next = owner;
+    return reply;
+  }
+  answer.status = code == 3 ? Status::kNoName : Status::kNoData;
+  answer.ttl_s = std::min(answer.ttl_s, nothing_ttl.value_or(0));
+  return reply;
+}
+
+}  // namespace mxring::dns

@@ -1,0 +1,46 @@
+// DNS messages: the query we send, the reply we understand (RFC 1035 4, RFC 2308 for negative
+// answers, RFC 6891 for the size we can take). Pure functions over bytes.
+//
+// The reply is hostile input: every name and record is bounded, compression pointers lead backwards
+// only, and aliases that go round are a malformed reply.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "dns/question.h"
+#include "dns/record.h"
+
+namespace mxring::dns {
+
+constexpr std::size_t kUdpBytesMax = 1232;  // no fragments on any path (DNS flag day 2020)
+constexpr std::size_t kQueryBytesMax = 12 + Name::kWireBytesMax + 4 + 11;
+
+enum class MessageError : std::uint8_t {
+  kNotAReply,      // too short, or a query
+  kOtherQuestion,  // answers something else
+  kTruncated,      // says so of itself
+  kMalformed,      // a record or name that cannot be read, or aliases in a circle
+};
+
+struct Reply {
+  Answer answer;
+  // The reply ended in an alias without its target's records: ask for those under this name.
+  std::optional<Name> ask_next;
+};
+
+// Writes a recursive query with an EDNS option record; returns its size.
+std::size_t write_query(const Question& question, std::uint16_t id,
+                        std::span<std::uint8_t, kQueryBytesMax> out);
+
+std::expected<Reply, MessageError> parse_reply(std::span<const std::uint8_t> message,
+                                               const Question& question);
+
+// Reads the name at `at` and moves `at` behind it. Nothing when it cannot be read; `at` is then of
+// no use.
+std::optional<Name> read_name(std::span<const std::uint8_t> message, std::size_t& at);
+
+}  // namespace mxring::dns

@@ -196,10 +196,14 @@ std::optional<LogError> LogReader::Impl::step(std::optional<Record>& out) {
     }
     case Kind::kBadPayload:
     case Kind::kBadRegion: {
+      const Offset next_offset = std::min(event.next_offset, end.offset());
+      if (next_offset <= wanted) {  // bytes that are nothing, but no record is missing
+        cursor.advance(event);
+        return std::nullopt;
+      }
       const bool header_bad = event.kind == Kind::kBadRegion;
-      auto error =
-          damaged(std::min(event.next_offset, end.offset()), event.position, event.io_error,
-                  header_bad ? "no valid record header" : "checksum does not match");
+      auto error = damaged(next_offset, event.position, event.io_error,
+                           header_bad ? "no valid record header" : "checksum does not match");
       if (segment) cursor.advance(event);
       return error;
     }

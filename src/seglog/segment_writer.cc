@@ -18,8 +18,8 @@ namespace {
 // Pages behind the write position are dropped from the page cache in steps of kDropStep, keeping
 // the newest kDropLag for readers that follow the tail. Dropping as we go is cheaper than leaving
 // it to memory reclaim, and the mail does not push other things out of the cache.
-constexpr std::uint64_t kDropLag = 8 << 20;
-constexpr std::uint64_t kDropStep = 1 << 20;
+constexpr std::uint64_t kDropLag = 1 << 20;
+constexpr std::uint64_t kDropStep = 128 << 10;
 
 alignas(64) constexpr char kZeros[kBatchAlign + kRecordAlign] = {};
 

@@ -76,7 +76,7 @@ FieldName find_field_name(std::string_view name) {
 
 HeaderIndex::HeaderIndex(std::uint32_t header_bytes_max, std::uint32_t fields_max)
     : header_bytes_max_(header_bytes_max), fields_max_(fields_max) {
-  static_assert(sizeof name_ >= kLongestName);
+  static_assert(sizeof name_ > kLongestName);
 }
 
 void HeaderIndex::reset() {
@@ -170,8 +170,8 @@ std::size_t HeaderIndex::take_name(std::string_view piece) {
     field_.name_bytes = static_cast<std::uint32_t>(bytes);
     if (at == piece.size() || before != 0) {  // it straddles pieces
       if (bytes <= name_.size()) std::memcpy(name_.data() + before, piece.data(), at);
-      const std::string_view name(name_.data(), std::min(bytes, name_.size()));
-      field_.name = bytes <= name_.size() ? find_field_name(name) : FieldName::kOther;
+      // Longer than any known name, it is found to be none of them by its length alone.
+      field_.name = find_field_name({name_.data(), std::min(bytes, name_.size())});
     } else {
       field_.name = find_field_name(piece.substr(0, at));
     }

@@ -185,6 +185,21 @@ TEST(HeaderIndex, Limits) {
   EXPECT_EQ(index.body_begin(), 0U);
 }
 
+TEST(HeaderIndex, LongestName) {
+  for (const std::size_t name : {900U, 997U, 998U, 999U}) {
+    for (const std::size_t space : {0U, 1U, 97U, 98U, 99U}) {
+      const std::string message =
+          std::string(name, 'x') + std::string(space, ' ') + ": v\r\nA: b\r\n\r\n";
+      for (const std::size_t size : {1U, 5U, 950U, 5000U}) {
+        HeaderIndex index(kBytes, kFields);
+        feed(index, message, size);
+        EXPECT_EQ(index.fields().size(), name + space <= kFieldNameBytesMax ? 2U : 0U)
+            << name << " and " << space << " in pieces of " << size;
+      }
+    }
+  }
+}
+
 TEST(HeaderIndex, ResetBeginsAnew) {
   HeaderIndex index(kBytes, kFields);
   index.feed("From: a\r\nTo: b\r\n\r\n");

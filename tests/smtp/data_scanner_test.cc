@@ -170,11 +170,13 @@ TEST(DataScanner, AgreesWithTheReferenceOnAllShortStreams) {
       for (std::size_t i = 0, left = number; i < size; ++i, left /= kBytes.size()) {
         stream += kBytes[left % kBytes.size()];
       }
-      const ReferenceUnstuffed wanted = reference_unstuff(stream, 998, 65536);
-      ASSERT_NO_FATAL_FAILURE(expect_same(scan({stream}, {}), wanted, stream));
       std::vector<std::string_view> bytes;
       for (const char& c : stream) bytes.emplace_back(&c, 1);
-      ASSERT_NO_FATAL_FAILURE(expect_same(scan(bytes, {}), wanted, stream));
+      for (const Limits limit : {Limits{}, Limits{.flag = 1, .max = 2}}) {
+        const ReferenceUnstuffed wanted = reference_unstuff(stream, limit.flag, limit.max);
+        ASSERT_NO_FATAL_FAILURE(expect_same(scan({stream}, limit), wanted, stream));
+        ASSERT_NO_FATAL_FAILURE(expect_same(scan(bytes, limit), wanted, stream));
+      }
     }
   }
 }

@@ -1,0 +1,99 @@
+// Verbs and line shapes. Paths and parameters have their cases in dialogues/paths_*.txt,
+// parameters_*.txt and utf8*.txt, where the replies are seen too.
+#include "smtp/command.h"
+
+#include <gtest/gtest.h>
+
+#include <cctype>
+#include <string>
+#include <string_view>
+
+namespace mxring::smtp {
+namespace {
+
+TEST(Command, VerbsInAnyCase) {
+  for (const auto& [word, verb] : {std::pair{"EHLO", Verb::kEhlo},
+                                   {"helo", Verb::kHelo},
+                                   {"Mail", Verb::kMail},
+                                   {"rCPT", Verb::kRcpt},
+                                   {"DATA", Verb::kData},
+                                   {"rset", Verb::kRset},
+                                   {"nOoP", Verb::kNoop},
+                                   {"VRFY", Verb::kVrfy},
+                                   {"help", Verb::kHelp},
+                                   {"quit", Verb::kQuit},
+                                   {"StartTls", Verb::kNotOffered},
+                                   {"auth", Verb::kNotOffered}}) {
+    EXPECT_EQ(parse_command(word).verb, verb) << word;
+    EXPECT_EQ(parse_command(std::string_view(word)).arguments, "");
+  }
+}
+
+// Clearing bit 5 maps other bytes onto letters of a verb only if they are its letters.
+TEST(Command, NoOtherFourBytesAreAVerb) {
+  for (const std::string_view word :
+       {"EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "HELP", "QUIT"}) {
+    for (std::size_t i = 0; i < word.size(); ++i) {
+      for (int c = 0x21; c < 256; ++c) {
+        std::string other(word);
+        other[i] = static_cast<char>(c);
+        const bool same = (c | 0x20) == (word[i] | 0x20) && std::isalpha(c) != 0;
+        EXPECT_EQ(parse_command(std::string_view(other)).verb == parse_command(word).verb, same)
+            << testing::PrintToString(other);
+      }
+    }
+  }
+}
+
+TEST(Command, ArgumentsLieInTheLine) {
+  constexpr std::string_view kLine = "VRFY   some one  ";
+  const CommandLine command = parse_command(kLine);
+  EXPECT_EQ(command.verb, Verb::kVrfy);
+  EXPECT_EQ(command.arguments, "some one");
+  EXPECT_EQ(command.arguments.data(), kLine.data() + 7);
+  // Not for MAIL and RCPT, whose syntax has exactly one.
+  EXPECT_EQ(parse_command("MAIL  FROM:<>").arguments, " FROM:<>");
+}
+
+TEST(Command, LongLinesOnlyForMailAndRcpt) {
+  EXPECT_TRUE(takes_parameters("MAIL FROM:<a@b>"));
+  EXPECT_TRUE(takes_parameters("rcpt to:<a@b>"));
+  EXPECT_FALSE(takes_parameters("MAIL"));
+  EXPECT_FALSE(takes_parameters("MAILX"));
+  EXPECT_FALSE(takes_parameters("EHLO x"));
+  EXPECT_FALSE(takes_parameters(""));
+}
+
+TEST(Command, MailArgumentsAreViewsOfTheLine) {
+  constexpr std::string_view kLine = "FROM:<@route.example:a@b.example> ENVID=id SIZE=7";
+  const auto mail = parse_mail(kLine, {.esmtp = true, .smtputf8 = false, .leniency = {}});
+  ASSERT_TRUE(mail.has_value());
+  EXPECT_EQ(mail->reverse_path, "a@b.example");
+  EXPECT_EQ(mail->reverse_path.data(), kLine.data() + kLine.find("a@b"));
+  EXPECT_EQ(mail->envelope_id.data(), kLine.data() + kLine.find("id "));
+  EXPECT_EQ(mail->declared_size, 7U);
+}
+
+TEST(Command, LengthsOfRfc5321) {
+  const auto path = [](std::size_t local, std::size_t domain) {
+    std::string text = "TO:<" + std::string(local, 'x') + "@";
+    while (domain > 60) {
+      text += std::string(59, 'd') + ".";
+      domain -= 60;
+    }
+    return text + std::string(domain, 'd') + ">";
+  };
+  const auto accepted = [&](std::size_t local, std::size_t domain) {
+    const std::string text = path(local, domain);
+    return parse_rcpt(std::string_view(text), {}).has_value();
+  };
+  EXPECT_TRUE(accepted(64, 100));
+  EXPECT_FALSE(accepted(65, 100));
+  EXPECT_TRUE(accepted(1, 252));  // with "@", "<" and ">" 256
+  EXPECT_FALSE(accepted(1, 253));
+  EXPECT_TRUE(accepted(64, 189));
+  EXPECT_FALSE(accepted(64, 190));
+}
+
+}  // namespace
+}  // namespace mxring::smtp

@@ -18,8 +18,11 @@ namespace {
 // Pages behind the write position are dropped from the page cache in steps of kDropStep, keeping
 // the newest kDropLag for readers that follow the tail. Dropping as we go is cheaper than leaving
 // it to memory reclaim, and the mail does not push other things out of the cache.
-constexpr std::uint64_t kDropLag = 1 << 20;
-constexpr std::uint64_t kDropStep = 128 << 10;
+constexpr std::uint64_t kDropLag = 4 << 20;
+constexpr std::uint64_t kDropStep = 512 << 10;
+// A large folio that is only partly inside the dropped range stays: each step begins this much
+// before the last one's end, the size of the largest folio, so that it goes with the next.
+constexpr std::uint64_t kDropOverlap = 2 << 20;
 
 alignas(64) constexpr char kZeros[kBatchAlign + kRecordAlign] = {};
 
@@ -151,8 +154,9 @@ void SegmentWriter::tidy() {
   new_entries_.clear();
   if (place_.sync == Sync::kCommit && position_ >= dropped_to_ + kDropLag + kDropStep) {
     const std::uint64_t keep_from = (position_ - kDropLag) & ~(kBatchAlign - 1);
-    ::posix_fadvise(file_.fd(), static_cast<off_t>(dropped_to_),
-                    static_cast<off_t>(keep_from - dropped_to_), POSIX_FADV_DONTNEED);
+    const std::uint64_t from = dropped_to_ > kDropOverlap ? dropped_to_ - kDropOverlap : 0;
+    ::posix_fadvise(file_.fd(), static_cast<off_t>(from), static_cast<off_t>(keep_from - from),
+                    POSIX_FADV_DONTNEED);
     ++place_.totals->system_calls;
     dropped_to_ = keep_from;
   }

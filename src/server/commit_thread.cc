@@ -59,6 +59,7 @@ void CommitThread::run(int cpu) {
       const bool stopping = stopping_.load(std::memory_order_seq_cst);
       if (stopping && !has_work()) break;
       if (!stopping) {
+        update_counters();
         wake_.sleep_unless(
             [this] { return has_work() || stopping_.load(std::memory_order_seq_cst); }, kIdleNs);
       }

@@ -141,6 +141,7 @@ void Shard::turn() {
   const bool accepting = arm_accepts();
   lane_->shard_wake.announce();
   const bool nothing_due = timers_->empty() && accepting && !draining_;
+  if (nothing_due) update_counters();  // it may be a long sleep
   std::int64_t timeout_ns = nothing_due ? -1 : uring::TimerWheel::kTickNs;
   if (!lane_->from_writer.empty()) timeout_ns = 0;
   const auto completions = ring_->submit_and_wait(timeout_ns);

@@ -1,0 +1,182 @@
+// The part of the evaluator that compares: mechanisms against the client's address and names
+// (RFC 7208 5), and the values of macros (7).
+#include <algorithm>
+
+#include "mailauth/spf/evaluator.h"
+
+namespace mxring::mailauth::spf {
+
+namespace {
+
+// How many names are asked for at once: the answers arrive together, and little is asked in vain
+// when an early one matches.
+constexpr std::size_t kAhead = 4;
+
+bool same_prefix(const base::IpAddress& a, const base::IpAddress& b, unsigned bits) {
+  const unsigned whole = bits / 8;
+  if (!std::equal(a.bytes().begin(), a.bytes().begin() + whole, b.bytes().begin())) return false;
+  if (bits % 8 == 0) return true;
+  return (a.bytes()[whole] ^ b.bytes()[whole]) >> (8 - bits % 8) == 0;
+}
+
+}  // namespace
+
+bool Evaluator::matches(const Term& term, const base::IpAddress& address) const {
+  if (address.is_v4() != client_.is_v4()) return false;
+  if (term.mechanism == Mechanism::kIp6 && address.is_v4()) return false;
+  return same_prefix(client_, address, client_.is_v4() ? term.prefix4_bits : term.prefix6_bits);
+}
+
+Evaluator::Match Evaluator::match_a(const Term& term, const dns::Name& name) {
+  const dns::Answer* answer = need(name, address_type());
+  if (answer == nullptr) return Match::kWait;
+  if (answer->is_failure()) {
+    finish(Result::kTemperror, "no answer from DNS about", name.to_text());
+    return Match::kWait;
+  }
+  if (answer->is_void()) return count_void() ? Match::kNo : Match::kWait;
+  const bool any = std::ranges::any_of(answer->addresses,
+                                       [&](const auto& address) { return matches(term, address); });
+  return any ? Match::kYes : Match::kNo;
+}
+
+Evaluator::Match Evaluator::match_exists(const dns::Name& name) {
+  // A records whatever the client's family (RFC 7208 5.7).
+  const dns::Answer* answer = need(name, dns::Type::kA);
+  if (answer == nullptr) return Match::kWait;
+  if (answer->is_failure()) {
+    finish(Result::kTemperror, "no answer from DNS about", name.to_text());
+    return Match::kWait;
+  }
+  if (answer->is_void()) return count_void() ? Match::kNo : Match::kWait;
+  return Match::kYes;
+}
+
+Evaluator::Match Evaluator::match_mx(const Term& term, const dns::Name& name) {
+  const dns::Answer* answer = need(name, dns::Type::kMx);
+  if (answer == nullptr) return Match::kWait;
+  if (answer->is_failure()) {
+    finish(Result::kTemperror, "no answer from DNS about", name.to_text());
+    return Match::kWait;
+  }
+  if (answer->is_void()) return count_void() ? Match::kNo : Match::kWait;
+  const auto& exchangers = answer->exchangers;
+  if (exchangers.size() > kNamesMax) {
+    finish(Result::kPermerror, "more than 10 mail exchangers at", name.to_text());
+    return Match::kWait;
+  }
+  std::size_t hosts = 0;
+  bool found = false;
+  for (std::size_t i = 0; i < exchangers.size(); ++i) {
+    if (exchangers[i].name.is_root()) continue;  // null MX
+    ++hosts;
+    const dns::Answer* host = need(exchangers[i].name, address_type());
+    if (host == nullptr) {
+      const std::size_t end = std::min(i + kAhead, exchangers.size());
+      for (std::size_t next = i + 1; next < end && !done_; ++next) {
+        if (!exchangers[next].name.is_root()) need(exchangers[next].name, address_type());
+      }
+      return Match::kWait;
+    }
+    if (host->is_failure()) {
+      finish(Result::kTemperror, "no answer from DNS about", exchangers[i].name.to_text());
+      return Match::kWait;
+    }
+    found = found || !host->is_void();
+    for (const base::IpAddress& address : host->addresses) {
+      if (matches(term, address)) return Match::kYes;
+    }
+  }
+  if (hosts != 0 && !found && !count_void()) return Match::kWait;
+  return Match::kNo;
+}
+
+// The names of the client that may be looked at: the first ten, without those that no macro, log or
+// header should have to carry. False when they must be waited for.
+bool Evaluator::client_names(std::vector<dns::Name>& names, bool& is_void) {
+  const dns::Answer* answer = need(dns::Name::reverse(client_), dns::Type::kPtr);
+  if (answer == nullptr) return false;
+  is_void = answer->is_void();
+  const std::size_t count = std::min(answer->names.size(), kNamesMax);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (answer->names[i].is_host_name()) names.push_back(answer->names[i]);
+  }
+  return true;
+}
+
+Evaluator::Match Evaluator::confirm(std::span<const dns::Name> names, std::size_t at) {
+  const dns::Answer* answer = need(names[at], address_type());
+  if (answer == nullptr) {
+    const std::size_t end = std::min(at + kAhead, names.size());
+    for (std::size_t next = at + 1; next < end && !done_; ++next) need(names[next], address_type());
+    return Match::kWait;
+  }
+  // A name that cannot be asked for is skipped (RFC 7208 5.5).
+  const bool leads_back = std::ranges::find(answer->addresses, client_) != answer->addresses.end();
+  return leads_back ? Match::kYes : Match::kNo;
+}
+
+Evaluator::Match Evaluator::match_ptr(const dns::Name& domain) {
+  std::vector<dns::Name> names;
+  bool is_void = false;
+  if (!client_names(names, is_void)) return Match::kWait;
+  if (is_void && !count_void()) return Match::kWait;
+  // Only a name in the domain can match, so only those are asked for.
+  std::erase_if(names, [&](const dns::Name& name) { return !name.is_within(domain); });
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const Match match = confirm(names, i);
+    if (match != Match::kNo) return match;
+  }
+  return Match::kNo;
+}
+
+// %{p}: the domain itself if the client has that name, else one below it, else any
+// (RFC 7208 7.3). False when answers are missing.
+bool Evaluator::validated_name(const dns::Name& domain, std::string& name) {
+  std::vector<dns::Name> names;
+  bool is_void = false;
+  if (!client_names(names, is_void)) return false;
+  const auto rank = [&](const dns::Name& candidate) {
+    return candidate == domain ? 0 : candidate.is_within(domain) ? 1 : 2;
+  };
+  std::ranges::stable_sort(names, {}, rank);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const Match match = confirm(names, i);
+    if (match == Match::kWait) return false;
+    if (match == Match::kYes) {
+      name = names[i].to_raw_text();
+      return true;
+    }
+  }
+  name = "unknown";
+  return true;
+}
+
+// The values for expanding `text` in this frame. False when answers are missing.
+bool Evaluator::expand_ready(const Frame& frame, std::string_view text, MacroValues& values) {
+  if (uses_client_name(text) && !validated_name(frame.domain, client_name_)) return false;
+  domain_text_ = frame.domain.to_raw_text();
+  values = {.sender = sender_,
+            .local_part = local_part_,
+            .sender_domain = sender_domain_,
+            .domain = domain_text_,
+            .client = client_,
+            .client_name = client_name_,
+            .helo = helo_,
+            .receiver = receiver_,
+            .now_unix_s = now_unix_s_};
+  return true;
+}
+
+Evaluator::Target Evaluator::target_of(const Frame& frame, Part spec) {
+  if (spec.size == 0) return {TargetState::kReady, frame.domain};
+  const std::string_view text = frame.policy->record().part(spec);
+  MacroValues values;
+  if (text.find('%') != std::string_view::npos && !expand_ready(frame, text, values)) {
+    return {TargetState::kWait, {}};
+  }
+  const auto name = expand_name(text, values);
+  return name ? Target{TargetState::kReady, *name} : Target{TargetState::kInvalid, {}};
+}
+
+}  // namespace mxring::mailauth::spf

@@ -32,17 +32,28 @@ bool is_atext(char c) {
   return is_high(c) || kAtext[static_cast<std::size_t>(c)];
 }
 
+void clear(Mailbox& mailbox) {
+  mailbox.display_name.clear();
+  mailbox.local_part.clear();
+  mailbox.domain.clear();
+}
+
 // One pass from left to right. Every function returns false on a syntax error, and nothing is done
 // with the parser after that.
 class Parser {
  public:
-  Parser(std::string_view text, std::size_t max, bool single)
-      : text_(text), max_(max), single_(single) {}
+  // A list: every mailbox is appended to `mailboxes`.
+  Parser(std::string_view text, std::size_t max, std::vector<Mailbox>& mailboxes,
+         MailboxScratch& scratch)
+      : text_(text), max_(max), mailboxes_(&mailboxes), scratch_(scratch) {}
+  // A single one: it is left in scratch.address.
+  Parser(std::string_view text, MailboxScratch& scratch)
+      : text_(text), max_(1), single_(true), scratch_(scratch) {}
 
-  std::expected<std::vector<Mailbox>, AddressError> run() {
+  std::expected<void, AddressError> run() {
     if (!list()) return std::unexpected(error_);
     if (addresses_ == 0) return std::unexpected(AddressError::kEmpty);
-    return std::move(mailboxes_);
+    return {};
   }
 
  private:
@@ -67,7 +78,7 @@ class Parser {
   bool route();
   bool at_domain(std::string& domain);
   bool literal(std::string& domain);
-  bool add(Mailbox&& mailbox);
+  bool add(Mailbox& mailbox);
 
   bool folding_or_space(std::string* kept);
   bool comments();
@@ -78,11 +89,13 @@ class Parser {
   std::string_view text_;
   std::size_t at_ = 0;
   std::size_t max_;
-  bool single_;
+  bool single_ = false;
   bool in_group_ = false;
   std::size_t addresses_ = 0;
+  std::size_t added_ = 0;
   AddressError error_ = AddressError::kSyntax;
-  std::vector<Mailbox> mailboxes_;
+  std::vector<Mailbox>* mailboxes_ = nullptr;
+  MailboxScratch& scratch_;
 };
 
 // FWS, and the CRLF that ends the field. White space goes to `kept` when there is one.
@@ -210,7 +223,8 @@ bool Parser::phrase_or_local(Mailbox& mailbox, bool& local) {
 }
 
 bool Parser::address() {
-  Mailbox mailbox;
+  Mailbox& mailbox = scratch_.address;
+  clear(mailbox);
   bool local = false;
   if (!phrase_or_local(mailbox, local)) return false;
   ++addresses_;
@@ -218,11 +232,11 @@ bool Parser::address() {
   if (next_is('@')) {
     if (!local) return false;
     mailbox.display_name.clear();
-    return at_domain(mailbox.domain) && add(std::move(mailbox));
+    return at_domain(mailbox.domain) && add(mailbox);
   }
   if (next_is('<')) {
     mailbox.local_part.clear();
-    return angle(mailbox) && add(std::move(mailbox));
+    return angle(mailbox) && add(mailbox);
   }
   if (next_is(':') && named && !in_group_) {
     if (single_) return fail(AddressError::kGroup);
@@ -251,10 +265,11 @@ bool Parser::angle(Mailbox& mailbox) {
   ++at_;
   if (!comments()) return false;
   if ((next_is('@') || next_is(',')) && !route()) return false;
-  Mailbox inner;
+  Mailbox& inner = scratch_.inside;
+  clear(inner);
   bool local = false;
   if (!phrase_or_local(inner, local) || !local) return false;
-  mailbox.local_part = std::move(inner.local_part);
+  mailbox.local_part.swap(inner.local_part);
   if (!next_is('@') || !at_domain(mailbox.domain)) return false;
   return take('>');
 }
@@ -309,10 +324,11 @@ bool Parser::literal(std::string& domain) {
   return true;
 }
 
-bool Parser::add(Mailbox&& mailbox) {
+bool Parser::add(Mailbox& mailbox) {
   if (!base::is_valid_utf8(mailbox.local_part)) return false;
-  if (mailboxes_.size() >= max_) return fail(AddressError::kTooMany);
-  mailboxes_.push_back(std::move(mailbox));
+  if (added_ >= max_) return fail(AddressError::kTooMany);
+  ++added_;
+  if (mailboxes_ != nullptr) mailboxes_->push_back(std::move(mailbox));
   return true;
 }
 
@@ -320,13 +336,25 @@ bool Parser::add(Mailbox&& mailbox) {
 
 std::expected<std::vector<Mailbox>, AddressError> parse_address_list(std::string_view value,
                                                                      std::size_t max) {
-  return Parser(value, max, false).run();
+  std::vector<Mailbox> mailboxes;
+  MailboxScratch scratch;
+  const auto parsed = Parser(value, max, mailboxes, scratch).run();
+  if (!parsed) return std::unexpected(parsed.error());
+  return mailboxes;
+}
+
+std::expected<const Mailbox*, AddressError> parse_single_mailbox(std::string_view value,
+                                                                 MailboxScratch& scratch) {
+  const auto parsed = Parser(value, scratch).run();
+  if (!parsed) return std::unexpected(parsed.error());
+  return &scratch.address;
 }
 
 std::expected<Mailbox, AddressError> parse_single_mailbox(std::string_view value) {
-  auto mailboxes = Parser(value, 1, true).run();
-  if (!mailboxes) return std::unexpected(mailboxes.error());
-  return std::move(mailboxes->front());
+  MailboxScratch scratch;
+  const auto parsed = parse_single_mailbox(value, scratch);
+  if (!parsed) return std::unexpected(parsed.error());
+  return std::move(scratch.address);
 }
 
 }  // namespace mxring::mail

@@ -4,9 +4,10 @@
 //
 // Obsolete forms taken: routes, white space and comments around dots, dots in phrases, empty list
 // elements. Not taken, on purpose: control characters (even quoted), NUL, quoted pairs in domain
-// literals, comments nested deeper than kCommentDepthMax. What can be read in two ways is an error: "<a@x>:<b@y>", "a@x <b@y>", an
-// open comment or quoted string, anything behind the last address. Bytes that are not UTF-8 are
-// let through in display names and comments, where old senders have them, and nowhere else.
+// literals, comments nested deeper than kCommentDepthMax. What can be read in two ways is an error:
+// "<a@x>:<b@y>", "a@x <b@y>", an open comment or quoted string, anything behind the last address.
+// Bytes that are not UTF-8 are let through in display names and comments, where old senders have
+// them, and nowhere else.
 #pragma once
 
 #include <cstddef>
@@ -42,5 +43,14 @@ std::expected<std::vector<Mailbox>, AddressError> parse_address_list(std::string
 // Exactly one mailbox, no group, no empty list elements: what a From field must hold for DMARC
 // (RFC 9989).
 std::expected<Mailbox, AddressError> parse_single_mailbox(std::string_view value);
+
+// The same for the event path: the result lies in `scratch`, whose memory is reused, so that
+// nothing is allocated once it has held the longest address.
+struct MailboxScratch {
+  Mailbox address;
+  Mailbox inside;  // between angle brackets
+};
+std::expected<const Mailbox*, AddressError> parse_single_mailbox(std::string_view value,
+                                                                 MailboxScratch& scratch);
 
 }  // namespace mxring::mail

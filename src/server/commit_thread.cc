@@ -16,6 +16,9 @@ namespace {
 // One group: bounded so that the first message of it does not wait for an unbounded write.
 constexpr std::size_t kGroupMessagesMax = 1024;
 constexpr std::uint64_t kGroupBytesMax = 16ULL << 20;
+// A group after one of at least this many messages may wait for the commit window. A lone message
+// never waits: there would be nobody to share the cost of the commit with.
+constexpr std::size_t kBusyGroup = 4;
 constexpr std::int64_t kIdleNs = base::kNsPerSecond;
 
 }  // namespace
@@ -54,8 +57,10 @@ void CommitThread::run(int cpu) {
   for (;;) {
     gather();
     if (!group_.empty()) {
+      last_group_ = group_.size();
       commit_group();
     } else {
+      last_group_ = 0;
       const bool stopping = stopping_.load(std::memory_order_seq_cst);
       if (stopping && !has_work()) break;
       if (!stopping) {
@@ -92,8 +97,9 @@ void CommitThread::gather() {
     }
   };
   drain();
-  if (setup_.commit_window_ns > 0 && !group_.empty() && group_.size() < kGroupMessagesMax &&
-      group_bytes_ < kGroupBytesMax) {
+  const bool busy = last_group_ >= kBusyGroup;
+  if (busy && setup_.commit_window_ns > 0 && !group_.empty() &&
+      group_.size() < kGroupMessagesMax && group_bytes_ < kGroupBytesMax) {
     const timespec window{setup_.commit_window_ns / base::kNsPerSecond,
                           setup_.commit_window_ns % base::kNsPerSecond};
     clock_nanosleep(CLOCK_MONOTONIC, 0, &window, nullptr);

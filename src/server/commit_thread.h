@@ -86,6 +86,7 @@ class CommitThread {
   std::vector<Queued> group_;
   std::vector<seglog::Append> appends_;
   std::uint64_t group_bytes_ = 0;
+  std::size_t last_group_ = 0;  // messages in the group before; 0 after a sleep
   std::uint64_t wake_calls_ = 0;
   std::int64_t last_watch_ns_ = 0;
 };

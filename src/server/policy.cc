@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "mail/mailbox.h"
 
 namespace mxring::server {
 
@@ -34,7 +33,7 @@ std::optional<std::string_view> Policy::recipient(std::string_view path) const {
   return kNotOurs;
 }
 
-std::optional<std::string_view> Policy::header(Message& message, std::string& scratch) const {
+std::optional<std::string_view> Policy::header(Message& message, PolicyScratch& scratch) const {
   const mail::HeaderIndex& header = message.header();
   if (header.status() == mail::HeaderStatus::kTooLarge) return kHeaderTooLarge;
   if (header.status() == mail::HeaderStatus::kTooManyFields) return kTooManyFields;
@@ -43,8 +42,8 @@ std::optional<std::string_view> Policy::header(Message& message, std::string& sc
   const std::uint32_t froms = header.count(mail::FieldName::kFrom);
   if (froms != 1) return froms == 0 ? kNoFrom : kManyFrom;
   const mail::Field& from = *header.first(mail::FieldName::kFrom);
-  const std::string_view value = message.bytes_between(from.value, from.end, scratch);
-  if (!mail::parse_single_mailbox(value)) return kBadFrom;
+  const std::string_view value = message.bytes_between(from.value, from.end, scratch.field);
+  if (!mail::parse_single_mailbox(value, scratch.mailbox)) return kBadFrom;
   return std::nullopt;
 }
 

@@ -7,10 +7,17 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "mail/mailbox.h"
 #include "server/config.h"
 #include "server/message.h"
 
 namespace mxring::server {
+
+// Memory that checks reuse between messages; one per shard.
+struct PolicyScratch {
+  std::string field;
+  mail::MailboxScratch mailbox;
+};
 
 class Policy {
  public:
@@ -19,7 +26,7 @@ class Policy {
   // A refusal for this forward-path, or nothing.
   std::optional<std::string_view> recipient(std::string_view path) const;
   // A refusal for a message whose header section is complete, or nothing.
-  std::optional<std::string_view> header(Message& message, std::string& scratch) const;
+  std::optional<std::string_view> header(Message& message, PolicyScratch& scratch) const;
 
  private:
   std::unordered_set<std::string> domains_;

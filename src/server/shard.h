@@ -131,7 +131,7 @@ class Shard {
   base::IntrusiveList<Client, &Client::starved_hook> starved_;
   std::vector<bool> accept_armed_;
   base::Now now_;
-  std::string scratch_;
+  PolicyScratch policy_scratch_;
   std::uint32_t memory_low_buffers_ = 0;
   std::uint32_t memory_paused_ = 0;
   std::uint64_t direct_system_calls_ = 0;

@@ -200,7 +200,7 @@ void Shard::drop_message(Client& client) {
 void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
   MXRING_ASSERT(client.message != nullptr);
   client.message->header().finish();
-  if (const auto refusal = shared_.policy.header(*client.message, scratch_)) {
+  if (const auto refusal = shared_.policy.header(*client.message, policy_scratch_)) {
     drop_message(client);
     client.session.finish(*refusal, out);
     counters_.add(obs::Counter::kMessagesRefused);

@@ -20,6 +20,7 @@ enum ExitCode : int {
   kFailed = 1,             // at run time
   kUsage = 2,              // the command line is wrong
   kBadConfiguration = 78,  // EX_CONFIG
+  kThresholdBroken = 99,   // a --fail-if condition holds
 };
 
 struct Command {
@@ -29,6 +30,7 @@ struct Command {
 using Commands = std::vector<Command>;
 
 void add_serve(CLI::App& program, Commands& commands);
+void add_load(CLI::App& program, Commands& commands);
 void add_log(CLI::App& program, Commands& commands);  // `log` and everything below it
 void add_log_cat(CLI::App& log, Commands& commands);
 void add_log_tail(CLI::App& log, Commands& commands);

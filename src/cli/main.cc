@@ -1,7 +1,8 @@
 // mxring: an inbound mail exchanger. This file understands the command line as a whole; every
 // command is in a file of its own.
 //
-// Exit codes: 0 done, 1 failed at run time, 2 usage, 78 bad configuration.
+// Exit codes: 0 done, 1 failed at run time, 2 usage, 78 bad configuration, 99 a threshold of `load`
+// broken.
 #include <fmt/format.h>
 
 #ifdef MXRING_MIMALLOC
@@ -33,7 +34,8 @@ constexpr const char* kFooter =
     "  mxring log cat --raw --from 0       read them\n"
     "  mxring serve --help-config          every configuration key, its meaning and default\n"
     "\n"
-    "Exit codes: 0 done, 1 failed at run time, 2 usage, 78 bad configuration.";
+    "Exit codes: 0 done, 1 failed at run time, 2 usage, 78 bad configuration, 99 a threshold of\n"
+    "`load` broken.";
 
 // Asking the allocator for its version also keeps the linker from dropping it.
 std::string version_text() {
@@ -83,6 +85,7 @@ int run(int argc, char** argv) {
   program.get_formatter()->column_width(28);
   Commands commands;
   mxring::cli::add_serve(program, commands);
+  mxring::cli::add_load(program, commands);
   mxring::cli::add_log(program, commands);
   try {
     program.parse(argc, argv);

@@ -1,0 +1,326 @@
+// `mxring load`: sends mail as fast as it goes, or at a given rate, and says how it went.
+//
+// Ctrl-C ends the run early and still prints what there is; a second one ends the program. Exit
+// codes: 0 the run was carried out, 1 it was not or nothing was accepted, 99 a --fail-if condition
+// holds.
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/text.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "load/fail_if.h"
+#include "load/report.h"
+#include "load/run.h"
+
+namespace mxring::cli {
+
+namespace {
+
+constexpr std::uint32_t kConnectionsMax = 60'000;
+constexpr std::uint32_t kThreadsMax = 256;
+constexpr std::uint32_t kSpareDescriptors = 64;
+
+struct LoadArguments {
+  std::string address = "127.0.0.1:2525";
+  std::uint32_t connections = 32;
+  std::uint32_t threads = 1;
+  std::optional<std::uint64_t> messages;
+  std::string duration;
+  std::string rate;
+  std::string size = "10KiB";
+  std::string pipelining = "off";
+  std::uint32_t messages_per_connection = 1000;
+  std::string tls = "none";
+  std::string sign;
+  std::string domain;
+  std::string selector;
+  std::vector<std::string> message;
+  std::vector<std::string> mail_from;
+  std::vector<std::string> rcpt_to;
+  std::vector<std::string> fail_if;
+  std::string helo = "load.example";
+  std::string connect_timeout = "10s";
+  std::string reply_timeout = "30s";
+  std::string time_limit;
+  int server_pid = 0;
+  bool json = false;
+};
+
+struct Plan {
+  load::Options options;
+  std::vector<load::FailIf> conditions;
+};
+
+// Set by the signal handler, read by the workers.
+std::atomic<bool> g_stop{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+void on_interrupt(int signal) {
+  g_stop.store(true, std::memory_order_relaxed);
+  std::signal(signal, SIG_DFL);
+}
+
+using Problem = std::optional<std::string>;  // one line: what is wrong with the command line
+
+Problem read_address(const LoadArguments& arguments, Plan& plan) {
+  std::string text = arguments.address;
+  if (text.starts_with("localhost")) text.replace(0, 9, "127.0.0.1");
+  auto endpoint = base::Endpoint::parse(text);
+  if (!endpoint) endpoint = base::Endpoint::parse(text + ":25");
+  if (!endpoint || endpoint->port == 0) {
+    return fmt::format("{}: not an address; write 127.0.0.1:2525, [::1]:2525 or 192.0.2.1",
+                       base::escaped(arguments.address));
+  }
+  plan.options.server = *endpoint;
+  return std::nullopt;
+}
+
+Problem read_time(const char* flag, const std::string& text, std::int64_t& ns) {
+  if (text.empty()) return std::nullopt;
+  const auto parsed = base::parse_duration_ns(text);
+  if (!parsed || *parsed <= 0) {
+    return fmt::format("{} {}: not a time; write 500ms, 30s or 5m", flag, base::escaped(text));
+  }
+  ns = *parsed;
+  return std::nullopt;
+}
+
+// What the contract of the command names and this version does not do yet.
+Problem refuse_unavailable(const LoadArguments& arguments) {
+  if (arguments.tls != "none") {
+    return fmt::format("--tls {}: this version of the load generator sends plaintext only",
+                       base::escaped(arguments.tls));
+  }
+  if (!arguments.sign.empty() || !arguments.domain.empty() || !arguments.selector.empty()) {
+    return "--sign: this version of the load generator does not sign; sign a message with another "
+           "program and send it with --message";
+  }
+  return std::nullopt;
+}
+
+Problem read_plan(const LoadArguments& arguments, Plan& plan) {
+  load::Options& options = plan.options;
+  options.connections = arguments.connections;
+  options.threads = arguments.threads;
+  options.messages = arguments.messages;
+  if (arguments.messages && !arguments.duration.empty()) {
+    return "--messages and --duration exclude each other";
+  }
+  for (const auto& [flag, text, target] :
+       {std::tuple("--duration", &arguments.duration, &options.duration_ns),
+        std::tuple("--connect-timeout", &arguments.connect_timeout, &options.connect_timeout_ns),
+        std::tuple("--reply-timeout", &arguments.reply_timeout, &options.reply_timeout_ns),
+        std::tuple("--time-limit", &arguments.time_limit, &options.time_limit_ns)}) {
+    if (auto problem = read_time(flag, *text, *target)) return problem;
+  }
+  if (!arguments.rate.empty()) {
+    options.rate = load::Rate::parse(arguments.rate);
+    if (!options.rate) {
+      return fmt::format("--rate {}: not a rate; write 1000/s, 0.5/s or 90/m",
+                         base::escaped(arguments.rate));
+    }
+  }
+  options.pipelining = arguments.pipelining == "on";
+  options.messages_per_connection = arguments.messages_per_connection;
+  options.helo = arguments.helo;
+  options.server_pid = arguments.server_pid;
+  options.stop = &g_stop;
+  return std::nullopt;
+}
+
+Problem read_addresses(const char* flag, const std::vector<std::string>& texts, bool null_allowed,
+                       std::vector<load::AddressPattern>& target) {
+  for (const std::string& text : texts) {
+    auto pattern = load::AddressPattern::parse(text, null_allowed);
+    if (!pattern) {
+      return fmt::format("{} {}: not an address; write user@example.org, with at most one %d", flag,
+                         base::escaped(text));
+    }
+    target.push_back(*std::move(pattern));
+  }
+  return std::nullopt;
+}
+
+Problem read_content(const LoadArguments& arguments, Plan& plan) {
+  load::MessageSource::Options& content = plan.options.content;
+  const auto size = load::SizeDistribution::parse(arguments.size);
+  if (!size) {
+    return fmt::format("--size {}: write 10240, 10KiB, 1KiB-100KiB (at most {}) or mail",
+                       base::escaped(arguments.size),
+                       base::format_bytes(load::SizeDistribution::kSizeMax));
+  }
+  content.size = *size;
+  if (auto problem = read_addresses("--mail-from", arguments.mail_from, true, content.mail_from)) {
+    return problem;
+  }
+  std::vector<std::string> recipients = arguments.rcpt_to;
+  if (recipients.empty()) recipients = {"recipient@sink.example"};
+  if (auto problem = read_addresses("--rcpt-to", recipients, false, content.rcpt_to)) {
+    return problem;
+  }
+  plan.options.message_paths = arguments.message;
+  for (const std::string& text : arguments.fail_if) {
+    auto condition = load::FailIf::parse(text);
+    if (!condition) return condition.error();
+    plan.conditions.push_back(*std::move(condition));
+  }
+  return std::nullopt;
+}
+
+// Every connection is a descriptor; the soft limit of a login shell may be below what is asked.
+Problem raise_descriptor_limit(std::uint32_t connections) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::nullopt;
+  const rlim_t wanted = rlim_t{connections} + kSpareDescriptors;
+  if (limit.rlim_cur >= wanted) return std::nullopt;
+  if (limit.rlim_max < wanted) {
+    return fmt::format("--connections {}: this process may open {} files only (ulimit -Hn)",
+                       connections, limit.rlim_max);
+  }
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  return std::nullopt;
+}
+
+// Complaints about the run itself, then about the thresholds; the exit code of the worst.
+int judge(const load::Results& results, const std::vector<load::FailIf>& conditions) {
+  int exit_code = kDone;
+  if (!results.failure.empty()) {
+    complain(results.failure);
+    exit_code = kFailed;
+  }
+  for (const load::FailIf& condition : conditions) {
+    const auto broken = condition.broken_by(results);
+    if (!broken) continue;
+    complain(fmt::format("--fail-if {}: {}", base::escaped(condition.text()), *broken));
+    exit_code = kThresholdBroken;
+  }
+  return exit_code;
+}
+
+int run_command(const LoadArguments& arguments) {
+  Plan plan;
+  Problem problem = refuse_unavailable(arguments);
+  if (!problem) problem = read_address(arguments, plan);
+  if (!problem) problem = read_plan(arguments, plan);
+  if (!problem) problem = read_content(arguments, plan);
+  if (problem) {
+    complain(*problem);
+    return kUsage;
+  }
+  if ((problem = raise_descriptor_limit(arguments.connections))) {
+    complain(*problem);
+    return kFailed;
+  }
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  Progress line("load");
+  const auto results = load::run_load(plan.options, [&line](const load::Progress& progress) {
+    if (line.due()) line.show(progress.fraction, load::progress_note(progress));
+  });
+  line.clear();
+  if (!results) {
+    complain(results.error());
+    return kFailed;
+  }
+  Output output;
+  output.write(arguments.json ? load::results_json(*results) : load::results_table(*results));
+  output.flush();
+  const int exit_code = judge(*results, plan.conditions);
+  return output.failed() ? kFailed : exit_code;
+}
+
+void add_traffic_options(CLI::App& app, LoadArguments& arguments) {
+  app.add_option("address", arguments.address,
+                 "Server; default 127.0.0.1:2525, port 25 if left out")
+      ->type_name("ADDR[:PORT]");
+  app.add_option("--connections", arguments.connections, "Connections kept busy; default 32")
+      ->check(CLI::Range(1U, kConnectionsMax));
+  app.add_option("--threads", arguments.threads, "Client threads, each with a ring; default 1")
+      ->check(CLI::Range(1U, kThreadsMax));
+  app.add_option("--messages", arguments.messages, "Send so many")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{999'999'999'999}));
+  app.add_option("--duration", arguments.duration, "Send for so long; default 10s")
+      ->type_name("TIME");
+  app.add_option("--rate", arguments.rate,
+                 "Open loop: a message is due every 1/R, and its latency counts from then; "
+                 "without it, a connection sends its next when the last is answered")
+      ->type_name("R/s");
+  app.add_option("--pipelining", arguments.pipelining, "MAIL, RCPT and DATA together; default off")
+      ->check(CLI::IsMember({"on", "off"}));
+  app.add_option("--messages-per-connection", arguments.messages_per_connection,
+                 "Reconnect after so many; 0 = never; default 1000");
+  app.add_option("--tls", arguments.tls, "none; default none")
+      ->check(CLI::IsMember({"none", "starttls", "implicit"}));
+  app.add_option("--helo", arguments.helo, "Our name in EHLO")->type_name("NAME");
+  app.add_option("--connect-timeout", arguments.connect_timeout, "Default 10s")->type_name("TIME");
+  app.add_option("--reply-timeout", arguments.reply_timeout, "Of every reply; default 30s")
+      ->type_name("TIME");
+  app.add_option("--time-limit", arguments.time_limit, "Of the whole run; default none")
+      ->type_name("TIME");
+}
+
+void add_content_options(CLI::App& app, LoadArguments& arguments) {
+  app.add_option("--size", arguments.size,
+                 "Bytes of a message, header included; a range, or \"mail\" for a mix of sizes; "
+                 "default 10KiB")
+      ->type_name("BYTES|A-B|mail");
+  app.add_option("--message", arguments.message,
+                 "Send these messages in turn, as they are; a file or a folder of files")
+      ->type_name("PATH");
+  app.add_option("--mail-from", arguments.mail_from,
+                 "Sender; repeatable, taken in turn; %d is the message's number; <> is none")
+      ->type_name("ADDR");
+  app.add_option("--rcpt-to", arguments.rcpt_to,
+                 "Recipient; repeatable, all of them for each message; %d as above")
+      ->type_name("ADDR");
+  app.add_option("--sign", arguments.sign, "Not in this version")->type_name("KEYFILE");
+  app.add_option("--domain", arguments.domain, "With --sign");
+  app.add_option("--selector", arguments.selector, "With --sign");
+}
+
+void add_result_options(CLI::App& app, LoadArguments& arguments) {
+  app.add_option("--fail-if", arguments.fail_if,
+                 "Exit 99 when this holds: p99>20ms, rate<5000, errors>0.1%; repeatable. Of p50 "
+                 "p90 p99 p999 max, rate, errors (not accepted) = rejected (4xx, 5xx) + lost")
+      ->type_name("EXPR");
+  app.add_option("--server-pid", arguments.server_pid,
+                 "Measure this process's CPU time per message")
+      ->check(CLI::PositiveNumber)
+      ->type_name("PID");
+  app.add_flag("--json", arguments.json, "One JSON object");
+}
+
+}  // namespace
+
+void add_load(CLI::App& program, Commands& commands) {
+  CLI::App* app = program.add_subcommand("load", "Generate load: send messages, measure latency");
+  const auto arguments = std::make_shared<LoadArguments>();
+  add_traffic_options(*app, *arguments);
+  add_content_options(*app, *arguments);
+  add_result_options(*app, *arguments);
+  for (const char* repeatable : {"--message", "--mail-from", "--rcpt-to", "--fail-if"}) {
+    app->get_option(repeatable)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  }
+  app->footer(
+      "Latency runs from the moment a message is taken (closed loop) or due (--rate) to the reply\n"
+      "that accepts it, of accepted messages. Bodies are generated: every message is unique.\n"
+      "Exit codes: 0 done, 1 the run could not be carried out or nothing was accepted, 2 usage,\n"
+      "99 a --fail-if condition holds.");
+  commands.push_back({app, [arguments] { return run_command(*arguments); }});
+}
+
+}  // namespace mxring::cli

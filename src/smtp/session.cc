@@ -274,8 +274,9 @@ void Session::finish(std::string_view reply, ReplyBuffer& out) {
 }
 
 void Session::discard(std::string_view reply) {
-  MXRING_ASSERT(phase_ == Phase::kContent && !discarding_);
+  MXRING_ASSERT(phase_ == Phase::kContent);
   MXRING_ASSERT(reply.size() + 2 <= kReplyBytesMax);
+  if (discarding_) return;
   discarding_ = true;
   dropped_ = true;
   refusal_ = reply;

@@ -97,6 +97,7 @@ class Session {
   void finish(std::string_view reply, ReplyBuffer& out);
   // The owner gives up on the message being received (header section too large, memory, policy):
   // the rest is consumed and dropped, and `reply` is given at end of data. No kDiscard follows.
+  // Without effect when the message is being discarded already: the first reason stays.
   void discard(std::string_view reply);
 
   // Timeouts and draining: writes the reply (if it fits); the owner then sends and closes. In the

@@ -270,6 +270,24 @@ TEST(Session, WaitsForTheAnswerWithoutConsuming) {
   EXPECT_EQ(session.messages(), 1U);
 }
 
+TEST(Session, TheFirstReasonToDiscardStays) {
+  const SessionOptions session_options = options();
+  for (const bool fault_first : {false, true}) {
+    SessionPlayer player(session_options, {});
+    enter(player, State::kRecipients);
+    player.play("DATA\r\n");
+    player.take_replies();
+    if (fault_first) player.play("a\nb");
+    player.session().discard("452 4.3.1 First");
+    player.session().discard("552 5.3.4 Second");
+    player.play("c\rd\r\n.\r\n");
+    EXPECT_EQ(player.take_replies(),
+              fault_first ? "550 5.5.2 Bare LF in message\r\n" : "452 4.3.1 First\r\n");
+    EXPECT_EQ(player.transcript().refused, 1U);
+    EXPECT_FALSE(player.session().in_transaction());
+  }
+}
+
 TEST(Session, StopsWithoutRoomForAReply) {
   const SessionOptions session_options = options();
   Session session(session_options);

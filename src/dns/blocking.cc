@@ -44,19 +44,18 @@ std::vector<AnswerPtr> BlockingResolver::ask_all(std::span<const Question> quest
   const auto waiting = [&] {
     return std::ranges::any_of(waiters, [](const OneAnswer& w) { return w.answer == nullptr; });
   };
-  while (waiting()) turn();
+  // The longest the client ever waits between two looks at its own timers.
+  constexpr std::int64_t kTurnNs = 100 * base::kNsPerMs;
+  while (waiting()) wait(kTurnNs);
   std::vector<AnswerPtr> answers;
   for (OneAnswer& waiter : waiters) answers.push_back(std::move(waiter.answer));
   return answers;
 }
 
-void BlockingResolver::turn() {
-  // The longest the client ever waits between two looks at its own timers.
-  constexpr std::int64_t kPollMsMax = 100;
+void BlockingResolver::wait(std::int64_t wait_ns) {
   const base::MonoTime before = base::read_clocks().mono;
-  const base::MonoTime next = client_->next_timer();
-  const std::int64_t wait_ms =
-      next <= before ? 0 : std::min((next - before) / base::kNsPerMs + 1, kPollMsMax);
+  const base::MonoTime end = std::min(client_->next_timer(), before + wait_ns);
+  const std::int64_t wait_ms = end <= before ? 0 : (end - before) / base::kNsPerMs + 1;
   std::vector<pollfd> ready = sockets_;
   const int count = ::poll(ready.data(), ready.size(), static_cast<int>(wait_ms));
   const base::MonoTime now = base::read_clocks().mono;

@@ -24,12 +24,13 @@ class BlockingResolver final : private SocketWatcher {
   AnswerPtr ask(const Question& question);
   // In the order of the questions.
   std::vector<AnswerPtr> ask_all(std::span<const Question> questions);
+  // Looks after the client's sockets and timers for at most this long, once.
+  void wait(std::int64_t wait_ns);
   Client& client() { return *client_; }
 
  private:
   BlockingResolver() = default;
   void watch(int fd, bool readable, bool writable) override;
-  void turn();
 
   std::vector<pollfd> sockets_;
   std::unique_ptr<Client> client_;

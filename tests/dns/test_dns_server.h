@@ -1,0 +1,63 @@
+// A DNS server on loopback that serves a Zone with its faults, over UDP and TCP on one port, in a
+// thread of its own. It counts what it is asked.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/ip_address.h"
+#include "tests/dns/zone.h"
+
+namespace mxring::test {
+
+class TestDnsServer {
+ public:
+  explicit TestDnsServer(Zone zone);
+  TestDnsServer(const TestDnsServer&) = delete;
+  TestDnsServer& operator=(const TestDnsServer&) = delete;
+  ~TestDnsServer();
+
+  base::Endpoint endpoint() const;
+  std::string address() const { return endpoint().to_string(); }
+
+  void set_zone(Zone zone);
+  // Hears everything, says nothing: a dead resolver whose port is open.
+  void set_dead(bool dead) { dead_ = dead; }
+  // Queries received, probes for the root excluded.
+  std::size_t questions() const { return questions_; }
+  std::size_t questions_about(const dns::Question& question) const;
+  std::size_t tcp_questions() const { return tcp_questions_; }
+
+ private:
+  struct Later;
+  using Bytes = std::vector<std::uint8_t>;
+
+  bool listen();
+  void run();
+  void on_datagram();
+  void on_connection();
+  std::vector<Bytes> replies_to(const Bytes& query, bool tcp, int& delay_ms, bool& close_at_once,
+                                bool& dribble);
+
+  Zone zone_;
+  mutable std::mutex mutex_;
+  std::map<std::string, std::size_t> asked_;
+  std::vector<Later> later_;
+  std::atomic<bool> dead_ = false;
+  std::atomic<std::size_t> questions_ = 0;
+  std::atomic<std::size_t> tcp_questions_ = 0;
+  int udp_ = -1;
+  int tcp_ = -1;
+  int stop_ = -1;
+  std::vector<int> held_;  // TCP connections that dribble
+  std::uint16_t port_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace mxring::test

@@ -14,6 +14,7 @@
 #include "net/connection.h"
 #include "server/delivery.h"
 #include "server/message.h"
+#include "server/sender_check.h"
 #include "smtp/session.h"
 #include "uring/timer_wheel.h"
 
@@ -75,6 +76,8 @@ struct Client {
 
   Message* message = nullptr;     // under reception
   Phase phase = Phase::kTalking;
+  SenderCheck* check = nullptr;   // SPF of this transaction
+  bool awaiting_check = false;    // the message is here, the check is not
   bool awaiting_commit = false;
   bool output_full = false;       // no room for a reply until the send in flight is done
   bool slowed = false;            // soft error limit: nothing is parsed until the timer
@@ -88,6 +91,8 @@ struct Client {
   std::int64_t paused_since_ns = 0;
   std::uint64_t counted_commands = 0;
   std::uint64_t counted_copies = 0;
+
+  bool waiting() const { return awaiting_check || awaiting_commit; }
 
   base::ListHook dirty_hook;      // has output to flush, or may be closed, at the end of this turn
   base::ListHook starved_hook;    // its receive found no buffer

@@ -100,7 +100,7 @@ constexpr std::array kKeys{
     key<Duration<kMs>, MEMBER(dns.timeout_ns)>("dns", "timeout",
                                                "for one answer; not used by this version"),
 
-    key<Flag, MEMBER(auth.spf)>("auth", "spf", "evaluate SPF; not used by this version"),
+    key<Flag, MEMBER(auth.spf)>("auth", "spf", "evaluate SPF for every message and keep the result in its record"),
     key<Flag, MEMBER(auth.dkim)>("auth", "dkim", "verify DKIM; not used by this version"),
     key<Flag, MEMBER(auth.dmarc)>(
         "auth", "dmarc",

@@ -81,8 +81,8 @@ std::string_view dsn_return_of(smtp::DsnReturn ret) {
 
 }  // namespace
 
-void Delivery::describe(Message& message, const smtp::Session& session,
-                        const ClientFacts& client) {
+void Delivery::describe(Message& message, const smtp::Session& session, const ClientFacts& client,
+                        const Verdicts& verdicts) {
   const smtp::Envelope& envelope = session.envelope();
   const std::string_view protocol = protocol_of(session);
   trace_text_.clear();
@@ -113,15 +113,16 @@ void Delivery::describe(Message& message, const smtp::Session& session,
   const std::uint32_t flags = (envelope.smtputf8 ? seglog::kFlagSmtpUtf8 : 0U) |
                               (session.data().has_long_line() ? seglog::kFlagLongLine : 0U);
   if (flags != 0) out.u32(MetadataTag::kFlags, flags);
+  out.text(MetadataTag::kSpf, verdicts.spf);
   out.text(MetadataTag::kDisposition, "accept");
   out.text(MetadataTag::kTrace, trace_text_);
 }
 
 void Delivery::submit(Message* message, const smtp::Session& session, const ClientFacts& client,
-                      base::Now now) {
+                      const Verdicts& verdicts, base::Now now) {
   receiving_.remove(*message);
   message->received_at = now.wall;
-  describe(*message, session, client);
+  describe(*message, session, client, verdicts);
   // The queue holds as many messages as there can be connections, each of which waits for its one.
   const bool queued = setup_.to_writer.push(std::move(message));
   MXRING_ASSERT(queued);

@@ -32,6 +32,11 @@ struct ClientFacts {
   bool is_v6 = false;
 };
 
+// What the checks found, as JSON for the record; empty where a check did not run.
+struct Verdicts {
+  std::string_view spf;
+};
+
 class Delivery {
  public:
   struct Setup {
@@ -53,7 +58,7 @@ class Delivery {
   // End of data: the envelope and the session's facts become metadata, and the message goes to the
   // writer.
   void submit(Message* message, const smtp::Session& session, const ClientFacts& client,
-              base::Now now);
+              const Verdicts& verdicts, base::Now now);
   // The next message whose commit has been decided, or nullptr. Call recycle() when answered.
   Message* next_decided();
   void recycle(Message* message);
@@ -68,7 +73,8 @@ class Delivery {
   bool take_submitted() { return std::exchange(submitted_, false); }
 
  private:
-  void describe(Message& message, const smtp::Session& session, const ClientFacts& client);
+  void describe(Message& message, const smtp::Session& session, const ClientFacts& client,
+                const Verdicts& verdicts);
   void count_copies(const Message& message);
 
   Setup setup_;

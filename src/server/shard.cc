@@ -113,6 +113,12 @@ std::string Shard::set_up() {
                                     .to_writer = lane_->to_writer,
                                     .from_writer = lane_->from_writer,
                                     .counters = counters_});
+  if (shared_.config.auth.spf) {
+    auto resolver = Resolver::create(shared_.config, *ring_, shared_.notice);
+    if (!resolver) return resolver.error();
+    resolver_ = std::move(*resolver);
+    resolver_->start(now_.mono);
+  }
   clients_.emplace(shared_.config.limits.connections);
   accept_armed_.assign(listeners_.size(), false);
   return {};
@@ -132,6 +138,8 @@ void Shard::run(std::function<void(std::string)> started) {
   // No operation on a client is in flight any more. The pool unregisters itself from the ring, so
   // the ring goes last.
   clients_.reset();
+  checks_.clear();
+  resolver_.reset();
   delivery_.reset();
   buffers_.reset();
   ring_.reset();
@@ -143,6 +151,10 @@ void Shard::turn() {
   const bool nothing_due = timers_->empty() && accepting && !draining_;
   if (nothing_due) update_counters();  // it may be a long sleep
   std::int64_t timeout_ns = nothing_due ? -1 : uring::TimerWheel::kTickNs;
+  if (resolver_ != nullptr) {
+    const std::int64_t dns_ns = resolver_->wait_ns(now_.mono);
+    if (dns_ns >= 0 && (timeout_ns < 0 || dns_ns < timeout_ns)) timeout_ns = dns_ns;
+  }
   if (!lane_->from_writer.empty()) timeout_ns = 0;
   const auto completions = ring_->submit_and_wait(timeout_ns);
   lane_->shard_wake.withdraw();
@@ -153,6 +165,10 @@ void Shard::turn() {
   for (const uring::Completion& completion : completions) dispatch(completion);
 
   while (Message* message = delivery_->next_decided()) on_decided(*message);
+  if (resolver_ != nullptr) {
+    resolver_->on_turn(now_.mono);
+    end_overdue_checks();
+  }
   timers_->advance(now_.mono, [this](uring::Timer& timer) {
     on_timer(*static_cast<ClientTimer&>(timer).client);
   });
@@ -177,6 +193,9 @@ void Shard::dispatch(const uring::Completion& completion) {
       return;
     case Operation::kWake:
       arm_wake();
+      return;
+    case Operation::kPoll:
+      resolver_->on_poll(completion, now_.mono);
       return;
     case Operation::kReceive:
     case Operation::kSend:
@@ -270,7 +289,7 @@ void Shard::start_draining() {
   const bool failed = shared_.writer.failed();
   drain_deadline_ns_ = now_.mono.ns + (failed ? 0 : shared_.config.limits.drain_ns);
   clients_->for_each([this](Client& client) {
-    const bool busy = client.session.in_transaction() || client.awaiting_commit;
+    const bool busy = client.session.in_transaction() || client.waiting();
     if (!busy) say_last_words(client, kDraining);
   });
 }

@@ -2,8 +2,8 @@
 // makes one system call: it submits what the last turn queued, collects what has completed, and
 // then handles all of it, so that replies gather per connection and commits gather per group.
 //
-// Files: shard.cc the loop and accepting, shard_client.cc the dialogue, shard_memory.cc what
-// happens when message memory runs short.
+// Files: shard.cc the loop and accepting, shard_client.cc the dialogue, shard_check.cc what is looked
+// up about a sender, shard_memory.cc what happens when message memory runs short.
 #pragma once
 
 #include <atomic>
@@ -27,6 +27,8 @@
 #include "server/connection_gate.h"
 #include "server/delivery.h"
 #include "server/policy.h"
+#include "server/resolver.h"
+#include "server/sender_check.h"
 #include "uring/buffer_pool.h"
 #include "uring/ring.h"
 #include "uring/timer_wheel.h"
@@ -86,6 +88,7 @@ class Shard {
   void on_data(Client& client, smtp::ReplyBuffer& out);
   void on_content(Client& client, std::string_view run);
   void on_message(Client& client, smtp::ReplyBuffer& out);
+  void deliver(Client& client);
   void on_decided(Message& message);
   void on_timer(Client& client);
   void say_last_words(Client& client, std::string_view reply);
@@ -96,6 +99,12 @@ class Shard {
   void mark_dirty(Client& client);
   void count_session(Client& client);
   void drop_message(Client& client);
+
+  // shard_check.cc
+  void begin_check(Client& client);
+  void drop_check(Client& client);
+  void on_checked(SenderCheck& check);
+  void end_overdue_checks();
 
   // shard_memory.cc
   bool memory_short() const;
@@ -126,6 +135,10 @@ class Shard {
   std::optional<net::Connection::Context> connection_context_;
   std::optional<uring::TimerWheel> timers_;
   std::optional<Delivery> delivery_;
+  std::unique_ptr<Resolver> resolver_;  // absent when nothing asks DNS
+  std::vector<std::unique_ptr<SenderCheck>> checks_;
+  std::vector<SenderCheck*> idle_checks_;
+  base::IntrusiveList<SenderCheck, &SenderCheck::running_hook> running_checks_;
   std::optional<Clients> clients_;
   base::IntrusiveList<Client, &Client::dirty_hook> dirty_;
   base::IntrusiveList<Client, &Client::starved_hook> starved_;

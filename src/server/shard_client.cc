@@ -78,7 +78,7 @@ void Shard::on_send(Client& client, const uring::Completion& completion) {
 
 void Shard::pump(Client& client) {
   net::Connection& connection = client.connection;
-  while (client.phase == Client::Phase::kTalking && !client.awaiting_commit &&
+  while (client.phase == Client::Phase::kTalking && !client.waiting() &&
          !client.output_full && !client.slowed && connection.chunks() > 0) {
     const uring::BufferId buffer = connection.front().buffer;
     const smtp::Input input{connection.front_bytes(), connection.chunks() > 1};
@@ -113,7 +113,9 @@ void Shard::pump(Client& client) {
 bool Shard::handle(Client& client, const smtp::Step& step, smtp::ReplyBuffer& out) {
   switch (step.event) {
     case smtp::Event::kNeedInput:
+      return true;
     case smtp::Event::kReset:
+      drop_check(client);
       return true;
     case smtp::Event::kOutputFull:
       client.output_full = true;
@@ -144,6 +146,7 @@ bool Shard::handle(Client& client, const smtp::Step& step, smtp::ReplyBuffer& ou
       on_message(client, out);
       return true;
     case smtp::Event::kRefused:
+      drop_check(client);
       counters_.add(obs::Counter::kMessagesRefused);
       return true;
     case smtp::Event::kWaiting:
@@ -166,6 +169,7 @@ void Shard::on_mail(Client& client, smtp::ReplyBuffer& out) {
     client.session.refuse(kMemoryLow, out);
   } else {
     client.session.accept(out);
+    begin_check(client);
   }
 }
 
@@ -202,13 +206,24 @@ void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
   client.message->header().finish();
   if (const auto refusal = shared_.policy.header(*client.message, policy_scratch_)) {
     drop_message(client);
+    drop_check(client);
     client.session.finish(*refusal, out);
     counters_.add(obs::Counter::kMessagesRefused);
     return;
   }
-  delivery_->submit(client.message, client.session, client.facts, now_);
+  if (client.check != nullptr && !client.check->decided()) {
+    client.awaiting_check = true;  // on_checked() goes on
+    return;
+  }
+  deliver(client);
+}
+
+void Shard::deliver(Client& client) {
+  const Verdicts verdicts{.spf = client.check != nullptr ? client.check->json() : ""};
+  delivery_->submit(client.message, client.session, client.facts, verdicts, now_);
   client.message = nullptr;
   client.awaiting_commit = true;
+  drop_check(client);
 }
 
 void Shard::on_decided(Message& message) {
@@ -251,6 +266,7 @@ void Shard::on_decided(Message& message) {
 void Shard::say_last_words(Client& client, std::string_view reply) {
   if (client.phase != Client::Phase::kTalking) return;
   drop_message(client);
+  drop_check(client);
   smtp::ReplyBuffer out(client.connection.output());
   // A client that does not read its replies will not read this one either.
   if (out.free() >= smtp::kReplyBytesMax) {
@@ -283,7 +299,7 @@ void Shard::on_timer(Client& client) {
     return;
   }
   const base::Limits& limits = shared_.config.limits;
-  if (client.awaiting_commit || client.memory_paused) {
+  if (client.waiting() || client.memory_paused) {
     client.rate.restart();  // it is we who are slow
     set_timer(client);
     return;
@@ -336,7 +352,7 @@ void Shard::end_of_turn(Client& client) {
   switch (client.phase) {
     case Client::Phase::kTalking: {
       if (client.input_paused && connection.chunks() == 0) client.input_paused = false;
-      const bool idle = connection.chunks() == 0 && !client.awaiting_commit && !client.slowed;
+      const bool idle = connection.chunks() == 0 && !client.waiting() && !client.slowed;
       if (connection.end_of_file() && idle && all_sent) {
         shut(client);
         break;
@@ -386,12 +402,14 @@ void Shard::shut(Client& client) {
   if (client.phase == Client::Phase::kShut) return;
   client.phase = Client::Phase::kShut;
   drop_message(client);
+  drop_check(client);
   client.connection.shut();
 }
 
 void Shard::destroy(Client& client) {
   counters_.add(obs::Counter::kConnectionsClosed);
   drop_message(client);
+  drop_check(client);
   if (client.memory_paused) --memory_paused_;
   if (client.dirty_hook.linked()) dirty_.remove(client);
   if (client.starved_hook.linked()) starved_.remove(client);

@@ -35,7 +35,17 @@ void Shard::evict(Message& message) {
   Client& client = *client_of(message);
   counters_.add(obs::Counter::kMemoryEvictions);
   drop_message(client);
-  client.session.discard(kMemoryLow);
+  if (client.awaiting_check) {
+    // All of it was here; it had only to wait for DNS.
+    smtp::ReplyBuffer out(client.connection.output());
+    client.session.finish(kMemoryLow, out);
+    client.connection.wrote(out.size());
+    client.awaiting_check = false;
+    drop_check(client);
+    counters_.add(obs::Counter::kMessagesRefused);
+  } else {
+    client.session.discard(kMemoryLow);
+  }
   if (client.memory_paused) {
     client.memory_paused = false;
     --memory_paused_;

@@ -1,0 +1,82 @@
+#include "server/resolver.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace mxring::server {
+
+std::expected<std::unique_ptr<Resolver>, std::string> Resolver::create(const Config& config,
+                                                                       uring::Ring& ring,
+                                                                       Notice notice) {
+  std::unique_ptr<Resolver> resolver(new Resolver(ring, std::move(notice)));
+  dns::ClientOptions options;
+  options.servers = config.dns.servers;
+  options.timeout_ns = config.dns.timeout_ns;
+  options.cache_bytes_max = config.limits.dns_cache_bytes;
+  auto client = dns::Client::create(options, *resolver, resolver.get());
+  if (!client) return std::unexpected(client.error());
+  resolver->client_ = std::move(*client);
+  return resolver;
+}
+
+void Resolver::arm(std::uint32_t slot) {
+  const Watched& watched = watched_[slot];
+  ring_.poll_multishot(watched.fd, watched.events,
+                       {uring::Operation::kPoll, watched.generation, slot});
+}
+
+void Resolver::watch(int fd, bool readable, bool writable) {
+  const std::uint32_t events = (readable ? POLLIN : 0U) | (writable ? POLLOUT : 0U);
+  auto at = std::ranges::find(watched_, fd, &Watched::fd);
+  if (at == watched_.end()) {
+    if (events == 0) return;
+    at = std::ranges::find(watched_, -1, &Watched::fd);
+    if (at == watched_.end()) at = watched_.insert(watched_.end(), Watched{});
+  } else if (at->events == events) {
+    return;
+  } else {
+    const auto old_slot = static_cast<std::uint32_t>(at - watched_.begin());
+    ring_.poll_remove({uring::Operation::kPoll, at->generation, old_slot}, uring::Tag{});
+  }
+  at->generation = (at->generation + 1) & 0xFFFFFF;
+  at->fd = events == 0 ? -1 : fd;
+  at->events = events;
+  if (events != 0) arm(static_cast<std::uint32_t>(at - watched_.begin()));
+}
+
+void Resolver::on_poll(const uring::Completion& completion, base::MonoTime now) {
+  const uring::Tag tag = completion.tag;
+  if (tag.slot >= watched_.size() || watched_[tag.slot].generation != tag.generation ||
+      watched_[tag.slot].fd < 0) {
+    return;  // of a socket that has been closed
+  }
+  const int fd = watched_[tag.slot].fd;
+  if (completion.result > 0) {
+    const auto ready = static_cast<std::uint32_t>(completion.result);
+    const bool broken = (ready & (POLLERR | POLLHUP)) != 0;
+    client_->on_ready(fd, (ready & POLLIN) != 0 || broken, (ready & POLLOUT) != 0, now);
+  }
+  // The socket may have been closed meanwhile.
+  const Watched& watched = watched_[tag.slot];
+  if (!completion.more && watched.fd == fd && watched.generation == tag.generation) arm(tag.slot);
+}
+
+void Resolver::on_turn(base::MonoTime now) {
+  if (client_->next_timer() <= now) client_->on_timer(now);
+}
+
+std::int64_t Resolver::wait_ns(base::MonoTime now) const {
+  const base::MonoTime next = client_->next_timer();
+  if (next.ns == std::numeric_limits<std::int64_t>::max()) return -1;
+  return std::max<std::int64_t>(next - now, 0);
+}
+
+void Resolver::on_resolver(bool answering) {
+  notice_(answering ? "the DNS resolver answers again"
+                    : "warning: the DNS resolver does not answer; mail is accepted, but its SPF "
+                      "result is temperror until it does; look at dns.servers or /etc/resolv.conf");
+}
+
+}  // namespace mxring::server

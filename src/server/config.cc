@@ -96,9 +96,9 @@ constexpr std::array kKeys{
                                                 "oldest TLS version; not used by this version"),
 
     key<Resolvers, MEMBER(dns.servers)>("dns", "servers",
-                                        "empty = the system's resolver; not used by this version"),
+                                        "empty = the system's resolver"),
     key<Duration<kMs>, MEMBER(dns.timeout_ns)>("dns", "timeout",
-                                               "for one answer; not used by this version"),
+                                               "for one answer"),
 
     key<Flag, MEMBER(auth.spf)>("auth", "spf", "evaluate SPF for every message and keep the result in its record"),
     key<Flag, MEMBER(auth.dkim)>("auth", "dkim", "verify DKIM; not used by this version"),

@@ -20,7 +20,7 @@ namespace mxring::test {
 
 class ServerProcess {
  public:
-  // `toml` is added to the listen and log sections, which the test need not care about.
+  // `toml` is added to the listen, log and auth sections, which the test need not care about.
   // MXRING_BINARY is defined by the build.
   explicit ServerProcess(const std::string& toml, const std::string& log_keys = "") {
     const std::string config = (dir_.path() / "mxring.toml").string();
@@ -28,6 +28,7 @@ class ServerProcess {
         << "hostname = \"mx.test\"\n[listen]\nsmtp = [\"127.0.0.1:0\"]\n[log]\ndir = \""
         << log_dir().string() << "\"\n"
         << log_keys << "\n"
+        << "[auth]\nspf = false\n"  // tests ask no resolver outside
         << toml;
     start(config);
   }

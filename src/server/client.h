@@ -12,6 +12,7 @@
 #include "base/ip_address.h"
 #include "base/slot_pool.h"
 #include "net/connection.h"
+#include "server/client_name.h"
 #include "server/delivery.h"
 #include "server/message.h"
 #include "server/sender_check.h"
@@ -76,6 +77,7 @@ struct Client {
 
   Message* message = nullptr;     // under reception
   Phase phase = Phase::kTalking;
+  ClientName* name = nullptr;     // being looked up, or found; none where nothing asks DNS
   SenderCheck* check = nullptr;   // SPF of this transaction
   bool awaiting_check = false;    // the message is here, the check is not
   bool awaiting_commit = false;

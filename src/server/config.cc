@@ -95,12 +95,11 @@ constexpr std::array kKeys{
     key<Choice<kTlsWords>, MEMBER(tls.minimum)>("tls", "minimum",
                                                 "oldest TLS version; not used by this version"),
 
-    key<Resolvers, MEMBER(dns.servers)>("dns", "servers",
-                                        "empty = the system's resolver"),
-    key<Duration<kMs>, MEMBER(dns.timeout_ns)>("dns", "timeout",
-                                               "for one answer"),
+    key<Resolvers, MEMBER(dns.servers)>("dns", "servers", "empty = the system's resolver"),
+    key<Duration<kMs>, MEMBER(dns.timeout_ns)>("dns", "timeout", "for one answer"),
 
-    key<Flag, MEMBER(auth.spf)>("auth", "spf", "evaluate SPF for every message and keep the result in its record"),
+    key<Flag, MEMBER(auth.spf)>("auth", "spf",
+                                "evaluate SPF for every message and keep the result in its record"),
     key<Flag, MEMBER(auth.dkim)>("auth", "dkim", "verify DKIM; not used by this version"),
     key<Flag, MEMBER(auth.dmarc)>(
         "auth", "dmarc",

@@ -89,7 +89,7 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   trace_.append(trace_text_,
                 {.hostname = setup_.hostname,
                  .helo = session.helo(),
-                 .client_name = {},
+                 .client_name = verdicts.client_name,
                  .client_ip = client.ip,
                  .client_is_v6 = client.is_v6,
                  .protocol = protocol,
@@ -101,6 +101,7 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   out.text(MetadataTag::kClientIp, client.ip);
   out.u16(MetadataTag::kClientPort, client.port);
   out.text(MetadataTag::kHelo, session.helo());
+  out.text(MetadataTag::kClientName, verdicts.client_name);
   out.text(MetadataTag::kProtocol, protocol);
   out.text(MetadataTag::kMailFrom, envelope.reverse_path());
   for (std::size_t i = 0; i < envelope.recipients(); ++i) {

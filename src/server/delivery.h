@@ -32,8 +32,10 @@ struct ClientFacts {
   bool is_v6 = false;
 };
 
-// What the checks found, as JSON for the record; empty where a check did not run.
+// What was found out about the sender; empty where it was not, or not in time.
 struct Verdicts {
+  std::string_view client_name;  // forward-confirmed
+  // As JSON for the record:
   std::string_view spf;
 };
 

@@ -138,6 +138,7 @@ void Shard::run(std::function<void(std::string)> started) {
   // No operation on a client is in flight any more. The pool unregisters itself from the ring, so
   // the ring goes last.
   clients_.reset();
+  names_.clear();
   checks_.clear();
   resolver_.reset();
   delivery_.reset();
@@ -268,6 +269,7 @@ void Shard::welcome(int fd) {
   }
   client->connection.wrote(out.size());
   client->connection.resume_receiving();
+  begin_name(*client);
   set_timer(*client);
   mark_dirty(*client);
 }

@@ -22,6 +22,7 @@
 #include "obs/counters.h"
 #include "obs/histogram.h"
 #include "server/client.h"
+#include "server/client_name.h"
 #include "server/commit_thread.h"
 #include "server/config.h"
 #include "server/connection_gate.h"
@@ -101,6 +102,8 @@ class Shard {
   void drop_message(Client& client);
 
   // shard_check.cc
+  void begin_name(Client& client);
+  void drop_name(Client& client);
   void begin_check(Client& client);
   void drop_check(Client& client);
   void on_checked(SenderCheck& check);
@@ -136,6 +139,8 @@ class Shard {
   std::optional<uring::TimerWheel> timers_;
   std::optional<Delivery> delivery_;
   std::unique_ptr<Resolver> resolver_;  // absent when nothing asks DNS
+  std::vector<std::unique_ptr<ClientName>> names_;
+  std::vector<ClientName*> idle_names_;
   std::vector<std::unique_ptr<SenderCheck>> checks_;
   std::vector<SenderCheck*> idle_checks_;
   base::IntrusiveList<SenderCheck, &SenderCheck::running_hook> running_checks_;

@@ -5,6 +5,25 @@
 
 namespace mxring::server {
 
+void Shard::begin_name(Client& client) {
+  if (resolver_ == nullptr) return;
+  if (idle_names_.empty()) {
+    names_.push_back(std::make_unique<ClientName>(resolver_->client()));
+    idle_names_.reserve(names_.size());
+    idle_names_.push_back(names_.back().get());
+  }
+  client.name = idle_names_.back();
+  idle_names_.pop_back();
+  client.name->begin(client.address, now_.mono);
+}
+
+void Shard::drop_name(Client& client) {
+  if (client.name == nullptr) return;
+  client.name->stop();
+  idle_names_.push_back(client.name);
+  client.name = nullptr;
+}
+
 void Shard::begin_check(Client& client) {
   drop_check(client);
   if (resolver_ == nullptr) return;

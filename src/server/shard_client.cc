@@ -219,7 +219,9 @@ void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
 }
 
 void Shard::deliver(Client& client) {
-  const Verdicts verdicts{.spf = client.check != nullptr ? client.check->json() : ""};
+  Verdicts verdicts;
+  if (client.name != nullptr) verdicts.client_name = client.name->name();
+  if (client.check != nullptr) verdicts.spf = client.check->json();
   delivery_->submit(client.message, client.session, client.facts, verdicts, now_);
   client.message = nullptr;
   client.awaiting_commit = true;
@@ -410,6 +412,7 @@ void Shard::destroy(Client& client) {
   counters_.add(obs::Counter::kConnectionsClosed);
   drop_message(client);
   drop_check(client);
+  drop_name(client);
   if (client.memory_paused) --memory_paused_;
   if (client.dirty_hook.linked()) dirty_.remove(client);
   if (client.starved_hook.linked()) starved_.remove(client);

@@ -59,6 +59,8 @@ class ServerSpf : public testing::Test {
       auto record = reader->next();
       if (!record || !*record) break;
       all += std::string((*record)->spf) + "\n";
+      names_ += std::string((*record)->client_name) + "\n";
+      traces_ += std::string((*record)->trace);
     }
     return all;
   }
@@ -71,6 +73,8 @@ class ServerSpf : public testing::Test {
   test::TempDir dir_;
   std::mutex mutex_;
   std::string notices_;
+  std::string names_;
+  std::string traces_;
   std::unique_ptr<Server> server_;
 };
 
@@ -81,6 +85,10 @@ hosts.example   TXT  "v=spf1 ip4:127.0.0.0/8 ~all"
 bad.example     TXT  "v=spf1 ip4:192.0.2.0/24 -all"
 broken.example  TXT  "v=spf1 ip4:not-an-address -all"
 mail.example    TXT  "v=spf1 ip4:127.0.0.1 -all"
+1.0.0.127.in-addr.arpa  PTR  liar.example
+1.0.0.127.in-addr.arpa  PTR  mail.example
+liar.example    A    192.0.2.1
+mail.example    A    127.0.0.1
 )");
 }
 
@@ -106,11 +114,21 @@ TEST_F(ServerSpf, ResultsAreInTheRecords) {
   EXPECT_NE(found.find(R"("result":"none")"), std::string::npos) << found;
 }
 
+TEST_F(ServerSpf, TheClientsNameIsTheOneThatLeadsBackToIt) {
+  test::TestDnsServer dns(zone());
+  start({dns.endpoint()});
+  deliver("a@good.example");  // its questions are answered by now, whatever came first
+  EXPECT_TRUE(deliver("a@good.example").starts_with("250"));
+  stop_and_read();
+  EXPECT_TRUE(names_.ends_with("\nmail.example\n")) << names_;
+  EXPECT_NE(traces_.find("(mail.example [127.0.0.1])"), std::string::npos) << traces_;
+}
+
 TEST_F(ServerSpf, AnswersAreAskedForOnce) {
   test::TestDnsServer dns(zone());
   start({dns.endpoint()});
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(deliver("a@good.example").starts_with("250"));
-  EXPECT_LE(dns.questions(), 2U);  // good.example and hosts.example
+  EXPECT_LE(dns.questions(), 5U);  // two of SPF, one PTR and the addresses of its names
   stop_and_read();
 }
 

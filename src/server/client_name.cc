@@ -1,0 +1,49 @@
+#include "server/client_name.h"
+
+#include <algorithm>
+
+namespace mxring::server {
+
+void ClientName::begin(const base::IpAddress& address, base::MonoTime now) {
+  stop();
+  address_ = address;
+  const dns::Question question{dns::Name::reverse(address), dns::Type::kPtr};
+  if (const dns::AnswerPtr answer = client_.ask(question, *this, now)) take(answer, now);
+}
+
+void ClientName::stop() {
+  cancel();
+  name_.clear();
+  names_.clear();
+  have_names_ = false;
+  at_ = 0;
+}
+
+void ClientName::on_answer(const dns::Question&, const dns::AnswerPtr& answer) {
+  take(answer, base::read_clocks().mono);
+}
+
+void ClientName::take(const dns::AnswerPtr& answer, base::MonoTime now) {
+  if (!have_names_) {
+    have_names_ = true;
+    for (const dns::Name& name : answer->names) {
+      if (names_.size() < kNamesMax && name.is_host_name()) names_.push_back(name);
+    }
+  } else if (std::ranges::find(answer->addresses, address_) != answer->addresses.end()) {
+    name_ = names_[at_].to_text();
+    return;
+  } else {
+    ++at_;
+  }
+  confirm(now);
+}
+
+void ClientName::confirm(base::MonoTime now) {
+  if (at_ >= names_.size()) return;
+  const dns::Type type = address_.is_v4() ? dns::Type::kA : dns::Type::kAaaa;
+  const dns::AnswerPtr answer = client_.ask({names_[at_], type}, *this, now);
+  // At most kNamesMax deep: every call moves on by one name.
+  if (answer != nullptr) take(answer, now);
+}
+
+}  // namespace mxring::server

@@ -152,7 +152,7 @@ TEST(CacheTest, AFloodOfNamesLeavesMemoryFlatAndTheHotNamesThere) {
   constexpr std::uint64_t kHot = 100;
   Cache cache(kBytesMax);
   for (std::uint64_t i = 0; i < kHot; ++i) cache.put(numbered(i), with_ttl(3600), at(0));
-  std::size_t resident_when_full = 0;
+  [[maybe_unused]] std::size_t resident_when_full = 0;
   std::uint64_t hot_misses = 0;
   for (std::uint64_t i = 0; i < kNames; ++i) {
     cache.put(numbered(kHot + i), with_ttl(3600), at(1));

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <cstddef>
 
 #include "base/json.h"
@@ -25,12 +24,13 @@ struct Quantile {
 constexpr Quantile kQuantiles[] = {
     {"p50", "p50", 0.5}, {"p90", "p90", 0.9}, {"p99", "p99", 0.99}, {"p999", "p99.9", 0.999}};
 
-double rounded(double value, double digits) {
-  return std::round(value * digits) / digits;
+// Never in exponential form, for programs whose idea of a number is narrow.
+std::string fixed(double value, int decimals) {
+  return fmt::format("{:.{}f}", value, decimals);
 }
 
-double to_us(std::uint64_t ns) {
-  return rounded(static_cast<double>(ns) / 1000, 10);
+std::string to_us(std::uint64_t ns) {
+  return fixed(static_cast<double>(ns) / 1000, 1);
 }
 
 std::string row(std::string_view name, std::string_view value, std::string_view comment = {}) {
@@ -111,16 +111,16 @@ std::string results_json(const Results& results) {
   }
   json.end_array();
   json.key("errors").value(results.errors);
-  json.key("seconds").value(rounded(results.seconds, 1e6));
-  json.key("rate").value(rounded(results.rate, 1e3));
+  json.key("seconds").raw(fixed(results.seconds, 6));
+  json.key("rate").raw(fixed(results.rate, 3));
   json.key("latency_us").begin_object();
   for (const Quantile& quantile : kQuantiles) {
-    json.key(quantile.key).value(to_us(results.latency_ns->percentile(quantile.quantile)));
+    json.key(quantile.key).raw(to_us(results.latency_ns->percentile(quantile.quantile)));
   }
-  json.key("max").value(to_us(results.latency_ns->max())).end_object();
+  json.key("max").raw(to_us(results.latency_ns->max())).end_object();
   json.key("cpu_us_per_message").begin_object();
-  json.key("client").value(rounded(results.client_cpu_us, 1e3)).key("server");
-  results.server_cpu ? json.value(rounded(results.server_cpu->total_us, 1e3)) : json.null();
+  json.key("client").raw(fixed(results.client_cpu_us, 3)).key("server");
+  results.server_cpu ? json.raw(fixed(results.server_cpu->total_us, 3)) : json.null();
   json.end_object().end_object();
   return std::move(json).text() + '\n';
 }

@@ -88,7 +88,7 @@ constexpr std::array kKeys{
     key<Duration<0>, MEMBER(log.retain_age_ns)>("log", "retain_age",
                                                 "segments older than this go; 0 = keep all"),
     key<Duration<0>, MEMBER(log.commit_window_ns)>(
-        "log", "commit_window", "wait this long for more messages before a commit"),
+        "log", "commit_window", "when busy, wait this long for more messages before a commit"),
 
     key<Text, MEMBER(tls.certificate)>("tls", "certificate", "PEM file; not used by this version"),
     key<Text, MEMBER(tls.key)>("tls", "key", "PEM file; not used by this version"),

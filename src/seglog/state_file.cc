@@ -83,13 +83,12 @@ void StatePage::publish(const StateFields& fields) {
   next.crc = state_crc(next);
   std::uint64_t image[8];
   std::memcpy(image, &next, sizeof next);
-  // A seqlock. The odd sequence becomes visible before any field changes (release fence), and the
-  // even one after all have (release store); read_state() pairs with both by comparing the sequence
-  // around its copy, and the CRC covers a copy the kernel made in another order.
+  // A seqlock. Each field's release store comes after the odd sequence, and the even sequence's
+  // release store after all fields; read_state() pairs with both by comparing the sequence around
+  // its copy, and the CRC covers a copy the kernel made in another order.
   words_->word[1].store(sequence_ + 1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
-  words_->word[0].store(image[0], std::memory_order_relaxed);
-  for (int i = 2; i < 8; ++i) words_->word[i].store(image[i], std::memory_order_relaxed);
+  words_->word[0].store(image[0], std::memory_order_release);
+  for (int i = 2; i < 8; ++i) words_->word[i].store(image[i], std::memory_order_release);
   words_->word[1].store(next.sequence, std::memory_order_release);
   sequence_ = next.sequence;
 }

@@ -87,6 +87,8 @@ int run(int argc, char** argv) {
   mxring::cli::add_serve(program, commands);
   mxring::cli::add_load(program, commands);
   mxring::cli::add_log(program, commands);
+  mxring::cli::add_dns(program, commands);
+  mxring::cli::add_spf(program, commands);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

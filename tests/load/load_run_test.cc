@@ -11,6 +11,7 @@
 #include "load/report.h"
 #include "load/run.h"
 #include "tests/load/tiny_server.h"
+#include "uring/probe.h"
 
 namespace mxring::load {
 namespace {
@@ -29,6 +30,16 @@ Options options_for(std::uint16_t port) {
   return options;
 }
 
+void skip_without_ring() {
+  const uring::Features features = uring::probe();
+  if (!features.usable) GTEST_SKIP() << features.problem;
+}
+
+class LoadRunTest : public testing::Test {
+ protected:
+  void SetUp() override { skip_without_ring(); }
+};
+
 std::uint64_t lost(const Results& results, Loss loss) {
   return results.losses[static_cast<std::size_t>(loss)];
 }
@@ -42,7 +53,7 @@ void expect_balanced(const Results& results) {
   EXPECT_EQ(results.latency_ns->count(), results.accepted);
 }
 
-TEST(LoadRunTest, EveryMessageArrivesWholeAndOnce) {
+TEST_F(LoadRunTest, EveryMessageArrivesWholeAndOnce) {
   TinyServer server({});
   Options options = options_for(server.port());
   options.messages = 500;
@@ -67,7 +78,7 @@ TEST(LoadRunTest, EveryMessageArrivesWholeAndOnce) {
 
 // The same server, stalling once for 300 ms. At 500 messages a second 150 of 1,000 fall due while
 // it stands still, and their latency counts from then.
-TEST(LoadRunTest, OpenLoopShowsAStall) {
+TEST_F(LoadRunTest, OpenLoopShowsAStall) {
   Manners manners;
   manners.stall = milliseconds(300);
   manners.stall_at = 300;
@@ -84,7 +95,7 @@ TEST(LoadRunTest, OpenLoopShowsAStall) {
 }
 
 // Only the messages in flight, one a connection, wait; the others are not even sent meanwhile.
-TEST(LoadRunTest, ClosedLoopHidesTheSameStall) {
+TEST_F(LoadRunTest, ClosedLoopHidesTheSameStall) {
   Manners manners;
   manners.stall = milliseconds(300);
   manners.stall_at = 300;
@@ -99,7 +110,7 @@ TEST(LoadRunTest, ClosedLoopHidesTheSameStall) {
   EXPECT_LT(ms(results->latency_ns->percentile(0.9)), 30);
 }
 
-TEST(LoadRunTest, KeepsItsScheduleWhenTheServerCan) {
+TEST_F(LoadRunTest, KeepsItsScheduleWhenTheServerCan) {
   TinyServer server({});
   Options options = options_for(server.port());
   options.rate = *Rate::parse("400/s");
@@ -112,7 +123,7 @@ TEST(LoadRunTest, KeepsItsScheduleWhenTheServerCan) {
   EXPECT_LT(results->seconds, 1.5);
 }
 
-TEST(LoadRunTest, CountsWhatWasDueButCouldNotBeSent) {
+TEST_F(LoadRunTest, CountsWhatWasDueButCouldNotBeSent) {
   Manners manners;
   manners.reply = [](std::string_view line, std::uint64_t) {
     return std::string(line == "." ? "silence" : "");
@@ -131,7 +142,7 @@ TEST(LoadRunTest, CountsWhatWasDueButCouldNotBeSent) {
   EXPECT_NE(results->failure, "");
 }
 
-TEST(LoadRunTest, CountsRefusalsByCode) {
+TEST_F(LoadRunTest, CountsRefusalsByCode) {
   Manners manners;
   manners.reply = [](std::string_view line, std::uint64_t message) {
     return std::string(line == "." && message % 3 == 2 ? "452 4.3.1 Not now\r\n" : "");
@@ -159,7 +170,10 @@ struct RefusalCase {
   std::uint64_t resets_min;
 };
 
-class LoadRefusalTest : public testing::TestWithParam<RefusalCase> {};
+class LoadRefusalTest : public testing::TestWithParam<RefusalCase> {
+ protected:
+  void SetUp() override { skip_without_ring(); }
+};
 
 TEST_P(LoadRefusalTest, EachMessageIsRefusedAndTheConnectionGoesOn) {
   Manners manners;
@@ -191,7 +205,7 @@ INSTANTIATE_TEST_SUITE_P(
                     RefusalCase{"DataPipelined", "DATA", true, 40}),
     [](const auto& named) { return std::string(named.param.name); });
 
-TEST(LoadRunTest, PartOfTheRecipientsMayBeRefused) {
+TEST_F(LoadRunTest, PartOfTheRecipientsMayBeRefused) {
   Manners manners;
   manners.reply = [](std::string_view line, std::uint64_t) {
     return std::string(line.find("<bad") != std::string_view::npos ? "550 5.1.1 Who?\r\n" : "");
@@ -210,7 +224,7 @@ TEST(LoadRunTest, PartOfTheRecipientsMayBeRefused) {
   EXPECT_EQ(std::ranges::count(recipients, "RCPT TO:<good7@sink.example>"), 1);
 }
 
-TEST(LoadRunTest, ReconnectsToAServerThatCloses) {
+TEST_F(LoadRunTest, ReconnectsToAServerThatCloses) {
   Manners manners;
   manners.reply = [](std::string_view line, std::uint64_t message) {
     return std::string(line == "." && message % 10 == 9 ? "close" : "");
@@ -227,7 +241,7 @@ TEST(LoadRunTest, ReconnectsToAServerThatCloses) {
   expect_balanced(*results);
 }
 
-TEST(LoadRunTest, A421CountsAndIsFollowedByANewConnection) {
+TEST_F(LoadRunTest, A421CountsAndIsFollowedByANewConnection) {
   Manners manners;
   manners.reply = [](std::string_view line, std::uint64_t message) {
     return std::string(line.starts_with("MAIL") && message % 25 == 24 ? "421 4.7.0 Enough\r\n"
@@ -245,7 +259,7 @@ TEST(LoadRunTest, A421CountsAndIsFollowedByANewConnection) {
   expect_balanced(*results);
 }
 
-TEST(LoadRunTest, ReconnectsAfterSoManyMessages) {
+TEST_F(LoadRunTest, ReconnectsAfterSoManyMessages) {
   TinyServer server({});
   Options options = options_for(server.port());
   options.messages = 100;
@@ -258,7 +272,7 @@ TEST(LoadRunTest, ReconnectsAfterSoManyMessages) {
   EXPECT_EQ(server.connections(), results->connections);
 }
 
-TEST(LoadRunTest, PipelinesWhereItIsOffered) {
+TEST_F(LoadRunTest, PipelinesWhereItIsOffered) {
   TinyServer server({});
   Options options = options_for(server.port());
   options.messages = 50;
@@ -270,7 +284,7 @@ TEST(LoadRunTest, PipelinesWhereItIsOffered) {
   EXPECT_TRUE(results->notes.empty());
 }
 
-TEST(LoadRunTest, SaysSoWhereItIsNot) {
+TEST_F(LoadRunTest, SaysSoWhereItIsNot) {
   Manners manners;
   manners.ehlo = "502 5.5.1 What?\r\n";  // HELO then
   TinyServer server(manners);
@@ -284,7 +298,7 @@ TEST(LoadRunTest, SaysSoWhereItIsNot) {
   EXPECT_EQ(results->notes.size(), 1U);
 }
 
-TEST(LoadRunTest, ReadsRepliesThatComeByteByByte) {
+TEST_F(LoadRunTest, ReadsRepliesThatComeByteByByte) {
   Manners manners;
   manners.byte_by_byte = true;
   manners.banner = "220-tiny.example\r\n220-of several\r\n220 lines\r\n";
@@ -298,7 +312,7 @@ TEST(LoadRunTest, ReadsRepliesThatComeByteByByte) {
   EXPECT_EQ(server.pipelined(), 20U);
 }
 
-TEST(LoadRunTest, SendsMessagesFarLargerThanASocketBuffer) {
+TEST_F(LoadRunTest, SendsMessagesFarLargerThanASocketBuffer) {
   TinyServer server({});
   Options options = options_for(server.port());
   options.connections = 2;
@@ -311,7 +325,7 @@ TEST(LoadRunTest, SendsMessagesFarLargerThanASocketBuffer) {
   for (const std::string& content : server.contents()) EXPECT_GT(content.size(), 20U << 20);
 }
 
-TEST(LoadRunTest, SilenceTimesOut) {
+TEST_F(LoadRunTest, SilenceTimesOut) {
   Manners manners;
   manners.reply = [](std::string_view line, std::uint64_t message) {
     return std::string(line == "." && message < 4 ? "silence" : "");
@@ -326,7 +340,7 @@ TEST(LoadRunTest, SilenceTimesOut) {
   EXPECT_EQ(results->accepted, 16U);
 }
 
-TEST(LoadRunTest, NonsenseIsNoReply) {
+TEST_F(LoadRunTest, NonsenseIsNoReply) {
   Manners manners;
   manners.reply = [](std::string_view line, std::uint64_t message) {
     return std::string(line == "." && message == 3 ? "Ok then\r\n" : "");
@@ -340,7 +354,7 @@ TEST(LoadRunTest, NonsenseIsNoReply) {
   EXPECT_EQ(results->accepted, 19U);
 }
 
-TEST(LoadRunTest, GivesUpWhenTheServerIsGone) {
+TEST_F(LoadRunTest, GivesUpWhenTheServerIsGone) {
   TinyServer server({});
   Options options = options_for(server.port());
   options.messages = 100'000'000;
@@ -359,7 +373,7 @@ TEST(LoadRunTest, GivesUpWhenTheServerIsGone) {
   expect_balanced(*results);
 }
 
-TEST(LoadRunTest, StopsWhenAskedAndAtTheTimeLimit) {
+TEST_F(LoadRunTest, StopsWhenAskedAndAtTheTimeLimit) {
   TinyServer server({});
   Options options = options_for(server.port());
   options.messages = 100'000'000;
@@ -384,7 +398,7 @@ TEST(LoadRunTest, StopsWhenAskedAndAtTheTimeLimit) {
   expect_balanced(*stopped);
 }
 
-TEST(LoadRunTest, SaysWhyNothingCouldBeSent) {
+TEST_F(LoadRunTest, SaysWhyNothingCouldBeSent) {
   std::uint16_t port = 0;
   {
     TinyServer gone({});

@@ -65,11 +65,12 @@ std::string failures(const Results& results) {
 }  // namespace
 
 std::string progress_note(const Progress& progress) {
-  return fmt::format("{} msg/s  p50 {}  p99 {}  {} failed",
-                     base::format_count(static_cast<std::uint64_t>(progress.rate)),
-                     base::format_duration(static_cast<std::int64_t>(progress.p50_ns)),
-                     base::format_duration(static_cast<std::int64_t>(progress.p99_ns)),
-                     base::format_count(progress.failed));
+  std::string note = base::format_count(static_cast<std::uint64_t>(progress.rate)) + "/s";
+  if (progress.failed > 0) note += fmt::format("  failed {}", base::format_count(progress.failed));
+  note += fmt::format("  p50 {}  p99 {}",
+                      base::format_duration(static_cast<std::int64_t>(progress.p50_ns)),
+                      base::format_duration(static_cast<std::int64_t>(progress.p99_ns)));
+  return note;
 }
 
 std::string results_table(const Results& results) {
@@ -84,13 +85,15 @@ std::string results_table(const Results& results) {
   out += failures(results);
   out += row("messages/s", fmt::format("{:.1f}", results.rate));
   out += row("MB/s", fmt::format("{:.2f}", results.content_bytes_per_second / 1e6));
+  const auto latency = [&results](std::uint64_t ns) {
+    if (results.accepted == 0) return std::string("-");
+    return base::format_duration(static_cast<std::int64_t>(ns));
+  };
   for (const Quantile& quantile : kQuantiles) {
     out += row(fmt::format("latency {}", quantile.name),
-               base::format_duration(
-                   static_cast<std::int64_t>(results.latency_ns->percentile(quantile.quantile))));
+               latency(results.latency_ns->percentile(quantile.quantile)));
   }
-  out += row("latency max",
-             base::format_duration(static_cast<std::int64_t>(results.latency_ns->max())));
+  out += row("latency max", latency(results.latency_ns->max()));
   out += row("client CPU", fmt::format("{:.1f} us", results.client_cpu_us), "per message");
   if (results.server_cpu) {
     out += row("server CPU", fmt::format("{:.1f} us", results.server_cpu->total_us),

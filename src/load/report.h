@@ -7,7 +7,7 @@
 
 namespace mxring::load {
 
-// The line under a running test: "12,345 msg/s  p50 1.2 ms  p99 3.4 ms  0 failed".
+// The line under a running test: "12,345/s  failed 3  p50 1.20 ms  p99 3.40 ms".
 std::string progress_note(const Progress& progress);
 
 // An aligned table, and the notes under it.

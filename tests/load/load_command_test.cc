@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <fstream>
 #include <set>
 #include <string>
 
 #include "tests/load/tiny_server.h"
 #include "tests/support/server_process.h"
+#include "tests/support/temp_dir.h"
 
 namespace mxring {
 namespace {
@@ -76,6 +78,27 @@ TEST(LoadCommandTest, WhatItSaysWasAcceptedIsInTheLog) {
   EXPECT_EQ(records, 1500U);
   EXPECT_EQ(ids.size(), 1500U);
   EXPECT_EQ(recipients.size(), 1500U);
+}
+
+TEST(LoadCommandTest, GivenMessagesArriveByteForByte) {
+  test::ServerProcess server("[limits]\ndisk_reserve_percent = 0\ndisk_reserve_segments = 1\n",
+                             "segment_bytes = \"32MiB\"");
+  ASSERT_TRUE(server.ready());
+  const test::TempDir folder;
+  const std::string text = "From: <a@b.example>\n\n.\n..\n.dot\ngr\xC3\xBC\xC3\x9F\nno end";
+  std::ofstream(folder.path() / "one.eml", std::ios::binary) << text;
+  const Outcome outcome =
+      run(at(server.port()) + " --messages 3 --message " + folder.path().string());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  auto reader = LogReader::open(server.log_dir());
+  ASSERT_TRUE(reader.has_value()) << reader.error().message;
+  for (int i = 0; i < 3; ++i) {
+    const auto record = reader->next();
+    ASSERT_TRUE(record.has_value() && record->has_value());
+    EXPECT_EQ((*record)->message,
+              "From: <a@b.example>\r\n\r\n.\r\n..\r\n.dot\r\ngr\xC3\xBC\xC3\x9F\r\nno end\r\n");
+    EXPECT_EQ((*record)->body_type, "8bitmime");
+  }
 }
 
 TEST(LoadCommandTest, StaysWithinTheReceiversMessagesPerConnection) {

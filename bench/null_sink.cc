@@ -253,8 +253,8 @@ class NullSink {
       ring_.close(connection.fd, {});
       connections_.release({connection.tag.slot, connection.tag.generation});
     } else if (connection.quitting && !std::exchange(connection.shutting_down, true)) {
-      // Ends the receive that is still armed; its last completion closes the descriptor.
-      ring_.shutdown(connection.fd, SHUT_RDWR, {});
+      // The last completion of the receive that is still armed closes the descriptor.
+      ring_.cancel(connection.tagged(Operation::kReceive), {});
     }
   }
 

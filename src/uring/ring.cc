@@ -192,12 +192,6 @@ void Ring::poll_remove(Tag target, Tag tag) {
   io_uring_sqe_set_data64(sqe, tag.pack());
 }
 
-void Ring::shutdown(int fd, int how, Tag tag) {
-  io_uring_sqe* sqe = MXRING_NEXT_ENTRY();
-  io_uring_prep_shutdown(sqe, fd, how);  // 5.11
-  io_uring_sqe_set_data64(sqe, tag.pack());
-}
-
 void Ring::close(int fd, Tag tag) {
   io_uring_sqe* sqe = MXRING_NEXT_ENTRY();
   io_uring_prep_close(sqe, fd);

@@ -2,6 +2,8 @@
 // IORING_SETUP_DEFER_TASKRUN, 6.1). Operations are queued without a system call and submitted
 // together by submit_and_wait(), which also collects what has completed: one io_uring_enter(2) a
 // loop turn. If the submission queue fills up mid-turn it is flushed early, never dropped.
+// There is no shutdown(2) here on purpose: the kernel hands it to a worker thread, which looks the
+// descriptor up when it runs, and by then it may belong to another connection.
 //
 // Memory named in an operation must stay valid until its completion is seen.
 #pragma once
@@ -65,7 +67,6 @@ class Ring {
   void write(int fd, const void* bytes, std::uint32_t size, Tag tag);
   void poll_multishot(int fd, std::uint32_t poll_mask, Tag tag);
   void poll_remove(Tag target, Tag tag);
-  void shutdown(int fd, int how, Tag tag);
   void close(int fd, Tag tag);
   // Cancels one operation by its tag; its own completion follows with -ECANCELED.
   void cancel(Tag target, Tag tag);

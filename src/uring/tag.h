@@ -13,7 +13,6 @@ enum class Operation : std::uint8_t {
   kReceive,
   kSend,
   kClose,
-  kShutdown,
   kCancel,
   kConnect,
   kWake,   // read of an eventfd

@@ -285,14 +285,6 @@ TEST_F(RingTest, WritesPollsShutsDownAndCloses) {
   ASSERT_NE(find(seen, poll_tag), nullptr);
   EXPECT_EQ(find(seen, poll_tag)->result, -ECANCELED);
 
-  SocketPair pair;
-  ring_->shutdown(pair[0], SHUT_WR, {Operation::kShutdown, 0, 0});
-  seen = wait_for(1);
-  ASSERT_EQ(seen.size(), 1U);
-  EXPECT_EQ(seen[0].result, 0);
-  char byte = 0;
-  EXPECT_EQ(::read(pair[1], &byte, 1), 0);
-
   ring_->close(ends[0], {Operation::kClose, 0, 0});
   ring_->close(ends[1], {Operation::kClose, 0, 1});
   seen = wait_for(2);

@@ -30,7 +30,10 @@ struct Options {
   std::int64_t connect_timeout_ns = 10 * base::kNsPerSecond;
   std::int64_t reply_timeout_ns = 30 * base::kNsPerSecond;
   std::int64_t time_limit_ns = 0;  // for the whole run; 0 = none
-  int server_pid = 0;              // whose CPU time is measured; 0 = nobody's
+  // A worker that has seen failures and no reply at all for so long ends the run. Longer than a
+  // client rests after a failure, or resting would look like silence.
+  std::int64_t give_up_ns() const { return reply_timeout_ns + 2 * base::kNsPerSecond; }
+  int server_pid = 0;  // whose CPU time is measured; 0 = nobody's
   MessageSource::Options content;
   std::vector<std::string> message_paths;
   // Set by somebody else: end early, and report what there is.

@@ -128,7 +128,7 @@ void add_notes(Results& results, const Options& options, const Workers& workers,
     if (worker->over_time()) results.failure = "the time limit was reached before the end";
     if (worker->gave_up()) {
       results.failure = fmt::format("gave up: no reply from {} for {}", options.server.to_string(),
-                                    base::format_duration(options.reply_timeout_ns));
+                                    base::format_duration(options.give_up_ns()));
     }
   }
   if (lacked_pipelining) {

@@ -284,7 +284,7 @@ void Worker::check_limits() {
     over_time_ = true;
     return cut_off();
   }
-  if (failing_since_ns_ != 0 && now - failing_since_ns_ > options_.reply_timeout_ns) {
+  if (failing_since_ns_ != 0 && now - failing_since_ns_ > options_.give_up_ns()) {
     gave_up_ = true;
     return cut_off();
   }

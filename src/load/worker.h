@@ -9,8 +9,7 @@
 //
 // Thread: start() and join() by the owner, tally() by anybody within its rules, all else its own.
 // Failure: of the ring at start, told by set_up_error(); of connections, counted. A run always
-// ends: every wait has a limit, and a server that gives no reply at all for the reply timeout ends
-// it.
+// ends: every wait has a limit, and failures without any reply for Options::give_up_ns() end it.
 #pragma once
 
 #include <netinet/in.h>

@@ -314,6 +314,9 @@ std::vector<Bytes> TestDnsServer::replies_to(const Bytes& bytes, bool tcp, int& 
   const Fault fault = node == nullptr ? Fault::kNone : node->fault;
   const unsigned other_id = query.id ^ 0x5555U;
   const Bytes honest = honest_reply(zone_, query);
+  if (truncating_ && !tcp && fault == Fault::kNone) {
+    return {ReplyBuilder(query.id, query.question, 0, true).bytes()};
+  }
   switch (fault) {
     case Fault::kNone:
     case Fault::kOneAlias:

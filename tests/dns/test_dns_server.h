@@ -29,6 +29,8 @@ class TestDnsServer {
   void set_zone(Zone zone);
   // Hears everything, says nothing: a dead resolver whose port is open.
   void set_dead(bool dead) { dead_ = dead; }
+  // Every reply over UDP is a truncated one, so that everything goes over TCP.
+  void set_truncating(bool truncating) { truncating_ = truncating; }
   // Queries received, probes for the root excluded.
   std::size_t questions() const { return questions_; }
   std::size_t questions_about(const dns::Question& question) const;
@@ -50,6 +52,7 @@ class TestDnsServer {
   std::map<std::string, std::size_t> asked_;
   std::vector<Later> later_;
   std::atomic<bool> dead_ = false;
+  std::atomic<bool> truncating_ = false;
   std::atomic<std::size_t> questions_ = 0;
   std::atomic<std::size_t> tcp_questions_ = 0;
   int udp_ = -1;

@@ -62,10 +62,16 @@ std::string member(const std::string& json, const std::string& key) {
   return json.substr(begin, json.find('"', begin) - begin);
 }
 
-TEST(SpfCommandTest, EveryCaseOfTheSuitesThroughTheCommand) {
+class SpfCommandTest : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(, SpfCommandTest, testing::Bool(), [](const auto& mode) {
+  return mode.param ? "EveryReplyTruncated" : "OverUdp";
+});
+
+TEST_P(SpfCommandTest, EveryCaseOfTheSuitesThroughTheCommand) {
   const SpfSuites suites = load_spf_suites();
   if (!suites.missing.empty()) GTEST_SKIP() << suites.missing;
   TestDnsServer server{Zone()};
+  server.set_truncating(GetParam());
   int graded = 0;
   int explanations = 0;
   for (const SpfCase& test : suites.cases) {
@@ -88,6 +94,11 @@ TEST(SpfCommandTest, EveryCaseOfTheSuitesThroughTheCommand) {
   }
   EXPECT_EQ(graded, 193 + 14 + 15);
   EXPECT_GE(explanations, 20);
+  if (GetParam()) {
+    EXPECT_GE(server.tcp_questions(), 200U);
+  } else {
+    EXPECT_EQ(server.tcp_questions(), 0U);
+  }
 }
 
 constexpr const char* kFaultZone = R"(

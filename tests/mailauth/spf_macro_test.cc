@@ -1,0 +1,110 @@
+// RFC 7208 7.4 has the examples; the suites' own expansions are in spf_suite_test.
+#include <gtest/gtest.h>
+
+#include "mailauth/spf/macro.h"
+
+namespace mxring::mailauth::spf {
+namespace {
+
+MacroValues values(std::string_view ip = "192.0.2.3") {
+  return {.sender = "strong-bad@email.example.com",
+          .local_part = "strong-bad",
+          .sender_domain = "email.example.com",
+          .domain = "email.example.com",
+          .client = *base::IpAddress::parse(ip),
+          .client_name = "mx.example.org",
+          .helo = "helo.example",
+          .receiver = "receiver.example",
+          .now_unix_s = 1'700'000'000};
+}
+
+std::string text(std::string_view macro) {
+  return expand_text(macro, values()).value_or("(error)");
+}
+
+std::string name(std::string_view spec, const MacroValues& with) {
+  const auto expanded = expand_name(spec, with);
+  return expanded ? expanded->to_text() : "(none)";
+}
+
+TEST(SpfMacroTest, EveryLetter) {
+  EXPECT_EQ(text("%{s} %{l} %{o} %{d} %{i} %{p} %{v} %{h} %{c} %{r} %{t}"),
+            "strong-bad@email.example.com strong-bad email.example.com email.example.com 192.0.2.3 "
+            "mx.example.org in-addr helo.example 192.0.2.3 receiver.example 1700000000");
+  EXPECT_EQ(text("%%%_%-"), "% %20");
+}
+
+TEST(SpfMacroTest, Ipv6IsNibblesAndReadable) {
+  const auto expanded = expand_text("%{i} %{c} %{v}", values("2001:db8::cb01"));
+  EXPECT_EQ(expanded.value_or(""),
+            "2.0.0.1.0.d.b.8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.c.b.0.1 2001:db8::cb01 ip6");
+}
+
+TEST(SpfMacroTest, Transformers) {
+  EXPECT_EQ(text("%{d4} %{d3} %{d2} %{d1}"), "email.example.com email.example.com example.com com");
+  EXPECT_EQ(text("%{dr} %{d2r} %{d1r}"), "com.example.email example.email email");
+  EXPECT_EQ(text("%{l-} %{lr-} %{l1r-} %{l1-}"), "strong.bad bad.strong strong bad");
+  EXPECT_EQ(text("%{s.-@}"), "(error)");  // @ is no delimiter
+  EXPECT_EQ(text("%{s.-}"), "strong.bad@email.example.com");
+  EXPECT_EQ(text("%{dR}"), "com.example.email");
+}
+
+TEST(SpfMacroTest, CapitalsAreUrlEscaped) {
+  MacroValues odd = values();
+  odd.local_part = "jack&jill=up~-._/ ";
+  EXPECT_EQ(expand_text("%{L}", odd).value_or(""), "jack%26jill%3Dup~-._%2F%20");
+}
+
+TEST(SpfMacroTest, EmptyPartsStay) {
+  MacroValues odd = values();
+  odd.local_part = "-a--b-";
+  EXPECT_EQ(expand_text("%{l-}", odd).value_or(""), ".a..b.");
+  EXPECT_EQ(expand_text("%{lr-}", odd).value_or(""), ".b..a.");
+  EXPECT_FALSE(expand_name("%{l-}.example", odd)) << "an empty label is no name";
+}
+
+TEST(SpfMacroTest, LongNamesLoseLabelsFromTheLeft) {
+  MacroValues odd = values();
+  const std::string label(50, 'x');
+  const std::string local = label + ".1" + label + ".2" + label + ".3" + label + ".4" + label;
+  odd.local_part = local;
+  const std::string expanded = name("%{l}.example.com", odd);
+  EXPECT_EQ(expanded, "1" + label + ".2" + label + ".3" + label + ".4" + label + ".example.com");
+  EXPECT_LE(expanded.size(), dns::Name::kTextBytesMax);
+}
+
+TEST(SpfMacroTest, AFloodOfMacrosIsCutAndNotGathered) {
+  MacroValues odd = values();
+  const std::string local(64, 'l');
+  odd.local_part = local;
+  std::string spec;
+  for (int i = 0; i < 10'000; ++i) spec += "%{l}.";
+  spec += "example.com";
+  EXPECT_TRUE(is_domain_spec(spec));
+  EXPECT_EQ(name(spec, odd), "(none)") << "labels of 64";
+  odd.local_part = "short";
+  const std::string expanded = name(spec, odd);
+  EXPECT_LE(expanded.size(), dns::Name::kTextBytesMax);
+  EXPECT_TRUE(expanded.starts_with("short.short."));
+  EXPECT_TRUE(expanded.ends_with(".short.example.com"));
+  EXPECT_FALSE(expand_text(spec, odd)) << "an explanation that long is none";
+}
+
+TEST(SpfMacroTest, PlaceDecidesWhatIsAllowed) {
+  for (const char* macro : {"%{c}", "%{r}", "%{t}", "two words"}) {
+    EXPECT_TRUE(is_macro_string(macro, MacroPlace::kExplanation)) << macro;
+    EXPECT_FALSE(is_macro_string(macro, MacroPlace::kDomain)) << macro;
+  }
+  for (const char* macro : {"%", "%x", "%{", "%{}", "%{d", "%{x}", "%{d0}", "%{dq}", "%{d2r.x}"}) {
+    EXPECT_FALSE(is_macro_string(macro, MacroPlace::kExplanation)) << macro;
+  }
+}
+
+TEST(SpfMacroTest, SeesWhoNeedsTheClientsName) {
+  EXPECT_TRUE(uses_client_name("a.%{p}.b"));
+  EXPECT_TRUE(uses_client_name("%{P2r}"));
+  EXPECT_FALSE(uses_client_name("%{d}.p.example"));
+}
+
+}  // namespace
+}  // namespace mxring::mailauth::spf

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
@@ -31,6 +32,7 @@ namespace {
 
 constexpr std::uint32_t kConnectionsMax = 60'000;
 constexpr std::uint32_t kThreadsMax = 256;
+constexpr std::uint64_t kMessagesMax = 999'999'999'999;
 constexpr std::uint32_t kSpareDescriptors = 64;
 
 struct LoadArguments {
@@ -136,6 +138,10 @@ Problem read_plan(const LoadArguments& arguments, Plan& plan) {
   options.pipelining = arguments.pipelining == "on";
   options.messages_per_connection = arguments.messages_per_connection;
   options.helo = arguments.helo;
+  const auto is_visible = [](char c) { return c > ' ' && c < 0x7F; };
+  if (arguments.helo.empty() || !std::ranges::all_of(arguments.helo, is_visible)) {
+    return fmt::format("--helo {}: not a name", base::escaped(arguments.helo));
+  }
   options.server_pid = arguments.server_pid;
   options.stop = &g_stop;
   return std::nullopt;
@@ -248,23 +254,29 @@ void add_traffic_options(CLI::App& app, LoadArguments& arguments) {
                  "Server; default 127.0.0.1:2525, port 25 if left out")
       ->type_name("ADDR[:PORT]");
   app.add_option("--connections", arguments.connections, "Connections kept busy; default 32")
-      ->check(CLI::Range(1U, kConnectionsMax));
+      ->check(CLI::Range(1U, kConnectionsMax).description(""))
+      ->type_name("N");
   app.add_option("--threads", arguments.threads, "Client threads, each with a ring; default 1")
-      ->check(CLI::Range(1U, kThreadsMax));
+      ->check(CLI::Range(1U, kThreadsMax).description(""))
+      ->type_name("N");
   app.add_option("--messages", arguments.messages, "Send so many")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{999'999'999'999}));
+      ->check(CLI::Range(std::uint64_t{1}, kMessagesMax).description(""))
+      ->type_name("N");
   app.add_option("--duration", arguments.duration, "Send for so long; default 10s")
       ->type_name("TIME");
   app.add_option("--rate", arguments.rate,
-                 "Open loop: a message is due every 1/R, and its latency counts from then; "
+                 "Open loop: a message is due every 1/R, and its latency counts from then;\n"
                  "without it, a connection sends its next when the last is answered")
       ->type_name("R/s");
   app.add_option("--pipelining", arguments.pipelining, "MAIL, RCPT and DATA together; default off")
-      ->check(CLI::IsMember({"on", "off"}));
+      ->check(CLI::IsMember({"on", "off"}).description(""))
+      ->type_name("on|off");
   app.add_option("--messages-per-connection", arguments.messages_per_connection,
-                 "Reconnect after so many; 0 = never; default 1000");
-  app.add_option("--tls", arguments.tls, "none; default none")
-      ->check(CLI::IsMember({"none", "starttls", "implicit"}));
+                 "Reconnect after so many; 0 = never; default 1000")
+      ->type_name("N");
+  app.add_option("--tls", arguments.tls, "Only none in this version")
+      ->check(CLI::IsMember({"none", "starttls", "implicit"}).description(""))
+      ->type_name("none|starttls|implicit");
   app.add_option("--helo", arguments.helo, "Our name in EHLO")->type_name("NAME");
   app.add_option("--connect-timeout", arguments.connect_timeout, "Default 10s")->type_name("TIME");
   app.add_option("--reply-timeout", arguments.reply_timeout, "Of every reply; default 30s")
@@ -275,11 +287,11 @@ void add_traffic_options(CLI::App& app, LoadArguments& arguments) {
 
 void add_content_options(CLI::App& app, LoadArguments& arguments) {
   app.add_option("--size", arguments.size,
-                 "Bytes of a message, header included; a range, or \"mail\" for a mix of sizes; "
-                 "default 10KiB")
+                 "Bytes of a message, header included; a range, or \"mail\" for a mix\n"
+                 "of sizes; default 10KiB")
       ->type_name("BYTES|A-B|mail");
   app.add_option("--message", arguments.message,
-                 "Send these messages in turn, as they are; a file or a folder of files")
+                 "Send these messages in turn, as they are; a file, or a folder of files")
       ->type_name("PATH");
   app.add_option("--mail-from", arguments.mail_from,
                  "Sender; repeatable, taken in turn; %d is the message's number; <> is none")
@@ -294,12 +306,13 @@ void add_content_options(CLI::App& app, LoadArguments& arguments) {
 
 void add_result_options(CLI::App& app, LoadArguments& arguments) {
   app.add_option("--fail-if", arguments.fail_if,
-                 "Exit 99 when this holds: p99>20ms, rate<5000, errors>0.1%; repeatable. Of p50 "
-                 "p90 p99 p999 max, rate, errors (not accepted) = rejected (4xx, 5xx) + lost")
+                 "Exit 99 when this holds: p99>20ms, rate<5000, errors>0.1%; repeatable.\n"
+                 "Of p50 p90 p99 p999 max, rate, errors (all that was not accepted),\n"
+                 "rejected (answered 4xx or 5xx), lost (no answer)")
       ->type_name("EXPR");
   app.add_option("--server-pid", arguments.server_pid,
                  "Measure this process's CPU time per message")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::PositiveNumber.description(""))
       ->type_name("PID");
   app.add_flag("--json", arguments.json, "One JSON object");
 }

@@ -147,7 +147,7 @@ TEST(LoadCommandTest, MistakesOnTheCommandLineAre2) {
        {"--tls starttls", "--tls implicit", "--tls yes", "--sign key.pem", "--size none",
         "--size 5-4", "--rate fast", "--duration 5", "--messages 5 --duration 5s", "--messages 0",
         "--connections 0", "--fail-if p98", "--mail-from nobody", "--rcpt-to '<>'",
-        "--pipelining 1", "--reply-timeout 0", "--unknown"}) {
+        "--pipelining 1", "--reply-timeout 0", "--helo 'a b'", "--unknown"}) {
     const Outcome outcome = run(std::string("127.0.0.1:1 ") + arguments + " 2>&1");
     EXPECT_EQ(outcome.exit_code, 2) << arguments << "\n" << outcome.output;
   }

@@ -318,6 +318,12 @@ void Shard::on_timer(Client& client) {
     }
     return;
   }
+  if (client.timer_ticks) {
+    // Set while data arrived; the data ended in this very turn, and its reply waits to be sent.
+    client.timer_ticks = false;
+    set_timer(client);
+    return;
+  }
   counters_.add(obs::Counter::kTimeouts);
   if (client.connection.has_unsent()) {
     shut(client);  // it has not read our replies for all this time

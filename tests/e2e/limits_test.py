@@ -159,6 +159,25 @@ class Connections(LimitCase):
         self.assertRegex(reply, r"^421 4\.4\.2")
         self.assertEqual(self.log.records(), [])
 
+    def test_end_of_data_at_a_tick_of_the_rate(self):
+        # The rate is looked at six times a window.
+        self.start({"data_rate": 0, "data_rate_window": "600ms"})
+        refused = mxtest.stuffed(sample_message(300) + b"bare\nline feed\r\n")
+        wires = [self.wire() for _ in range(8)]
+        for wire in wires:
+            self.envelope(wire)
+            self.assertRegex(wire.ask("DATA"), "^354")
+        # While the server stands still, the data ends and the moment passes.
+        os.kill(self.server.pid, signal.SIGSTOP)
+        try:
+            for wire in wires:
+                wire.send(refused)
+            time.sleep(0.3)
+        finally:
+            os.kill(self.server.pid, signal.SIGCONT)
+        for wire in wires:
+            self.assertRegex(wire.reply(), r"^550 5\.5\.2")
+
     def test_talking_before_the_banner(self):
         self.start()
         # Connected while the server is stopped, these bytes are there before it can greet.

@@ -93,6 +93,8 @@ class Server:
         limits = self.config.setdefault("limits", {})
         limits.setdefault("disk_reserve_percent", 0)
         limits.setdefault("disk_reserve_segments", 1)
+        # Tests ask no resolver outside.
+        self.config.setdefault("auth", {}).setdefault("spf", False)
         log = self.config.setdefault("log", {})
         log.setdefault("segment_bytes", "32MiB")
         self.args = list(args)
@@ -226,7 +228,11 @@ class Wire:
         self.socket = socket.create_connection(address, timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
-        self.banner = self.reply() if greet else None
+        try:
+            self.banner = self.reply() if greet else None
+        except OSError:
+            self.socket.close()
+            raise
 
     def __enter__(self):
         return self

@@ -74,8 +74,6 @@ class MessageSource {
   TextPool text_;
   std::vector<Sender> senders_;
   HeaderTemplate compact_;
-
-  friend struct MessageSourceTest;
 };
 
 }  // namespace mxring::load

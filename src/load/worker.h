@@ -5,7 +5,8 @@
 // free connection waits, and its latency counts from the planned time all the same. Closed loop:
 // each connection takes its next message when the last one is decided.
 //
-// Files: worker.cc the loop, the plan and the ends of connections; worker_dialogue.cc the SMTP.
+// Files: worker.cc the loop and the plan; worker_connection.cc how connections begin and end;
+// worker_dialogue.cc the SMTP.
 //
 // Thread: start() and join() by the owner, tally() by anybody within its rules, all else its own.
 // Failure: of the ring at start, told by set_up_error(); of connections, counted. A run always
@@ -76,7 +77,6 @@ class Worker {
   void turn();
   std::int64_t wait_ns() const;
   void handle(const uring::Completion& completion);
-  void on_receive(Client& client, const uring::Completion& completion);
   void check_limits();
   bool plan_open() const { return next_ < total_ && !plan_closed_; }
   bool finished() const { return !plan_open() && in_flight_ == 0; }
@@ -85,8 +85,11 @@ class Worker {
   void dispatch();
   bool take_message(Client& client);
   void end_sessions();
+
+  // worker_connection.cc
   void open(Client& client);
   void on_connect(Client& client, int result);
+  void on_receive(Client& client, const uring::Completion& completion);
   void fail(Client& client, Loss loss);
   void reject(Client& client, int code, std::string_view text);
   void decided(Client& client);

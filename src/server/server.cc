@@ -71,6 +71,7 @@ struct Server::Impl {
   ConnectionGate gate;
   obs::CounterRegistry counters;
   std::atomic<bool> draining{false};
+  std::atomic<std::uint32_t> undrained{0};
   std::atomic<bool> storage_failed{false};
   std::unique_ptr<CommitThread> writer;
   std::vector<std::unique_ptr<Shard>> shards;
@@ -120,7 +121,7 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
       listeners.push_back(std::move(*listener));
     }
     shards.push_back(std::make_unique<Shard>(
-        ShardShared{config, policy, gate, *writer, draining, notice, faults},
+        ShardShared{config, policy, gate, *writer, draining, undrained, notice, faults},
         static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners),
         counters.make_set(fmt::format("shard-{}", i))));
     writer->add_lane(&shards.back()->lane());

@@ -129,6 +129,7 @@ void Shard::run(std::function<void(std::string)> started) {
   pin_to(cpu_);
   std::string error = set_up();
   const bool ready = error.empty();
+  if (ready) shared_.undrained.fetch_add(1, std::memory_order_relaxed);
   started(std::move(error));
   if (ready) {
     arm_wake();
@@ -309,8 +310,12 @@ void Shard::drain_overdue() {
   });
 }
 
-bool Shard::finished() const {
-  return draining_ && clients_->live() == 0 && delivery_->in_flight() == 0;
+bool Shard::finished() {
+  if (!drained_ && draining_ && clients_->live() == 0 && delivery_->in_flight() == 0) {
+    drained_ = true;
+    shared_.undrained.fetch_sub(1, std::memory_order_relaxed);
+  }
+  return drained_ && shared_.undrained.load(std::memory_order_relaxed) == 0;
 }
 
 void Shard::update_counters() {

@@ -43,6 +43,9 @@ struct ShardShared {
   ConnectionGate& gate;
   CommitThread& writer;
   std::atomic<bool>& draining;
+  // Shards that run and are not drained. A drained one goes on turning newcomers away until this is
+  // 0: the kernel would otherwise hand it connections that nobody answers.
+  std::atomic<std::uint32_t>& undrained;
   std::function<void(const std::string&)> notice;
   uring::FaultPlan* faults = nullptr;
 };
@@ -77,7 +80,7 @@ class Shard {
   void turn_away(int fd, std::string_view reply);
   void start_draining();
   void drain_overdue();
-  bool finished() const;
+  bool finished();
   void update_counters();
 
   // shard_client.cc
@@ -157,6 +160,7 @@ class Shard {
   std::int64_t accept_retry_ns_ = 0;
   std::int64_t drain_deadline_ns_ = 0;
   bool draining_ = false;
+  bool drained_ = false;
 };
 
 }  // namespace mxring::server

@@ -269,32 +269,38 @@ void TestDnsServer::on_datagram() {
   }
 }
 
+// A resolver's client may send several questions over one connection (RFC 7766 6.2.1.1): it is served
+// until nothing more comes for a moment.
 void TestDnsServer::on_connection() {
   const int fd = ::accept4(tcp_, nullptr, nullptr, SOCK_CLOEXEC);
   if (fd < 0) return;
   const timeval patience{1, 0};
   (void)::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  std::uint8_t size[2];
-  if (::recv(fd, size, 2, MSG_WAITALL) == 2) {
+  constexpr int kIdleMs = 10;
+  pollfd more{fd, POLLIN, 0};
+  do {
+    std::uint8_t size[2];
+    if (::recv(fd, size, 2, MSG_WAITALL) != 2) break;
     Bytes query(static_cast<std::size_t>(size[0] << 8 | size[1]));
-    if (::recv(fd, query.data(), query.size(), MSG_WAITALL) == static_cast<ssize_t>(query.size())) {
-      int delay_ms = 0;
-      bool closes = false;
-      bool dribbles = false;
-      const auto replies = replies_to(query, true, delay_ms, closes, dribbles);
-      if (dribbles) {
-        (void)::send(fd, "\0", 1, MSG_NOSIGNAL);
-        held_.push_back(fd);
-        return;
-      }
-      for (const Bytes& reply : closes ? std::vector<Bytes>() : replies) {
-        Bytes framed;
-        put16(framed, static_cast<unsigned>(reply.size()));
-        framed.insert(framed.end(), reply.begin(), reply.end());
-        (void)::send(fd, framed.data(), framed.size(), MSG_NOSIGNAL);
-      }
+    const auto query_bytes = static_cast<ssize_t>(query.size());
+    if (::recv(fd, query.data(), query.size(), MSG_WAITALL) != query_bytes) break;
+    int delay_ms = 0;
+    bool closes = false;
+    bool dribbles = false;
+    const auto replies = replies_to(query, true, delay_ms, closes, dribbles);
+    if (dribbles) {
+      (void)::send(fd, "\0", 1, MSG_NOSIGNAL);
+      held_.push_back(fd);
+      return;
     }
-  }
+    if (closes) break;
+    for (const Bytes& reply : replies) {
+      Bytes framed;
+      put16(framed, static_cast<unsigned>(reply.size()));
+      framed.insert(framed.end(), reply.begin(), reply.end());
+      (void)::send(fd, framed.data(), framed.size(), MSG_NOSIGNAL);
+    }
+  } while (::poll(&more, 1, kIdleMs) > 0);
   ::close(fd);
 }
 

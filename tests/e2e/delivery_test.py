@@ -259,8 +259,11 @@ postlog unix-dgram n - n - 1 postlogd
         self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
 
     def place(self):
-        """A directory that the user postfix can reach; the scratch one when it can."""
+        """A directory that the user postfix can reach and whose sockets have short enough names (108
+        bytes); the scratch one when it is such."""
         path = self.directory
+        if len(path) > 50:
+            return tempfile.mkdtemp(prefix="mxring-postfix.", dir="/var/tmp")
         while path != "/":
             if not os.stat(path).st_mode & 0o001 and path != self.directory:
                 return tempfile.mkdtemp(prefix="mxring-postfix.", dir="/var/tmp")

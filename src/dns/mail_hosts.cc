@@ -87,7 +87,12 @@ void MailHosts::take_exchangers(const Answer& answer) {
   }
   std::mt19937_64 random(seed_);
   std::ranges::shuffle(hosts_, random);
-  std::ranges::stable_sort(hosts_, {}, &MailHost::preference);
+  // Insertion keeps the order of equals, and there are few.
+  for (auto host = hosts_.begin(); host != hosts_.end(); ++host) {
+    std::rotate(
+        std::ranges::upper_bound(hosts_.begin(), host, host->preference, {}, &MailHost::preference),
+        host, host + 1);
+  }
   if (hosts_.size() > kHostsMax) hosts_.resize(kHostsMax);
   ask_addresses();
 }

@@ -136,10 +136,10 @@ bool Evaluator::validated_name(const dns::Name& domain, std::string& name) {
   std::vector<dns::Name> names;
   bool is_void = false;
   if (!client_names(names, is_void)) return false;
-  const auto rank = [&](const dns::Name& candidate) {
-    return candidate == domain ? 0 : candidate.is_within(domain) ? 1 : 2;
-  };
-  std::ranges::stable_sort(names, {}, rank);
+  const auto within = std::ranges::stable_partition(
+      names, [&](const dns::Name& candidate) { return candidate.is_within(domain); });
+  const auto exact = std::ranges::find(names.begin(), within.begin(), domain);
+  if (exact != within.begin()) std::rotate(names.begin(), exact, exact + 1);
   for (std::size_t i = 0; i < names.size(); ++i) {
     const Match match = confirm(names, i);
     if (match == Match::kWait) return false;

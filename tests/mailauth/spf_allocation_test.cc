@@ -1,0 +1,67 @@
+// After warm-up, an evaluation whose answers are cached allocates nothing.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "dns/cache.h"
+#include "mailauth/spf/evaluator.h"
+#include "tests/dns/zone.h"
+
+namespace {
+std::atomic<std::size_t> allocations = 0;
+}
+
+void* operator new(std::size_t bytes) {
+  ++allocations;
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  std::abort();
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+
+namespace mxring::mailauth::spf {
+namespace {
+
+TEST(SpfAllocationTest, ACachedEvaluationAllocatesNothing) {
+  const auto zone = test::Zone::parse(R"(
+start.example TXT "v=spf1 a:mail.start.example mx include:inner.example ip4:192.0.2.0/24 -all"
+mail.start.example A 198.51.100.1
+start.example MX 10 mx.start.example
+mx.start.example A 198.51.100.2
+inner.example TXT "v=spf1 ip6:2001:db8::/32 -all"
+)");
+  dns::Cache cache(1 << 20);
+  Evaluator evaluator;
+  const auto evaluate = [&] {
+    evaluator.begin({.client = base::IpAddress::v4({192, 0, 2, 1}),
+                     .mail_from = "a.rather.long.local.part@start.example",
+                     .helo = "a.rather.long.name.of.a.client.example"});
+    while (!evaluator.step()) {
+      for (const dns::Question& question : evaluator.questions()) {
+        dns::AnswerPtr answer = cache.find(question, {1});
+        if (!answer) {
+          answer = zone.answer(question);
+          cache.put(question, answer, {0});
+        }
+        evaluator.supply(question, std::move(answer));
+      }
+    }
+    return evaluator.outcome().result;
+  };
+  EXPECT_EQ(evaluate(), Result::kPass);
+  const std::size_t before = allocations;
+  EXPECT_GT(before, 0U);
+  bool passed = true;
+  for (int i = 0; i < 100; ++i) passed = passed && evaluate() == Result::kPass;
+  EXPECT_EQ(allocations - before, 0U);
+  EXPECT_TRUE(passed);
+}
+
+}  // namespace
+}  // namespace mxring::mailauth::spf

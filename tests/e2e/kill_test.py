@@ -52,7 +52,8 @@ class Kill(mxtest.TestCase):
                     self.acknowledged[int(words[3])] = digest
 
     def check(self, first):
-        """No reply was wrong, and the log from `first` on holds what was acknowledged and only what was sent."""
+        """No reply was wrong; the log from `first` on holds what was acknowledged, and only what
+        was sent. The number of records."""
         self.assertEqual(self.strange, [])
         done = self.log.run("cat", "--json", "--from", first)
         seen = {}

@@ -31,7 +31,6 @@ BINARY = os.environ.get("MXRING_BINARY", "mxring")
 SCRATCH = os.environ.get("MXRING_E2E_DIR", "/var/tmp/mxring-e2e")
 NODE_DIR = os.environ.get("MXRING_NODE", "")
 SKIPPED = 77
-SANITIZED = os.environ.get("MXRING_SANITIZED", "") not in ("", "OFF")
 
 
 def sha256(data):

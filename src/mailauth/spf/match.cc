@@ -136,10 +136,14 @@ bool Evaluator::validated_name(const dns::Name& domain, std::string& name) {
   std::vector<dns::Name> names;
   bool is_void = false;
   if (!client_names(names, is_void)) return false;
-  const auto within = std::ranges::stable_partition(
-      names, [&](const dns::Name& candidate) { return candidate.is_within(domain); });
-  const auto exact = std::ranges::find(names.begin(), within.begin(), domain);
-  if (exact != within.begin()) std::rotate(names.begin(), exact, exact + 1);
+  auto placed = names.begin();
+  const auto bring_forward = [&](auto&& wanted) {
+    for (auto name_at = placed; name_at != names.end(); ++name_at) {
+      if (wanted(*name_at)) std::rotate(placed++, name_at, name_at + 1);
+    }
+  };
+  bring_forward([&](const dns::Name& candidate) { return candidate == domain; });
+  bring_forward([&](const dns::Name& candidate) { return candidate.is_within(domain); });
   for (std::size_t i = 0; i < names.size(); ++i) {
     const Match match = confirm(names, i);
     if (match == Match::kWait) return false;

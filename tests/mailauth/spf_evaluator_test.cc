@@ -185,6 +185,24 @@ TEST_F(SpfEvaluatorTest, OnlyAddressesThatLeadBackMakeAName) {
             Result::kPass);
 }
 
+TEST_F(SpfEvaluatorTest, TheClientsNameIsTheDomainThenOneBelowItThenAny) {
+  const std::string record =
+      "start.example TXT \"v=spf1 -all exp=why.example\"\nwhy.example TXT \"%{p}\"\n";
+  std::string names;
+  for (const char* name : {"any.example", "b.start.example", "a.start.example", "start.example"}) {
+    names += std::string("1.2.0.192.in-addr.arpa PTR ") + name + "\n";
+  }
+  const auto name_of = [&](const std::string& addresses) {
+    return run(Zone::parse(record + names + addresses)).explanation;
+  };
+  const std::string any = "any.example A 192.0.2.1\n";
+  const std::string below = "a.start.example A 192.0.2.1\nb.start.example A 192.0.2.1\n";
+  EXPECT_EQ(name_of(any + below + "start.example A 192.0.2.1\n"), "start.example");
+  EXPECT_EQ(name_of(any + below), "b.start.example");
+  EXPECT_EQ(name_of(any), "any.example");
+  EXPECT_EQ(name_of("any.example A 192.0.2.2\n"), "unknown");
+}
+
 TEST_F(SpfEvaluatorTest, VoidTermsAreCountedByTerm) {
   // Three exchangers without an address of the client's family are one term (RFC 7208 4.6.4).
   std::string zone = "start.example TXT \"v=spf1 mx a:n1.example -all\"\n";

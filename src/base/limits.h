@@ -1,6 +1,6 @@
 // Every limit of the receiver in one place, with the reply a client gets when it is reached. Each
 // is a key of the configuration's [limits] table, under the member's own name without its unit
-// suffix where the value carries one ("25MiB", "300s").
+// suffix where the value carries one ("25MiB", "300s"), except message_size and header_size.
 //
 // Thread: a value object, copied into each shard at start.
 #pragma once

@@ -31,7 +31,7 @@ CommitThread::CommitThread(Setup setup) : setup_(std::move(setup)) {
 CommitThread::~CommitThread() { stop(); }
 
 void CommitThread::start(int cpu) {
-  watch_storage(base::read_clocks());
+  watch_storage();
   thread_ = std::thread([this, cpu] { run(cpu); });
 }
 
@@ -73,7 +73,7 @@ void CommitThread::run(int cpu) {
     if (now.mono.ns - last_watch_ns_ >= kIdleNs) {
       last_watch_ns_ = now.mono.ns;
       if (!failed()) setup_.writer.maintain(now.wall.us);
-      watch_storage(now);
+      watch_storage();
       update_counters();
     }
   }
@@ -158,7 +158,7 @@ void CommitThread::give_back(CommitOutcome outcome, std::uint64_t first_offset) 
   group_bytes_ = 0;
 }
 
-void CommitThread::watch_storage(base::Now) {
+void CommitThread::watch_storage() {
   const std::uint64_t by_share =
       setup_.writer.file_system_bytes() / 100 * setup_.limits.disk_reserve_percent;
   const std::uint64_t by_segments = setup_.segment_bytes * setup_.limits.disk_reserve_segments;

@@ -66,7 +66,7 @@ class CommitThread {
   void gather();
   void commit_group();
   void give_back(CommitOutcome outcome, std::uint64_t first_offset);
-  void watch_storage(base::Now now);
+  void watch_storage();
   void update_counters();
 
   Setup setup_;

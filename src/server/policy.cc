@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "server/replies.h"
 
 namespace mxring::server {
 
 namespace {
 
 constexpr std::string_view kNotOurs = "550 5.7.1 We do not accept mail for this domain";
-constexpr std::string_view kHeaderTooLarge = "552 5.3.4 Header section too large";
 constexpr std::string_view kTooManyFields = "552 5.3.4 Too many header fields";
 constexpr std::string_view kLoop = "554 5.4.6 Too many Received fields, this looks like a loop";
 constexpr std::string_view kNoFrom = "550 5.6.0 The message has no From field";
@@ -35,7 +35,7 @@ std::optional<std::string_view> Policy::recipient(std::string_view path) const {
 
 std::optional<std::string_view> Policy::header(Message& message, PolicyScratch& scratch) const {
   const mail::HeaderIndex& header = message.header();
-  if (header.status() == mail::HeaderStatus::kTooLarge) return kHeaderTooLarge;
+  if (header.status() == mail::HeaderStatus::kTooLarge) return replies::kHeaderTooLarge;
   if (header.status() == mail::HeaderStatus::kTooManyFields) return kTooManyFields;
   if (header.count(mail::FieldName::kReceived) > received_fields_max_) return kLoop;
   if (!one_from_) return std::nullopt;

@@ -167,12 +167,10 @@ std::string Server::Impl::metrics() const {
   obs::append_prometheus(out, counters);
   obs::append_prometheus_summary(out, "commit_seconds", "duration of one group commit",
                                  writer->commit_ns(), 1e-9);
-  for (const auto& shard : shards) {
-    obs::append_prometheus_summary(out, "end_of_data_to_decided_seconds",
-                                   "from end of data to the commit decision",
-                                   shard->accept_to_durable_ns(), 1e-9);
-    break;  // one shard stands for all: they share the writer
-  }
+  const auto decided = std::make_unique<obs::Histogram>();
+  for (const auto& shard : shards) decided->merge(shard->accept_to_durable_ns());
+  obs::append_prometheus_summary(out, "end_of_data_to_decided_seconds",
+                                 "from end of data to the commit decision", *decided, 1e-9);
   out += fmt::format(
       "# HELP mxring_connections connections open now\n# TYPE mxring_connections gauge\n"
       "mxring_connections {}\n",

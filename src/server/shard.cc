@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "obs/allocations.h"
+#include "server/replies.h"
 
 namespace mxring::server {
 
@@ -26,9 +27,6 @@ constexpr std::uint32_t kBuffersMax = 32'768;  // what a 16-bit buffer id can na
 constexpr std::int64_t kCountersEveryNs = base::kNsPerSecond;
 constexpr std::int64_t kAcceptRetryNs = 100 * base::kNsPerMs;
 constexpr std::int64_t kDrainGraceNs = 2 * base::kNsPerSecond;  // to send the last 421s
-
-constexpr std::string_view kTooManyConnections = "421 4.7.0 Too many connections, try again later";
-constexpr std::string_view kDraining = "421 4.3.2 Shutting down, try again later";
 
 // Enough buffers for the memory limit plus those offered to the kernel; larger ones when there
 // would be more than can be named.
@@ -242,14 +240,14 @@ void Shard::on_accept(const uring::Completion& completion) {
 }
 
 void Shard::welcome(int fd) {
-  if (draining_) return turn_away(fd, kDraining);
+  if (draining_) return turn_away(fd, replies::kDraining);
   const base::Endpoint peer = net::peer_of(fd);
-  if (!shared_.gate.enter(peer.address)) return turn_away(fd, kTooManyConnections);
+  if (!shared_.gate.enter(peer.address)) return turn_away(fd, replies::kTooManyConnections);
   Clients::Ref ref;
   Client* client = clients_->acquire(&ref, *connection_context_, session_options_, fd, ref);
   if (client == nullptr) {
     shared_.gate.leave(peer.address);
-    return turn_away(fd, kTooManyConnections);
+    return turn_away(fd, replies::kTooManyConnections);
   }
   client->address = peer.address;
   client->facts.ip = peer.address.to_string();
@@ -293,7 +291,7 @@ void Shard::start_draining() {
   drain_deadline_ns_ = now_.mono.ns + (failed ? 0 : shared_.config.limits.drain_ns);
   clients_->for_each([this](Client& client) {
     const bool busy = client.session.in_transaction() || client.waiting();
-    if (!busy) say_last_words(client, kDraining);
+    if (!busy) say_last_words(client, replies::kDraining);
   });
 }
 
@@ -305,7 +303,7 @@ void Shard::drain_overdue() {
       shut(client);
       mark_dirty(client);
     } else if (!client.awaiting_commit) {
-      say_last_words(client, kDraining);
+      say_last_words(client, replies::kDraining);
     }
   });
 }

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "base/assert.h"
+#include "server/replies.h"
 #include "server/shard.h"
 
 namespace mxring::server {
@@ -17,14 +18,6 @@ namespace {
 // read) before its bytes are left in the kernel.
 constexpr std::size_t kChunksMax = 4;
 constexpr std::int64_t kLingerNs = 2 * base::kNsPerSecond;
-
-constexpr std::string_view kDraining = "421 4.3.2 Shutting down, try again later";
-constexpr std::string_view kCommandTimeout = "421 4.4.2 Timed out waiting for a command";
-constexpr std::string_view kTooSlow = "421 4.4.2 Data arrives too slowly";
-constexpr std::string_view kStorageLow = "452 4.3.1 Insufficient system storage";
-constexpr std::string_view kMemoryLow = "452 4.3.1 Too many messages in flight, try again later";
-constexpr std::string_view kStorageError = "451 4.3.0 Storage error, the message was not accepted";
-constexpr std::string_view kHeaderTooLarge = "552 5.3.4 Header section too large";
 
 }  // namespace
 
@@ -161,12 +154,12 @@ bool Shard::handle(Client& client, const smtp::Step& step, smtp::ReplyBuffer& ou
 
 void Shard::on_mail(Client& client, smtp::ReplyBuffer& out) {
   if (draining_) {
-    client.session.terminate(kDraining, out);
+    client.session.terminate(replies::kDraining, out);
     client.phase = Client::Phase::kLastWords;
   } else if (shared_.writer.storage_low()) {
-    client.session.refuse(kStorageLow, out);
+    client.session.refuse(replies::kStorageLow, out);
   } else if (memory_short()) {
-    client.session.refuse(kMemoryLow, out);
+    client.session.refuse(replies::kMemoryLow, out);
   } else {
     client.session.accept(out);
     begin_check(client);
@@ -175,7 +168,7 @@ void Shard::on_mail(Client& client, smtp::ReplyBuffer& out) {
 
 void Shard::on_data(Client& client, smtp::ReplyBuffer& out) {
   if (memory_short()) {
-    client.session.refuse(kMemoryLow, out);
+    client.session.refuse(replies::kMemoryLow, out);
     return;
   }
   client.session.accept(out);
@@ -191,7 +184,7 @@ void Shard::on_content(Client& client, std::string_view run) {
   const mail::HeaderStatus header = client.message->header().status();
   if (header == mail::HeaderStatus::kTooLarge || header == mail::HeaderStatus::kTooManyFields) {
     drop_message(client);
-    client.session.discard(kHeaderTooLarge);
+    client.session.discard(replies::kHeaderTooLarge);
   }
 }
 
@@ -241,10 +234,10 @@ void Shard::on_decided(Message& message) {
         break;
       }
       case CommitOutcome::kNoSpace:
-        reply = kStorageLow;
+        reply = replies::kStorageLow;
         break;
       default:
-        reply = kStorageError;
+        reply = replies::kStorageError;
     }
     // It fits: kReplyBytesMax were free before DATA, and only 354 was written since.
     smtp::ReplyBuffer out(client->connection.output());
@@ -312,7 +305,7 @@ void Shard::on_timer(Client& client) {
                                     base::kNsPerSecond;
     if (client.rate.turn(bytes_min)) {
       counters_.add(obs::Counter::kTimeouts);
-      say_last_words(client, kTooSlow);
+      say_last_words(client, replies::kTooSlow);
     } else {
       set_timer(client);
     }
@@ -329,7 +322,7 @@ void Shard::on_timer(Client& client) {
     shut(client);  // it has not read our replies for all this time
     mark_dirty(client);
   } else {
-    say_last_words(client, kCommandTimeout);
+    say_last_words(client, replies::kCommandTimeout);
   }
 }
 
@@ -366,7 +359,7 @@ void Shard::end_of_turn(Client& client) {
         break;
       }
       if (draining_ && idle && !client.session.in_transaction()) {
-        say_last_words(client, kDraining);
+        say_last_words(client, replies::kDraining);
         return;
       }
       const bool wanted = !client.input_paused && !client.memory_paused &&

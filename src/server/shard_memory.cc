@@ -6,13 +6,13 @@
 
 #include <algorithm>
 
+#include "server/replies.h"
 #include "server/shard.h"
 
 namespace mxring::server {
 
 namespace {
 
-constexpr std::string_view kMemoryLow = "452 4.3.1 Too many messages in flight, try again later";
 // Buffers a resumed client may fill before it is looked at again.
 constexpr std::uint32_t kBuffersPerResume = 32;
 
@@ -38,13 +38,13 @@ void Shard::evict(Message& message) {
   if (client.awaiting_check) {
     // All of it was here; it had only to wait for DNS.
     smtp::ReplyBuffer out(client.connection.output());
-    client.session.finish(kMemoryLow, out);
+    client.session.finish(replies::kMemoryLow, out);
     client.connection.wrote(out.size());
     client.awaiting_check = false;
     drop_check(client);
     counters_.add(obs::Counter::kMessagesRefused);
   } else {
-    client.session.discard(kMemoryLow);
+    client.session.discard(replies::kMemoryLow);
   }
   if (client.memory_paused) {
     client.memory_paused = false;

@@ -1,0 +1,40 @@
+// DKIM signing (RFC 6376 5): one DKIM-Signature field for a message. Pure; time is an argument.
+// Thread: one per Signer. Failure: a message for a person.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crypto/private_key.h"
+
+namespace mxring::mailauth::dkim {
+
+enum class Canonicalization : std::uint8_t { kSimple, kRelaxed };
+
+struct SignOptions {
+  std::string domain;
+  std::string selector;
+  Canonicalization header = Canonicalization::kRelaxed;
+  Canonicalization body = Canonicalization::kRelaxed;
+  std::int64_t now_unix_s = 0;
+  std::optional<std::int64_t> expire_after_s;  // x=
+  // Empty: those of RFC 6376 5.4.1 that the message has, From once more than it occurs.
+  std::vector<std::string> signed_fields;
+};
+
+class Signer {
+ public:
+  Signer(crypto::PrivateKey& key, SignOptions options);
+  // The whole field with its CRLF, to be put on top of `message` (CRLF line ends).
+  std::expected<std::string, std::string> sign(std::string_view message);
+
+ private:
+  crypto::PrivateKey& key_;
+  SignOptions options_;
+};
+
+}  // namespace mxring::mailauth::dkim

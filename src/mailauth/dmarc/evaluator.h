@@ -36,7 +36,9 @@ constexpr std::string_view word(Policy policy) {
 
 struct Authenticated {
   enum class Method : std::uint8_t { kSpf, kDkim } method = Method::kSpf;
-  std::string_view domain;  // of a pass; copied
+  std::string_view domain;  // copied
+  // It is not a pass but a temperror: if a domain aligns only that way, the result is temperror.
+  bool undecided = false;
 };
 
 // One question of a walk, for people.

@@ -1,0 +1,108 @@
+#include <bit>
+#include <optional>
+#include <utility>
+
+#include "crypto/der.h"
+#include "crypto/rsa.h"
+#include "crypto/rsa_key_body.h"
+
+namespace mxring::crypto {
+
+namespace {
+
+// 1.2.840.113549.1.1.1, rsaEncryption (RFC 3279 2.3.1)
+constexpr std::string_view kRsaEncryption = "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
+
+struct Numbers {
+  std::string_view modulus;
+  std::string_view exponent;
+};
+
+// RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }, `inside` being the
+// sequence's content.
+std::optional<Numbers> parse_numbers(std::string_view inside) {
+  DerReader reader(inside);
+  const auto modulus = reader.take_unsigned();
+  if (!modulus) return std::nullopt;
+  const auto exponent = reader.take_unsigned();
+  if (!exponent || !reader.at_end()) return std::nullopt;
+  return Numbers{*modulus, *exponent};
+}
+
+// SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { OBJECT IDENTIFIER, parameters }, BIT STRING }
+std::expected<Numbers, RsaKeyError> parse_subject_public_key_info(std::string_view inside) {
+  DerReader info(inside);
+  const auto algorithm = info.take(DerTag::kSequence);
+  if (!algorithm) return std::unexpected(RsaKeyError::kMalformed);
+  const auto key = info.take_octets_of_bits();
+  if (!key || !info.at_end()) return std::unexpected(RsaKeyError::kMalformed);
+  DerReader identifier(*algorithm);
+  const auto object = identifier.take(DerTag::kObjectId);
+  if (!object || object->empty()) return std::unexpected(RsaKeyError::kMalformed);
+  if (*object != kRsaEncryption) return std::unexpected(RsaKeyError::kNotRsa);
+  const auto parameters = identifier.take(DerTag::kNull);  // "MUST" be there, RFC 3279 2.3.1
+  if (!parameters || !parameters->empty() || !identifier.at_end()) {
+    return std::unexpected(RsaKeyError::kMalformed);
+  }
+  DerReader outer(*key);
+  const auto sequence = outer.take(DerTag::kSequence);
+  if (!sequence || !outer.at_end()) return std::unexpected(RsaKeyError::kMalformed);
+  const auto numbers = parse_numbers(*sequence);
+  if (!numbers) return std::unexpected(RsaKeyError::kMalformed);
+  return *numbers;
+}
+
+bool is_odd(std::string_view magnitude) {
+  return !magnitude.empty() && (static_cast<std::uint8_t>(magnitude.back()) & 1) != 0;
+}
+
+}  // namespace
+
+std::expected<RsaPublicKey, RsaKeyError> RsaPublicKey::parse(std::string_view der) {
+  DerReader outer(der);
+  const auto inside = outer.take(DerTag::kSequence);
+  if (!inside || !outer.at_end()) return std::unexpected(RsaKeyError::kMalformed);
+  // The two forms differ in their first element.
+  Numbers numbers;
+  if (DerReader(*inside).next_tag() == static_cast<std::uint8_t>(DerTag::kInteger)) {
+    const auto bare = parse_numbers(*inside);
+    if (!bare) return std::unexpected(RsaKeyError::kMalformed);
+    numbers = *bare;
+  } else {
+    const auto wrapped = parse_subject_public_key_info(*inside);
+    if (!wrapped) return std::unexpected(wrapped.error());
+    numbers = *wrapped;
+  }
+
+  if (!is_odd(numbers.modulus) || !is_odd(numbers.exponent) ||
+      numbers.modulus.size() > kRsaBytesMax || numbers.exponent.size() > kRsaExponentBytesMax) {
+    return std::unexpected(RsaKeyError::kUnusable);
+  }
+  auto body = std::make_unique<Body>();
+  const auto top = static_cast<std::uint8_t>(numbers.modulus[0]);
+  body->bits = static_cast<std::uint32_t>(8 * (numbers.modulus.size() - 1)) +
+               static_cast<std::uint32_t>(std::bit_width(top));
+  for (const char octet : numbers.exponent) {
+    body->exponent = body->exponent << 8 | static_cast<std::uint8_t>(octet);
+  }
+  if (body->bits < kRsaBitsMin || body->bits > kRsaBitsMax || body->exponent < 3) {
+    return std::unexpected(RsaKeyError::kUnusable);
+  }
+  body->modulus.assign(numbers.modulus.begin(), numbers.modulus.end());
+  return RsaPublicKey(std::move(body));
+}
+
+RsaPublicKey::RsaPublicKey(std::unique_ptr<const Body> body) : body_(std::move(body)) {}
+RsaPublicKey::RsaPublicKey(RsaPublicKey&&) noexcept = default;
+RsaPublicKey& RsaPublicKey::operator=(RsaPublicKey&&) noexcept = default;
+RsaPublicKey::~RsaPublicKey() = default;
+
+std::uint32_t RsaPublicKey::bits() const {
+  return body_->bits;
+}
+
+std::size_t RsaPublicKey::bytes() const {
+  return sizeof *this + sizeof *body_ + body_->modulus.capacity();
+}
+
+}  // namespace mxring::crypto

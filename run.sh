@@ -15,7 +15,7 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 build_packages=(
   build-essential cmake ninja-build pkg-config
   liburing-dev libwolfssl-dev libmimalloc-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-  libhwy-dev libc-ares-dev libgtest-dev libbenchmark-dev libyaml-cpp-dev
+  libhwy-dev libc-ares-dev libidn2-dev libgtest-dev libbenchmark-dev libyaml-cpp-dev
 )
 # What the tests use when they can have it: COMMAND=PACKAGE. Each one missing is a skipped test.
 test_packages=(

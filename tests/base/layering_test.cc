@@ -32,6 +32,7 @@ const std::vector<Library> kLibraries{
     {"wolfssl/", {"crypto", "net"}},
     {"ares.h", {"dns"}},
     {"ares_", {"dns"}},
+    {"idn2.h", {"mail"}},
 };
 
 // What the line includes: `<x>` and `"x"` give x.

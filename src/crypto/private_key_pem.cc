@@ -114,7 +114,7 @@ std::expected<UnwrappedKey, std::string> unwrap_pkcs8(std::string_view der) {
   const auto algorithm = info.take(DerTag::kSequence);
   const auto key = algorithm ? info.take(DerTag::kOctetString) : std::nullopt;
   if (!key) return refuse(kMalformed);
-  for (const std::uint8_t optional_tag : {0xa0, 0x81}) {
+  for (const std::uint8_t optional_tag : {std::uint8_t{0xa0}, std::uint8_t{0x81}}) {
     if (info.next_tag() == optional_tag && !info.take(optional_tag)) return refuse(kMalformed);
   }
   if (!info.at_end()) return refuse(kMalformed);

@@ -19,6 +19,13 @@ struct RsaPublicKey::Body {
   std::uint32_t bits = 0;
   std::uint64_t exponent = 0;
   std::vector<std::uint8_t> modulus;  // big-endian, no leading zero
+
+  // For the lanes; empty where they cannot be used (other exponents, other processors).
+  std::vector<std::uint64_t> digits;  // of n, then of R^2 mod n; rsa_lanes.h
+  std::uint64_t n0_inverse = 0;
+  std::size_t lane_size = 0;
+
+  void prepare_lanes();
 };
 
 }  // namespace mxring::crypto

@@ -103,7 +103,8 @@ void add_spf(CLI::App& program, Commands& commands) {
   spf->add_option("--ip", options->ip, "The client's address")->required();
   spf->add_option("--mail-from", options->mail_from,
                   "The reverse-path; \"\" or \"<>\" checks the HELO name")
-      ->required();
+      ->required()
+      ->expected(0, 1);  // CLI11 takes "--mail-from=" for an option without a value
   spf->add_option("--helo", options->helo, "The name the client gave at HELO")->required();
   spf->add_option("--receiver", options->receiver, "Our name, for explanations that show it")
       ->capture_default_str();

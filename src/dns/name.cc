@@ -158,15 +158,23 @@ std::string Name::to_text() const {
 }
 
 std::string Name::to_raw_text() const {
-  if (size_ == 0) return ".";
-  std::string text(bytes_.data() + 1, size_ - 1U);
+  std::string text;
+  to_raw_text(text);
+  return text;
+}
+
+void Name::to_raw_text(std::string& text) const {
+  if (size_ == 0) {
+    text = ".";
+    return;
+  }
+  text.assign(bytes_.data() + 1, size_ - 1U);
   std::size_t at = static_cast<std::uint8_t>(bytes_[0]);
   while (at < text.size()) {
     const std::size_t length = static_cast<std::uint8_t>(text[at]);
     text[at] = '.';
     at += 1 + length;
   }
-  return text;
 }
 
 }  // namespace mxring::dns

@@ -46,6 +46,8 @@ class Name {
   std::string to_text() const;
   // The labels joined with dots, nothing escaped: for macros and for building further names.
   std::string to_raw_text() const;
+  // The same into a string whose memory is used again.
+  void to_raw_text(std::string& text) const;
   // Length-prefixed labels without the root's zero byte.
   std::string_view wire() const& { return {bytes_.data(), size_}; }
   std::string_view wire() const&& = delete;

@@ -28,14 +28,9 @@ void operator delete(void* memory, std::size_t) noexcept {
 namespace mxring::mailauth::spf {
 namespace {
 
-TEST(SpfAllocationTest, ACachedEvaluationAllocatesNothing) {
-  const auto zone = test::Zone::parse(R"(
-start.example TXT "v=spf1 a:mail.start.example mx include:inner.example ip4:192.0.2.0/24 -all"
-mail.start.example A 198.51.100.1
-start.example MX 10 mx.start.example
-mx.start.example A 198.51.100.2
-inner.example TXT "v=spf1 ip6:2001:db8::/32 -all"
-)");
+// `zone` lets 192.0.2.1 send for start.example.
+void expect_no_allocations(std::string_view zone_text) {
+  const auto zone = test::Zone::parse(zone_text);
   dns::Cache cache(1 << 20);
   Evaluator evaluator;
   const auto evaluate = [&] {
@@ -61,6 +56,27 @@ inner.example TXT "v=spf1 ip6:2001:db8::/32 -all"
   for (int i = 0; i < 100; ++i) passed = passed && evaluate() == Result::kPass;
   EXPECT_EQ(allocations - before, 0U);
   EXPECT_TRUE(passed);
+}
+
+TEST(SpfAllocationTest, ACachedEvaluationAllocatesNothing) {
+  expect_no_allocations(R"(
+start.example TXT "v=spf1 a:mail.start.example mx include:inner.example ip4:192.0.2.0/24 -all"
+mail.start.example A 198.51.100.1
+start.example MX 10 mx.start.example
+mx.start.example A 198.51.100.2
+inner.example TXT "v=spf1 ip6:2001:db8::/32 -all"
+)");
+}
+
+TEST(SpfAllocationTest, NorDoMacrosAndTheClientsNames) {
+  expect_no_allocations(R"(
+start.example TXT "v=spf1 exists:%{i}.%{ir}.%{lr-}.%{s}.x.example ptr:other.example include:%{p}.i.example a:%{L2r}.%{v}.%{h}.example exists:%{ir}.%{d}.ok.example -all"
+1.2.0.192.in-addr.arpa PTR one.client.example
+1.2.0.192.in-addr.arpa PTR two.client.example
+two.client.example A 192.0.2.1
+two.client.example.i.example TXT "v=spf1 -all"
+1.2.0.192.start.example.ok.example A 127.0.0.2
+)");
 }
 
 }  // namespace

@@ -85,12 +85,43 @@ TEST_F(SpfEvaluatorTest, TheNullReversePathChecksTheHeloName) {
 }
 
 TEST_F(SpfEvaluatorTest, DomainsThatCannotBeChecked) {
-  for (const char* mail_from : {"a@single", "a@[192.0.2.1]", "a@", "a@x..example", "@",
-                                "a@b c.example", "a@\xC3\xA4.example", "a@.example"}) {
+  for (const char* mail_from :
+       {"a@single", "a@[192.0.2.1]", "a@", "a@x..example", "@", "a@b c.example", "a@\xE4.example",
+        "a@-\xC3\xA4.example", "a@\xC3\xA4..example", "a@.example"}) {
     EXPECT_EQ(result("", {.mail_from = mail_from}), Result::kNone) << mail_from;
     EXPECT_EQ(questions, 0U);
   }
   EXPECT_EQ(result("", {.mail_from = "", .helo = "[192.0.2.1]"}), Result::kNone);
+}
+
+TEST_F(SpfEvaluatorTest, UnicodeDomainsAreAskedForInALabels) {
+  const Zone zone = Zone::parse(R"(
+xn--kln-sna.example TXT "v=spf1 exists:%{o}.%{d}.%{h}.x.example -all exp=why.example"
+xn--kln-sna.example.xn--kln-sna.example.xn--mx-gka.example.x.example A 127.0.0.2
+why.example TXT "%{o} %{h}"
+)");
+  const Outcome& outcome =
+      run(zone, {.mail_from = "a@K\xC3\x96ln.example", .helo = "mx\xC3\xB6.example"});
+  EXPECT_EQ(outcome.result, Result::kPass) << outcome.explanation;
+  EXPECT_EQ(outcome.domain, "xn--kln-sna.example");
+  const Outcome& helo = run(zone, {.mail_from = "", .helo = "k\xC3\xB6ln.example"});
+  EXPECT_EQ(helo.result, Result::kFail);
+  EXPECT_EQ(helo.identity, Identity::kHelo);
+  EXPECT_EQ(helo.explanation, "xn--kln-sna.example xn--kln-sna.example");
+}
+
+// RFC 8616 4.
+TEST_F(SpfEvaluatorTest, TermsThatNeedALocalPartInUnicodeMatchNothing) {
+  const Zone zone = Zone::parse(R"(
+start.example TXT "v=spf1 exists:%{L}.l.example a:%{s}.s.example include:%{l1r-}.i.example ~all"
+redirected.example TXT "v=spf1 redirect=%{l}.r.example"
+explained.example TXT "v=spf1 -all exp=%{l}.e.example"
+)");
+  EXPECT_EQ(run(zone, {.mail_from = "jos\xC3\xA9@start.example"}).result, Result::kSoftfail);
+  EXPECT_EQ(questions, 1U);
+  EXPECT_EQ(run(zone, {.mail_from = "jos\xC3\xA9@redirected.example"}).result, Result::kPermerror);
+  EXPECT_EQ(run(zone, {.mail_from = "jos\xC3\xA9@explained.example"}).result, Result::kFail);
+  EXPECT_EQ(questions, 1U);
 }
 
 TEST_F(SpfEvaluatorTest, MappedAddressesAreIpv4) {

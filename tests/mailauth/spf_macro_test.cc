@@ -1,6 +1,10 @@
 // RFC 7208 7.4 has the examples; the suites' own expansions are in spf_suite_test.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "mailauth/spf/macro.h"
 
 namespace mxring::mailauth::spf {
@@ -100,10 +104,50 @@ TEST(SpfMacroTest, PlaceDecidesWhatIsAllowed) {
   }
 }
 
-TEST(SpfMacroTest, SeesWhoNeedsTheClientsName) {
-  EXPECT_TRUE(uses_client_name("a.%{p}.b"));
-  EXPECT_TRUE(uses_client_name("%{P2r}"));
-  EXPECT_FALSE(uses_client_name("%{d}.p.example"));
+TEST(SpfMacroTest, SeesWhichLettersAreUsed) {
+  EXPECT_TRUE(uses_letter("a.%{p}.b", 'p'));
+  EXPECT_TRUE(uses_letter("%{P2r}", 'p'));
+  EXPECT_TRUE(uses_letter("%{d}.%{l-}", 'l'));
+  EXPECT_FALSE(uses_letter("%{d}.p.example", 'p'));
+  EXPECT_FALSE(uses_letter("%%{p}.example", 'p')) << "a percent sign and braces";
+}
+
+// Against the plain way of RFC 7208 7.3: split, reverse, keep, join.
+TEST(SpfMacroTest, TransformersOnEveryShortValue) {
+  constexpr std::string_view kBytes = "ab-.";
+  for (int code = 0; code < 1024; ++code) {
+    std::string value;
+    for (int rest = code, i = 0; i < 5; ++i, rest /= 4)
+      value += kBytes[static_cast<std::size_t>(rest % 4)];
+    MacroValues with = values();
+    with.local_part = value;
+    for (const bool reversed : {false, true}) {
+      for (const std::string_view delimiters : {"", "-", ".-"}) {
+        for (std::size_t keep = 0; keep < 5; ++keep) {
+          std::vector<std::string> parts(1);
+          for (const char c : value) {
+            const std::string_view split = delimiters.empty() ? "." : delimiters;
+            if (split.find(c) == std::string_view::npos) {
+              parts.back() += c;
+            } else {
+              parts.emplace_back();
+            }
+          }
+          if (reversed) std::ranges::reverse(parts);
+          if (keep != 0 && keep < parts.size()) {
+            parts.erase(parts.begin(), parts.end() - static_cast<std::ptrdiff_t>(keep));
+          }
+          std::string expected;
+          for (const std::string& part : parts) expected += (&part == &parts[0] ? "" : ".") + part;
+          const std::string macro = "%{l" + (keep == 0 ? "" : std::to_string(keep)) +
+                                    (reversed ? "r" : "") + std::string(delimiters) + "}";
+          const bool plain = keep == 0 && !reversed && delimiters.empty();
+          ASSERT_EQ(expand_text(macro, with).value_or("(error)"), plain ? value : expected)
+              << macro << " of " << value;
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

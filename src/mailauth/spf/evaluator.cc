@@ -5,10 +5,15 @@
 
 #include "base/assert.h"
 #include "base/text.h"
+#include "mail/idna.h"
 
 namespace mxring::mailauth::spf {
 
 namespace {
+
+bool is_ascii(char c) {
+  return static_cast<unsigned char>(c) < 0x80;
+}
 
 // RFC 7208 4.3: a name of at least two labels, as DNS can ask for; no address literal.
 std::optional<dns::Name> checkable_domain(std::string_view text) {
@@ -18,13 +23,19 @@ std::optional<dns::Name> checkable_domain(std::string_view text) {
   return name && name->labels() >= 2 ? name : std::nullopt;
 }
 
+// The name in A-labels; as it stands when it has none, which no check takes for a domain.
+std::string_view in_a_labels(std::string_view name, mail::DomainBuffer& buffer) {
+  return mail::to_a_labels(name, buffer).value_or(name);
+}
+
 }  // namespace
 
 Evaluator::Evaluator(const base::Limits& limits) : limits_(limits) {}
 
 void Evaluator::begin(const Request& request) {
   client_ = request.client;
-  helo_ = request.helo;
+  mail::DomainBuffer buffer;
+  helo_ = in_a_labels(request.helo, buffer);
   receiver_ = request.receiver;
   now_unix_s_ = request.now_unix_s;
   explain_ = request.explain;
@@ -40,7 +51,9 @@ void Evaluator::begin(const Request& request) {
   const bool bare = at == std::string_view::npos;
   local_part_ = bare ? std::string_view() : request.mail_from.substr(0, at);
   if (local_part_.empty()) local_part_ = "postmaster";
-  sender_domain_ = helo ? request.helo : request.mail_from.substr(bare ? 0 : at + 1);
+  local_part_is_ascii_ = std::ranges::all_of(local_part_, is_ascii);
+  sender_domain_ = helo_;
+  if (!helo) sender_domain_ = in_a_labels(request.mail_from.substr(bare ? 0 : at + 1), buffer);
   sender_ = local_part_;
   sender_ += '@';
   sender_ += sender_domain_;
@@ -180,6 +193,7 @@ Evaluator::Match Evaluator::evaluate(Frame& frame, const Term& term) {
   if (!count_lookup(frame)) return Match::kWait;
   const Target target = target_of(frame, term.spec);
   if (target.state == TargetState::kWait) return Match::kWait;
+  if (target.state == TargetState::kNoMatch) return Match::kNo;
   if (term.mechanism == Mechanism::kInclude) return enter_include(target);
   // What is no domain name does not exist (RFC 7208 4.8).
   if (target.state == TargetState::kInvalid) return Match::kNo;
@@ -234,7 +248,7 @@ Evaluator::Progress Evaluator::run_redirect(Frame& frame) {
   const Target target = target_of(frame, *frame.policy->record().redirect);
   if (done_) return Progress::kOn;
   if (target.state == TargetState::kWait) return Progress::kWait;
-  if (target.state == TargetState::kInvalid || target.name.labels() < 2) {
+  if (target.state != TargetState::kReady || target.name.labels() < 2) {
     finish(Result::kPermerror, "redirect to what is no domain");
     return Progress::kOn;
   }
@@ -275,7 +289,7 @@ Evaluator::Progress Evaluator::run_explanation() {
   const Target target = target_of(frame, *frame.policy->record().explanation);
   if (done_) return Progress::kOn;
   if (target.state == TargetState::kWait) return Progress::kWait;
-  if (target.state == TargetState::kInvalid) {
+  if (target.state != TargetState::kReady) {
     finish(Result::kFail);
     return Progress::kOn;
   }

@@ -18,9 +18,13 @@
 // again from its beginning when they have come; asked() keeps all of them, so nothing is asked
 // twice, and they are the transcript from which the same outcome can be had again.
 //
+// U-labels of the sender's domain and of the HELO name are turned into A-labels first (RFC
+// 7208 4.3, RFC 8616 4); a name that has none is one that cannot be checked.
+//
 // Reuse: begin() starts over and keeps the memory. Failure: none; a wrong record is an outcome.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -57,7 +61,7 @@ constexpr std::string_view word(Identity identity) {
 struct Outcome {
   Result result = Result::kNone;
   Identity identity = Identity::kMailFrom;
-  std::string domain;         // whose policy was asked for; as the client wrote it, untrusted bytes
+  std::string domain;         // whose policy was asked for, in A-labels; untrusted bytes
   std::string mechanism;      // that decided, as written; "default" when none matched; else empty
   std::string explanation;    // printable ASCII; empty: none was asked for, or none could be had
   std::string problem;        // why it is temperror or permerror; untrusted bytes in it are escaped
@@ -99,7 +103,14 @@ class Evaluator {
     bool counted = false;     // the current term, as a lookup
     bool redirected = false;  // a domain without a record is then an error
   };
-  enum class TargetState : std::uint8_t { kReady, kInvalid, kWait };
+  struct ClientNames {
+    std::array<dns::Name, kNamesMax> storage;
+    std::size_t count = 0;
+    bool is_void = false;
+    std::span<dns::Name> names() & { return std::span(storage).first(count); }
+  };
+  // kInvalid: no domain name; kNoMatch: one that cannot exist, see cannot_match().
+  enum class TargetState : std::uint8_t { kReady, kInvalid, kNoMatch, kWait };
   struct Target {
     TargetState state;
     dns::Name name;
@@ -123,10 +134,11 @@ class Evaluator {
   bool count_void();
 
   Target target_of(const Frame& frame, Part spec);
+  bool cannot_match(std::string_view text) const;
   bool expand_ready(const Frame& frame, std::string_view text, MacroValues& values);
   // Whether one of the client's names leads back to it; asks a few names ahead.
   Match confirm(std::span<const dns::Name> names, std::size_t at);
-  bool client_names(std::vector<dns::Name>& names, bool& is_void);
+  bool client_names(ClientNames& names);
   bool validated_name(const dns::Name& domain, std::string& name);
 
   dns::Type address_type() const { return client_.is_v4() ? dns::Type::kA : dns::Type::kAaaa; }
@@ -137,6 +149,7 @@ class Evaluator {
   base::IpAddress client_;
   std::string sender_;
   std::string local_part_;
+  bool local_part_is_ascii_ = true;
   std::string sender_domain_;
   std::string helo_;
   std::string receiver_;

@@ -1,7 +1,9 @@
 #include "mailauth/spf/macro.h"
 
 #include <algorithm>
-#include <vector>
+#include <array>
+#include <charconv>
+#include <cstring>
 
 #include "base/text.h"
 
@@ -101,92 +103,141 @@ bool is_top_label(std::string_view label) {
   return only && !std::ranges::all_of(label, is_digit);
 }
 
-// The client's address as %{i} writes it: dotted, for IPv6 nibble by nibble.
-std::string dotted(const base::IpAddress& address) {
-  if (address.is_v4()) return address.to_string();
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string text;
-  for (const std::uint8_t byte : address.bytes()) {
-    if (!text.empty()) text += '.';
-    text += {kHex[byte >> 4], '.', kHex[byte & 15]};
+// What an expansion leaves: at least its last kKept bytes, on the stack, and how long it was. So a
+// record of macros cannot make a string of megabytes, and nothing is allocated.
+class Tail {
+ public:
+  static constexpr std::size_t kKept = 1024;
+  static_assert(kKept >= kExplanationBytesMax && kKept >= 2 * dns::Name::kTextBytesMax);
+
+  void push(char c) {
+    if (size_ == bytes_.size()) {
+      std::memmove(bytes_.data(), bytes_.data() + size_ - kKept, kKept);
+      size_ = kKept;
+    }
+    bytes_[size_++] = c;
+    ++total_;
   }
-  return text;
+  void append(std::string_view text) {
+    for (const char c : text) push(c);
+  }
+  std::string_view view() const& { return {bytes_.data(), size_}; }
+  std::string_view view() const&& = delete;
+  std::size_t total() const { return total_; }
+
+ private:
+  std::array<char, 2 * kKept> bytes_;
+  std::size_t size_ = 0;
+  std::size_t total_ = 0;
+};
+
+using Scratch = std::array<char, 64>;
+
+// The client's address as %{i} writes it: dotted, for IPv6 nibble by nibble.
+std::string_view dotted(const base::IpAddress& address, Scratch& scratch) {
+  char* end = scratch.data();
+  if (address.is_v4()) {
+    for (std::size_t i = 0; i < 4; ++i) {
+      if (i != 0) *end++ = '.';
+      end = std::to_chars(end, scratch.data() + scratch.size(), address.bytes()[i]).ptr;
+    }
+  } else {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    for (const std::uint8_t byte : address.bytes()) {
+      if (end != scratch.data()) *end++ = '.';
+      *end++ = kHex[byte >> 4];
+      *end++ = '.';
+      *end++ = kHex[byte & 15];
+    }
+  }
+  return {scratch.data(), static_cast<std::size_t>(end - scratch.data())};
 }
 
-std::string value_of(char letter, const MacroValues& values) {
+// A view of the values, of a constant or of `scratch`.
+std::string_view value_of(char letter, const MacroValues& values, Scratch& scratch) {
   switch (letter) {
     case 's':
-      return std::string(values.sender);
+      return values.sender;
     case 'l':
-      return std::string(values.local_part);
+      return values.local_part;
     case 'o':
-      return std::string(values.sender_domain);
+      return values.sender_domain;
     case 'd':
-      return std::string(values.domain);
+      return values.domain;
     case 'i':
-      return dotted(values.client);
+      return dotted(values.client, scratch);
     case 'p':
-      return std::string(values.client_name);
+      return values.client_name;
     case 'v':
       return values.client.is_v4() ? "in-addr" : "ip6";
     case 'h':
-      return std::string(values.helo);
-    case 'c':
-      return values.client.to_string();
+      return values.helo;
+    case 'c': {
+      const std::string text = values.client.to_string();
+      return {scratch.data(), text.copy(scratch.data(), scratch.size())};
+    }
     case 'r':
-      return std::string(values.receiver);
-    default:
-      return std::to_string(values.now_unix_s);
-  }
-}
-
-// Splits at the delimiters, reverses, keeps right-hand parts, joins with dots (RFC 7208 7.3).
-std::string transformed(std::string_view value, const Token& token) {
-  const std::string_view delimiters = token.delimiters.empty() ? "." : token.delimiters;
-  std::vector<std::string_view> parts;
-  for (;;) {
-    const std::size_t end = std::min(value.find_first_of(delimiters), value.size());
-    parts.push_back(value.substr(0, end));
-    if (end == value.size()) break;
-    value.remove_prefix(end + 1);
-  }
-  if (token.reversed) std::ranges::reverse(parts);
-  const std::size_t drop =
-      token.keep != 0 && token.keep < parts.size() ? parts.size() - token.keep : 0;
-  std::string joined;
-  for (std::size_t i = drop; i < parts.size(); ++i) {
-    if (i != drop) joined += '.';
-    joined += parts[i];
-  }
-  return joined;
-}
-
-void append_url_escaped(std::string& out, std::string_view text) {
-  constexpr std::string_view kHex = "0123456789ABCDEF";
-  constexpr std::string_view kUnreserved = "-._~";
-  for (const char c : text) {
-    if (is_alpha(c) || is_digit(c) || kUnreserved.find(c) != std::string_view::npos) {
-      out += c;
-    } else {
-      const auto byte = static_cast<std::uint8_t>(c);
-      out += {'%', kHex[byte >> 4], kHex[byte & 15]};
+      return values.receiver;
+    default: {
+      char* const begin = scratch.data();
+      const char* end = std::to_chars(begin, begin + scratch.size(), values.now_unix_s).ptr;
+      return {begin, static_cast<std::size_t>(end - begin)};
     }
   }
 }
 
-void append_expansion(std::string& out, const Token& token, const MacroValues& values) {
-  if (token.letter == '\0') {
-    out += token.text;
-    return;
+void append_value(Tail& out, std::string_view text, bool url_escaped) {
+  if (!url_escaped) return out.append(text);
+  constexpr std::string_view kHex = "0123456789ABCDEF";
+  constexpr std::string_view kUnreserved = "-._~";
+  for (const char c : text) {
+    if (is_alpha(c) || is_digit(c) || kUnreserved.find(c) != std::string_view::npos) {
+      out.push(c);
+    } else {
+      const auto byte = static_cast<std::uint8_t>(c);
+      out.push('%');
+      out.push(kHex[byte >> 4]);
+      out.push(kHex[byte & 15]);
+    }
   }
-  std::string value = value_of(token.letter, values);
+}
+
+// The part at one end, removed together with the delimiter beside it.
+std::string_view take_part(std::string_view& value, std::string_view delimiters, bool at_right) {
+  if (at_right) {
+    const std::size_t at = value.find_last_of(delimiters);
+    const bool alone = at == std::string_view::npos;
+    const std::string_view part = value.substr(alone ? 0 : at + 1);
+    value = value.substr(0, alone ? 0 : at);
+    return part;
+  }
+  const std::size_t at = std::min(value.find_first_of(delimiters), value.size());
+  const std::string_view part = value.substr(0, at);
+  value.remove_prefix(std::min(at + 1, value.size()));
+  return part;
+}
+
+// Splits at the delimiters, reverses, keeps right-hand parts, joins with dots (RFC 7208 7.3).
+void append_transformed(Tail& out, std::string_view value, const Token& token) {
+  const std::string_view delimiters = token.delimiters.empty() ? "." : token.delimiters;
+  std::size_t parts = 1;
+  for (const char c : value) parts += delimiters.find(c) == std::string_view::npos ? 0 : 1;
+  const std::size_t keep = token.keep == 0 ? parts : std::min(token.keep, parts);
+  for (std::size_t i = keep; i < parts; ++i) take_part(value, delimiters, token.reversed);
+  for (std::size_t i = 0; i < keep; ++i) {
+    if (i != 0) out.push('.');
+    append_value(out, take_part(value, delimiters, token.reversed), token.url_escaped);
+  }
+}
+
+void append_expansion(Tail& out, const Token& token, const MacroValues& values) {
+  if (token.letter == '\0') return out.append(token.text);
+  Scratch scratch;
+  const std::string_view value = value_of(token.letter, values, scratch);
   if (token.keep != 0 || token.reversed || !token.delimiters.empty()) {
-    value = transformed(value, token);
-  }
-  if (token.url_escaped) {
-    append_url_escaped(out, value);
+    append_transformed(out, value, token);
   } else {
-    out += value;
+    append_value(out, value, token.url_escaped);
   }
 }
 
@@ -213,40 +264,43 @@ bool is_domain_spec(std::string_view text) {
   return dot != std::string_view::npos && is_top_label(tail.substr(dot + 1));
 }
 
-bool uses_client_name(std::string_view text) {
-  return text.find("%{p") != std::string_view::npos || text.find("%{P") != std::string_view::npos;
+bool uses_letter(std::string_view text, char letter) {
+  Token token;
+  while (!text.empty()) {
+    if (!take_token(text, MacroPlace::kExplanation, token)) return false;
+    if (token.letter == letter) return true;
+  }
+  return false;
 }
 
 std::optional<dns::Name> expand_name(std::string_view spec, const MacroValues& values) {
   if (spec.find('%') == std::string_view::npos) return dns::Name::parse(spec);
-  // Only the right-hand end matters: what lies further left than a name can reach is dropped as it
-  // goes by, so that a record of macros cannot make a string of megabytes.
-  constexpr std::size_t kKept = 2 * dns::Name::kTextBytesMax;
-  std::string text;
+  // What lies further left than a name can reach is dropped as it goes by.
+  Tail out;
   Token token;
   while (!spec.empty()) {
     if (!take_token(spec, MacroPlace::kDomain, token)) return std::nullopt;
-    append_expansion(text, token, values);
-    if (text.size() > 4 * kKept) text.erase(0, text.size() - kKept);
+    append_expansion(out, token, values);
   }
-  if (text.ends_with('.')) text.pop_back();
+  std::string_view text = out.view();
+  if (text.ends_with('.')) text.remove_suffix(1);
   if (text.size() > dns::Name::kTextBytesMax) {
     const std::size_t dot = text.find('.', text.size() - dns::Name::kTextBytesMax - 1);
-    if (dot == std::string::npos) return std::nullopt;
-    text.erase(0, dot + 1);
+    if (dot == std::string_view::npos) return std::nullopt;
+    text.remove_prefix(dot + 1);
   }
   return dns::Name::parse(text);
 }
 
 std::optional<std::string> expand_text(std::string_view text, const MacroValues& values) {
-  std::string out;
+  Tail out;
   Token token;
   while (!text.empty()) {
     if (!take_token(text, MacroPlace::kExplanation, token)) return std::nullopt;
     append_expansion(out, token, values);
-    if (out.size() > kExplanationBytesMax) return std::nullopt;
+    if (out.total() > kExplanationBytesMax) return std::nullopt;
   }
-  return out;
+  return std::string(out.view());
 }
 
 }  // namespace mxring::mailauth::spf

@@ -1,5 +1,5 @@
 // SPF macros (RFC 7208 7): their syntax, and what they expand to. Pure functions, linear in the
-// text and in what they keep of the result, which is bounded whatever the text asks for.
+// text; what they keep of the result is bounded whatever the text asks for, and lies on the stack.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,8 @@ constexpr std::size_t kExplanationBytesMax = 1024;
 bool is_macro_string(std::string_view text, MacroPlace place);
 // A macro-string that ends in a macro or in a dot and a top label (RFC 7208 7.1).
 bool is_domain_spec(std::string_view text);
-// Whether the client's validated name must be known before `text` can be expanded.
-bool uses_client_name(std::string_view text);
+// Whether `text` has a macro of this letter (given in lower case), in either case.
+bool uses_letter(std::string_view text, char letter);
 
 // The name a domain-spec stands for: labels are dropped from the left until it is short enough.
 // Nothing when the result is no domain name.

@@ -93,13 +93,13 @@ Evaluator::Match Evaluator::match_mx(const Term& term, const dns::Name& name) {
 
 // The names of the client that may be looked at: the first ten, without those that no macro, log or
 // header should have to carry. False when they must be waited for.
-bool Evaluator::client_names(std::vector<dns::Name>& names, bool& is_void) {
+bool Evaluator::client_names(ClientNames& names) {
   const dns::Answer* answer = need(dns::Name::reverse(client_), dns::Type::kPtr);
   if (answer == nullptr) return false;
-  is_void = answer->is_void();
+  names.is_void = answer->is_void();
   const std::size_t count = std::min(answer->names.size(), kNamesMax);
   for (std::size_t i = 0; i < count; ++i) {
-    if (answer->names[i].is_host_name()) names.push_back(answer->names[i]);
+    if (answer->names[i].is_host_name()) names.storage[names.count++] = answer->names[i];
   }
   return true;
 }
@@ -117,12 +117,13 @@ Evaluator::Match Evaluator::confirm(std::span<const dns::Name> names, std::size_
 }
 
 Evaluator::Match Evaluator::match_ptr(const dns::Name& domain) {
-  std::vector<dns::Name> names;
-  bool is_void = false;
-  if (!client_names(names, is_void)) return Match::kWait;
-  if (is_void && !count_void()) return Match::kWait;
+  ClientNames found;
+  if (!client_names(found)) return Match::kWait;
+  if (found.is_void && !count_void()) return Match::kWait;
   // Only a name in the domain can match, so only those are asked for.
-  std::erase_if(names, [&](const dns::Name& name) { return !name.is_within(domain); });
+  const auto elsewhere = [&](const dns::Name& name) { return !name.is_within(domain); };
+  const std::span all = found.names();
+  const std::span names(all.begin(), std::ranges::remove_if(all, elsewhere).begin());
   for (std::size_t i = 0; i < names.size(); ++i) {
     const Match match = confirm(names, i);
     if (match != Match::kNo) return match;
@@ -133,9 +134,9 @@ Evaluator::Match Evaluator::match_ptr(const dns::Name& domain) {
 // %{p}: the domain itself if the client has that name, else one below it, else any
 // (RFC 7208 7.3). False when answers are missing.
 bool Evaluator::validated_name(const dns::Name& domain, std::string& name) {
-  std::vector<dns::Name> names;
-  bool is_void = false;
-  if (!client_names(names, is_void)) return false;
+  ClientNames found;
+  if (!client_names(found)) return false;
+  const std::span names = found.names();
   auto placed = names.begin();
   const auto bring_forward = [&](auto&& wanted) {
     for (auto name_at = placed; name_at != names.end(); ++name_at) {
@@ -148,7 +149,7 @@ bool Evaluator::validated_name(const dns::Name& domain, std::string& name) {
     const Match match = confirm(names, i);
     if (match == Match::kWait) return false;
     if (match == Match::kYes) {
-      name = names[i].to_raw_text();
+      names[i].to_raw_text(name);
       return true;
     }
   }
@@ -156,10 +157,16 @@ bool Evaluator::validated_name(const dns::Name& domain, std::string& name) {
   return true;
 }
 
+// RFC 8616 4: DNS has no labels for a local part that is not ASCII, so what needs one matches
+// nothing.
+bool Evaluator::cannot_match(std::string_view text) const {
+  return !local_part_is_ascii_ && (uses_letter(text, 'l') || uses_letter(text, 's'));
+}
+
 // The values for expanding `text` in this frame. False when answers are missing.
 bool Evaluator::expand_ready(const Frame& frame, std::string_view text, MacroValues& values) {
-  if (uses_client_name(text) && !validated_name(frame.domain, client_name_)) return false;
-  domain_text_ = frame.domain.to_raw_text();
+  if (uses_letter(text, 'p') && !validated_name(frame.domain, client_name_)) return false;
+  frame.domain.to_raw_text(domain_text_);
   values = {.sender = sender_,
             .local_part = local_part_,
             .sender_domain = sender_domain_,
@@ -175,6 +182,7 @@ bool Evaluator::expand_ready(const Frame& frame, std::string_view text, MacroVal
 Evaluator::Target Evaluator::target_of(const Frame& frame, Part spec) {
   if (spec.size == 0) return {TargetState::kReady, frame.domain};
   const std::string_view text = frame.policy->record().part(spec);
+  if (cannot_match(text)) return {TargetState::kNoMatch, {}};
   MacroValues values;
   if (text.find('%') != std::string_view::npos && !expand_ready(frame, text, values)) {
     return {TargetState::kWait, {}};

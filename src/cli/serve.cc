@@ -112,7 +112,7 @@ class SignalThread {
   // Call before any other thread starts.
   SignalThread() {
     sigemptyset(&signals_);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP, kStop}) sigaddset(&signals_, signal);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, kStop}) sigaddset(&signals_, signal);
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
   }
@@ -132,7 +132,7 @@ class SignalThread {
   }
 
  private:
-  static constexpr int kStop = SIGUSR1;
+  static constexpr int kStop = SIGUSR2;
 
   void watch(server::Server& receiver) {
     bool draining = false;
@@ -141,6 +141,10 @@ class SignalThread {
       if (sigwait(&signals_, &signal) != 0) continue;
       if (done_.load(std::memory_order_acquire)) return;
       if (signal == kStop) continue;
+      if (signal == SIGUSR1) {
+        fmt::print(stderr, "{}", receiver.ledger());
+        continue;
+      }
       if (draining) _exit(kDone);
       draining = true;
       fmt::print(stderr, "mxring: {}\n",
@@ -214,7 +218,8 @@ void add_serve(CLI::App& program, Commands& commands) {
       ->type_name("NAME");
   serve->add_flag("--welcome", options->welcome,
                   "Say how to send a message even when standard output is no terminal");
-  serve->footer("Flags go over the file; without a file: 127.0.0.1:2525, log in ./mxring-log.");
+  serve->footer("SIGTERM drains; SIGUSR1 prints where the CPU time went.\n"
+                "Flags go over the file; without a file: 127.0.0.1:2525, log in ./mxring-log.");
   for (const char* repeatable : {"--smtp", "--smtps", "--resolver"}) {
     serve->get_option(repeatable)
         ->expected(1)

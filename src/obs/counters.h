@@ -43,7 +43,13 @@ namespace mxring::obs {
   X(kLogBytes, "log_written_bytes_total", "bytes written to the log")                             \
   X(kTimeouts, "timeouts_total", "connections ended by a time or rate limit")                     \
   X(kHeapAllocations, "heap_allocations_total", "allocations made by shards and the writer")      \
-  X(kLoopCpuNs, "loop_cpu_nanoseconds_total", "CPU time of shard threads")
+  X(kLoopCpuNs, "loop_cpu_nanoseconds_total", "CPU time of shard threads")                        \
+  X(kStageReceiveNs, "stage_receive_nanoseconds_total", "CPU time: receiving")                    \
+  X(kStageParseNs, "stage_parse_nanoseconds_total", "CPU time: parsing")                          \
+  X(kStageEvaluateNs, "stage_evaluate_nanoseconds_total", "CPU time: SPF, DKIM, DMARC, DNS")      \
+  X(kStageHashNs, "stage_hash_nanoseconds_total", "CPU time: DKIM hashes")                        \
+  X(kStageCommitNs, "stage_commit_nanoseconds_total", "CPU time: committing to the log")          \
+  X(kStageReplyNs, "stage_reply_nanoseconds_total", "CPU time: replying")
 
 enum class Counter : std::uint8_t {
 #define X(id, name, help) id,

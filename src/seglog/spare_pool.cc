@@ -48,6 +48,16 @@ SparePool::~SparePool() {
   }
 }
 
+std::uint64_t SparePool::cpu_ns() {
+  if (!thread_.joinable()) return 0;
+  clockid_t clock{};
+  timespec used{};
+  if (pthread_getcpuclockid(thread_.native_handle(), &clock) != 0) return 0;
+  if (clock_gettime(clock, &used) != 0) return 0;
+  return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(used.tv_nsec);
+}
+
 std::string SparePool::next_name() {
   return std::string(kPrefix) + std::to_string(next_number_++);
 }

@@ -53,6 +53,8 @@ class SparePool {
 
   // Turns a retired segment into a spare when one is wanted; false when not.
   bool recycle(const std::string& segment_name);
+  // CPU time of the thread so far; 0 when there is none.
+  std::uint64_t cpu_ns();
   // Lets the thread make a file if none is ready.
   void refill();
 

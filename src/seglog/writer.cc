@@ -407,7 +407,9 @@ std::uint64_t Writer::file_system_bytes() const {
 }
 
 Writer::Totals Writer::totals() const {
-  return impl_->totals;
+  Totals totals = impl_->totals;
+  if (impl_->spares) totals.preparation_cpu_ns = impl_->spares->cpu_ns();
+  return totals;
 }
 
 }  // namespace mxring::seglog

@@ -105,6 +105,7 @@ class Writer {
     std::uint64_t bytes_written = 0;
     std::uint64_t system_calls = 0;
     std::uint64_t segments_rolled = 0;
+    std::uint64_t preparation_cpu_ns = 0;  // of the thread that prepares segments
   };
   Totals totals() const;
 

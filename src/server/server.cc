@@ -17,6 +17,7 @@
 #include "server/connection_gate.h"
 #include "server/cpu_layout.h"
 #include "server/policy.h"
+#include "server/ledger.h"
 #include "server/shard.h"
 
 namespace mxring::server {
@@ -178,7 +179,12 @@ std::string Server::Impl::metrics() const {
   return out;
 }
 
-std::string Server::Impl::status() const { return obs::to_json(counters); }
+std::string Server::Impl::status() const {
+  std::string text = obs::to_json(counters);
+  text.pop_back();
+  text += ",\"cpu\":" + ledger_json(make_ledger(counters, process_cpu_ns())) + "}";
+  return text;
+}
 
 void Server::Impl::on_storage_failure(const std::string& why) {
   storage_failed.store(true, std::memory_order_relaxed);
@@ -227,6 +233,9 @@ std::string Server::admin_endpoint() const {
 }
 
 std::uint32_t Server::shards() const { return static_cast<std::uint32_t>(impl_->shards.size()); }
+std::string Server::ledger() const {
+  return ledger_table(make_ledger(impl_->counters, process_cpu_ns()));
+}
 const obs::CounterRegistry& Server::counters() const { return impl_->counters; }
 void Server::begin_drain() { impl_->drain(); }
 int Server::wait() { return impl_->wait(); }

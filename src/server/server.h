@@ -38,6 +38,8 @@ class Server {
   std::string admin_endpoint() const;   // "" when off
   std::uint32_t shards() const;
   const obs::CounterRegistry& counters() const;
+  // Where the CPU time went, as a table for the operator.
+  std::string ledger() const;
 
   // New connections get 421 4.3.2; transactions in progress may finish within limits.drain_ns.
   void begin_drain();

@@ -61,6 +61,7 @@ Shard::Shard(ShardShared shared, std::uint32_t number, int cpu,
       cpu_(cpu),
       listeners_(std::move(listeners)),
       counters_(counters),
+      stages_(counters),
       session_options_{shared_.config.hostname, shared_.config.limits, {}},
       event_fd_(::eventfd(0, EFD_CLOEXEC)) {
   // Each connection waits for at most one message, so this many are never exceeded.
@@ -146,6 +147,7 @@ void Shard::run(std::function<void(std::string)> started) {
 }
 
 void Shard::turn() {
+  const bool measured = stages_.begin_turn();
   const bool accepting = arm_accepts();
   lane_->shard_wake.announce();
   const bool nothing_due = timers_->empty() && accepting && !draining_;
@@ -156,7 +158,10 @@ void Shard::turn() {
     if (dns_ns >= 0 && (timeout_ns < 0 || dns_ns < timeout_ns)) timeout_ns = dns_ns;
   }
   if (!lane_->from_writer.empty()) timeout_ns = 0;
-  const auto completions = ring_->submit_and_wait(timeout_ns);
+  // What is queued is replies, mostly: in a measured turn their sending is a call of its own.
+  if (measured) stages_.in_kernel(obs::Stage::kReply, [this] { return ring_->submit(); });
+  const auto completions = stages_.in_kernel(
+      obs::Stage::kReceive, [&] { return ring_->submit_and_wait(timeout_ns); });
   lane_->shard_wake.withdraw();
 
   now_ = base::read_clocks();
@@ -164,8 +169,12 @@ void Shard::turn() {
   counters_.add(obs::Counter::kCompletions, completions.size());
   for (const uring::Completion& completion : completions) dispatch(completion);
 
-  while (Message* message = delivery_->next_decided()) on_decided(*message);
+  {
+    const obs::InStage stage(stages_, obs::Stage::kCommit);
+    while (Message* message = delivery_->next_decided()) on_decided(*message);
+  }
   if (resolver_ != nullptr) {
+    const obs::InStage stage(stages_, obs::Stage::kEvaluate);
     resolver_->on_turn(now_.mono);
     end_overdue_checks();
   }
@@ -176,14 +185,21 @@ void Shard::turn() {
   if (draining_) drain_overdue();
 
   relieve_memory();
-  while (Client* client = dirty_.front()) {
-    dirty_.remove(*client);
-    end_of_turn(*client);
+  {
+    const obs::InStage stage(stages_, obs::Stage::kReply);
+    while (Client* client = dirty_.front()) {
+      dirty_.remove(*client);
+      end_of_turn(*client);
+    }
   }
-  if (delivery_->take_submitted()) shared_.writer.wake();
+  if (delivery_->take_submitted()) {
+    const obs::InStage stage(stages_, obs::Stage::kCommit);
+    shared_.writer.wake();
+  }
   buffers_->replenish();
   resume_starved();
   if (now_.mono.ns - last_update_ns_ >= kCountersEveryNs) update_counters();
+  stages_.end_turn();
 }
 
 void Shard::dispatch(const uring::Completion& completion) {
@@ -194,9 +210,11 @@ void Shard::dispatch(const uring::Completion& completion) {
     case Operation::kWake:
       arm_wake();
       return;
-    case Operation::kPoll:
+    case Operation::kPoll: {
+      const obs::InStage stage(stages_, obs::Stage::kEvaluate);
       resolver_->on_poll(completion, now_.mono);
       return;
+    }
     case Operation::kReceive:
     case Operation::kSend:
       break;

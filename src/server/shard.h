@@ -21,6 +21,7 @@
 #include "net/listener.h"
 #include "obs/counters.h"
 #include "obs/histogram.h"
+#include "obs/stage_clock.h"
 #include "server/client.h"
 #include "server/client_name.h"
 #include "server/commit_thread.h"
@@ -126,6 +127,7 @@ class Shard {
   const int cpu_;
   std::vector<net::Listener> listeners_;
   obs::CounterSet& counters_;
+  obs::StageClock stages_;
   smtp::SessionOptions session_options_;
 
   int event_fd_ = -1;

@@ -25,6 +25,7 @@ void Shard::drop_name(Client& client) {
 }
 
 void Shard::begin_check(Client& client) {
+  const obs::InStage stage(stages_, obs::Stage::kEvaluate);
   drop_check(client);
   if (resolver_ == nullptr) return;
   if (idle_checks_.empty()) {

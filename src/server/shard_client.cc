@@ -70,6 +70,7 @@ void Shard::on_send(Client& client, const uring::Completion& completion) {
 }
 
 void Shard::pump(Client& client) {
+  const obs::InStage stage(stages_, obs::Stage::kParse);
   net::Connection& connection = client.connection;
   while (client.phase == Client::Phase::kTalking && !client.waiting() &&
          !client.output_full && !client.slowed && connection.chunks() > 0) {
@@ -212,6 +213,7 @@ void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
 }
 
 void Shard::deliver(Client& client) {
+  const obs::InStage stage(stages_, obs::Stage::kCommit);
   Verdicts verdicts;
   if (client.name != nullptr) verdicts.client_name = client.name->name();
   if (client.check != nullptr) verdicts.spf = client.check->json();

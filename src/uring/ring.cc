@@ -206,6 +206,14 @@ void Ring::cancel(Tag target, Tag tag) {
 
 #undef MXRING_NEXT_ENTRY
 
+int Ring::submit() {
+  if (queued() == 0) return 0;
+  ++system_calls_;
+  const int result = io_uring_submit(&impl_->ring);
+  MXRING_ASSERT(result >= 0 || is_transient(-result));
+  return result;
+}
+
 std::span<const Completion> Ring::submit_and_wait(std::int64_t timeout_ns) {
   Impl& impl = *impl_;
   impl.completions.clear();

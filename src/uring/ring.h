@@ -71,6 +71,9 @@ class Ring {
   // Cancels one operation by its tag; its own completion follows with -ECANCELED.
   void cancel(Tag target, Tag tag);
 
+  // Submits what is queued; the completions are those of the next submit_and_wait(). The number of
+  // operations submitted.
+  int submit();
   // Submits what is queued and waits for at least one completion or until timeout_ns has passed
   // (0 = do not wait, negative = no timeout). The span is valid until the next call.
   std::span<const Completion> submit_and_wait(std::int64_t timeout_ns);

@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import time
 
 import mxtest
 from mxtest import BINARY, Log, Wire, sample_message, sha256
@@ -219,6 +221,24 @@ class Admin(ServeCase):
     def caught_up(self, messages):
         text = self.server.http("/metrics")
         return text if self.metric(text, "mxring_messages_accepted_total") == messages else None
+
+    def test_cpu_by_stage(self):
+        host, port = self.server.address
+        load = [BINARY, "load", f"{host}:{port}", "--connections", "32", "--messages",
+                "20000", "--size", "4096", "--json"]
+        self.assertEqual(json.loads(self.run_client(load).stdout)["accepted"], 20000)
+        time.sleep(1.1)  # the writer looks at its clock once a second
+        cpu = json.loads(self.server.http("/status"))["cpu"]
+        self.assertEqual(cpu["messages"], 20000)
+        stages = cpu["stages_us_per_message"]
+        self.assertEqual(list(stages), ["receive", "parse", "evaluate", "hash", "commit", "reply"])
+        share = sum(stages.values()) / cpu["process_us_per_message"]
+        print(f"stages add up to {share:.1%} of the process's CPU time")
+        # Usually 93 to 97 %; a busy machine measures the sampled turns less well.
+        self.assertGreater(share, 0.75)
+        self.assertLess(share, 1.25)
+        os.kill(self.server.pid, signal.SIGUSR1)
+        mxtest.wait_until(lambda: "CPU by stage" in self.server.stderr(), 5, "the table")
 
     def test_unknown_page(self):
         with self.assertRaises(Exception) as caught:

@@ -1,0 +1,73 @@
+#include "server/ledger.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+#include <iterator>
+
+#include "base/json.h"
+
+namespace mxring::server {
+
+namespace {
+
+double us_per_message(std::uint64_t ns, const Ledger& ledger) {
+  return ledger.messages == 0
+             ? 0
+             : static_cast<double>(ns) / 1000 / static_cast<double>(ledger.messages);
+}
+
+}  // namespace
+
+Ledger make_ledger(const obs::CounterRegistry& counters, std::uint64_t process_cpu_ns) {
+  using obs::Counter;
+  Ledger ledger{.lines = {{"receive", counters.sum(Counter::kStageReceiveNs)},
+                          {"parse", counters.sum(Counter::kStageParseNs)},
+                          {"evaluate", counters.sum(Counter::kStageEvaluateNs)},
+                          {"hash", counters.sum(Counter::kStageHashNs)},
+                          {"commit", counters.sum(Counter::kStageCommitNs)},
+                          {"reply", counters.sum(Counter::kStageReplyNs)}}};
+  for (const Ledger::Line& line : ledger.lines) ledger.stages_ns += line.ns;
+  ledger.process_ns = process_cpu_ns;
+  ledger.messages =
+      counters.sum(Counter::kMessagesAccepted) + counters.sum(Counter::kMessagesRefused);
+  return ledger;
+}
+
+std::string ledger_table(const Ledger& ledger) {
+  std::string out = fmt::format("CPU by stage, {} messages\n", ledger.messages);
+  auto at = std::back_inserter(out);
+  const auto row = [&](const char* name, std::uint64_t ns) {
+    const double share = ledger.process_ns == 0 ? 0
+                                                : 100 * static_cast<double>(ns) /
+                                                      static_cast<double>(ledger.process_ns);
+    fmt::format_to(at, "  {:<10}{:>10.2f} us a message {:>6.1f} %\n", name,
+                   us_per_message(ns, ledger), share);
+  };
+  for (const Ledger::Line& line : ledger.lines) row(line.stage, line.ns);
+  row("sum", ledger.stages_ns);
+  row("process", ledger.process_ns);
+  return out;
+}
+
+std::string ledger_json(const Ledger& ledger) {
+  base::JsonWriter json;
+  json.begin_object();
+  json.key("messages").value(ledger.messages);
+  json.key("process_us_per_message").value(us_per_message(ledger.process_ns, ledger));
+  json.key("stages_us_per_message").begin_object();
+  for (const Ledger::Line& line : ledger.lines) {
+    json.key(line.stage).value(us_per_message(line.ns, ledger));
+  }
+  json.end_object().end_object();
+  return std::move(json).text();
+}
+
+std::uint64_t process_cpu_ns() {
+  timespec used{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(used.tv_nsec);
+}
+
+}  // namespace mxring::server

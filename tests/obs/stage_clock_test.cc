@@ -1,0 +1,58 @@
+#include "obs/stage_clock.h"
+
+#include <gtest/gtest.h>
+
+#include <ctime>
+#include <thread>
+
+namespace mxring::obs {
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+
+void spin(std::uint64_t ns) {
+  timespec begin{};
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  do {
+    clock_gettime(CLOCK_MONOTONIC, &now);
+  } while (static_cast<std::uint64_t>((now.tv_sec - begin.tv_sec) * 1'000'000'000 + now.tv_nsec -
+                                      begin.tv_nsec) < ns);
+}
+
+TEST(StageClock, OneTurnInManyCountsForAll) {
+  CounterSet counters;
+  StageClock clock(counters);
+  for (std::uint32_t turn = 0; turn < 2 * StageClock::kEvery; ++turn) {
+    EXPECT_EQ(clock.begin_turn(), turn % StageClock::kEvery == 0);
+    {
+      const InStage parse(clock, Stage::kParse);
+      if (clock.measuring()) spin(kMs);
+      const InStage hash(clock, Stage::kHash);
+      if (clock.measuring()) spin(2 * kMs);
+    }
+    clock.end_turn();
+  }
+  const std::uint64_t parse = counters.get(Counter::kStageParseNs) / StageClock::kEvery;
+  const std::uint64_t hash = counters.get(Counter::kStageHashNs) / StageClock::kEvery;
+  EXPECT_GE(parse, 2 * kMs);
+  EXPECT_GE(hash, 4 * kMs);
+  EXPECT_GT(hash, parse);
+  EXPECT_EQ(counters.get(Counter::kStageReplyNs), 0U);
+}
+
+TEST(StageClock, WaitingInTheKernelIsNoWork) {
+  CounterSet counters;
+  StageClock clock(counters);
+  ASSERT_TRUE(clock.begin_turn());
+  const bool result = clock.in_kernel(Stage::kReceive, [] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    return true;
+  });
+  clock.end_turn();
+  EXPECT_TRUE(result);
+  EXPECT_LT(counters.get(Counter::kStageReceiveNs) / StageClock::kEvery, 25 * kMs);
+}
+
+}  // namespace
+}  // namespace mxring::obs

@@ -45,7 +45,8 @@ void check_syn_backlog(const CheckInput& input, std::vector<Row>& rows) {
     row.effect =
         fmt::format("counted since start: {} dropped, {} answered with cookies", *full, *cookies);
     if (row.verdict == Verdict::kAdvice && *full + *cookies == 0) {
-      row.effect += "; nothing was lost so far";
+      row.verdict = Verdict::kOk;
+      row.wanted = fmt::format("{}, or none lost", kBacklog);
     }
   }
   rows.push_back(std::move(row));
@@ -60,23 +61,26 @@ void check_syn_backlog(const CheckInput& input, std::vector<Row>& rows) {
 void check_packet_backlog(const CheckInput& input, std::vector<Row>& rows) {
   Row row = sysctl_row(input.host, {"network", "net.core.netdev_max_backlog", 1000, false,
                                     "packets that wait for a core's turn; above it they are lost"});
-  std::uint64_t dropped = 0;
+  double processed = 0;
+  double dropped = 0;
   std::uint64_t squeezed = 0;
-  bool counted = false;
   for (const std::string& line : input.host.lines("/proc/net/softnet_stat")) {
     // Hexadecimal: processed, dropped, times the turn ended with packets left, ...
     const auto words = split_words(line);
     if (words.size() < 3) continue;
-    counted = true;
-    dropped += std::strtoull(words[1].c_str(), nullptr, 16);
+    processed += static_cast<double>(std::strtoull(words[0].c_str(), nullptr, 16));
+    dropped += static_cast<double>(std::strtoull(words[1].c_str(), nullptr, 16));
     squeezed += std::strtoull(words[2].c_str(), nullptr, 16);
   }
-  if (counted) {
+  if (processed > 0) {
     row.effect =
-        fmt::format("counted since start: {} packets lost, {} turns cut short", dropped, squeezed);
-    if (dropped > 0 && row.verdict != Verdict::kSkipped) {
+        fmt::format("counted since start: {:.0f} of {:.0f} packets lost, {} turns cut short",
+                    dropped, processed, squeezed);
+    constexpr double kSome = 1e-5;
+    if (dropped / processed > kSome && row.verdict == Verdict::kOk) {
       const std::int64_t now = leading_number(row.current).value_or(1000);
       row.verdict = Verdict::kAdvice;
+      row.wanted = "no packets lost";
       advise_sysctl(row, "net.core.netdev_max_backlog", fmt::format("{}", now * 4), row.current);
     }
   }

@@ -1,8 +1,3 @@
-#include <wolfssl/options.h>
-// Options come first: they decide the layout of what follows.
-#include <wolfssl/wolfcrypt/rsa.h>
-
-#include <array>
 #include <bit>
 #include <optional>
 #include <utility>
@@ -58,25 +53,6 @@ std::expected<Numbers, RsaKeyError> parse_subject_public_key_info(std::string_vi
   return *numbers;
 }
 
-// 2^(2 bits) mod n, big-endian in `out`.
-bool square_of_power(std::span<const std::uint8_t> modulus, std::size_t bits,
-                     std::span<std::uint8_t> out) {
-  mp_int n;
-  mp_int r;
-  return mp_init_multi(&n, &r, nullptr, nullptr, nullptr, nullptr) == MP_OKAY &&
-         mp_read_unsigned_bin(&n, modulus.data(), static_cast<word32>(modulus.size())) == MP_OKAY &&
-         mp_2expt(&r, static_cast<int>(bits)) == MP_OKAY && mp_mod(&r, &n, &r) == MP_OKAY &&
-         mp_mulmod(&r, &r, &n, &r) == MP_OKAY &&
-         mp_to_unsigned_bin_len(&r, out.data(), static_cast<int>(out.size())) == MP_OKAY;
-}
-
-// -1/n mod 2^52, n odd: Newton's iteration doubles the bits that are right, three at first.
-std::uint64_t negative_inverse(std::uint64_t n) {
-  std::uint64_t inverse = n;
-  for (int i = 0; i < 5; ++i) inverse *= 2 - n * inverse;
-  return -inverse & ((std::uint64_t{1} << kDigitBits) - 1);
-}
-
 bool is_odd(std::string_view magnitude) {
   return !magnitude.empty() && (static_cast<std::uint8_t>(magnitude.back()) & 1) != 0;
 }
@@ -114,22 +90,10 @@ std::expected<RsaPublicKey, RsaKeyError> RsaPublicKey::parse(std::string_view de
     return std::unexpected(RsaKeyError::kUnusable);
   }
   body->modulus.assign(numbers.modulus.begin(), numbers.modulus.end());
-  body->prepare_lanes();
+  if (body->exponent == kLaneExponent && lanes_available()) {
+    body->lanes = prepare_for_lanes(body->modulus, body->bits);
+  }
   return RsaPublicKey(std::move(body));
-}
-
-void RsaPublicKey::Body::prepare_lanes() {
-  if (exponent != kLaneExponent || !lanes_available()) return;
-  const std::size_t size = crypto::lane_size(bits);
-  const std::size_t count = kLaneDigits[size];
-  std::array<std::uint8_t, kRsaBytesMax> octets;
-  const auto r_squared = std::span(octets).first(modulus.size());
-  if (!square_of_power(modulus, kDigitBits * count, r_squared)) return;
-  digits.resize(2 * count);
-  to_digits(std::span(digits).first(count), modulus);
-  to_digits(std::span(digits).last(count), r_squared);
-  n0_inverse = negative_inverse(digits[0]);
-  lane_size = size;
 }
 
 RsaPublicKey::RsaPublicKey(std::unique_ptr<const Body> body) : body_(std::move(body)) {}
@@ -143,7 +107,7 @@ std::uint32_t RsaPublicKey::bits() const {
 
 std::size_t RsaPublicKey::bytes() const {
   return sizeof *this + sizeof *body_ + body_->modulus.capacity() +
-         body_->digits.capacity() * sizeof(std::uint64_t);
+         body_->lanes.digits.capacity() * sizeof(std::uint64_t);
 }
 
 }  // namespace mxring::crypto

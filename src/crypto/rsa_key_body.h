@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "crypto/rsa.h"
+#include "crypto/rsa_modulus.h"
 
 namespace mxring::crypto {
 
@@ -19,13 +20,7 @@ struct RsaPublicKey::Body {
   std::uint32_t bits = 0;
   std::uint64_t exponent = 0;
   std::vector<std::uint8_t> modulus;  // big-endian, no leading zero
-
-  // For the lanes; empty where they cannot be used (other exponents, other processors).
-  std::vector<std::uint64_t> digits;  // of n, then of R^2 mod n; rsa_lanes.h
-  std::uint64_t n0_inverse = 0;
-  std::size_t lane_size = 0;
-
-  void prepare_lanes();
+  LaneModulus lanes;  // without digits for other exponents than 65537 and other processors
 };
 
 }  // namespace mxring::crypto

@@ -35,7 +35,7 @@ constexpr std::size_t lane_size(std::uint32_t modulus_bits) {
 bool lanes_available();
 
 // One signature: numbers in digits, as many as the size says. `encoding` and `signature` are
-// big-endian octets, `octets` of each; the signature is below the modulus.
+// big-endian octets, `octets` of each, and both below the modulus.
 struct LaneInput {
   const std::uint64_t* modulus = nullptr;
   const std::uint64_t* r_squared = nullptr;  // 2^(104 L) mod n

@@ -1,11 +1,6 @@
-#include <wolfssl/options.h>
-// Options come first: they decide the layout of what follows.
-#include <wolfssl/wolfcrypt/rsa.h>
-
 #include <algorithm>
 #include <cstring>
 
-#include "base/assert.h"
 #include "crypto/rsa.h"
 #include "crypto/rsa_encoding.h"
 #include "crypto/rsa_key_body.h"
@@ -17,24 +12,8 @@ namespace {
 
 using Octets = std::array<std::uint8_t, kRsaBytesMax>;
 
-// signature^exponent mod modulus, as many octets as the modulus has.
-bool public_operation(std::span<const std::uint8_t> modulus, std::uint64_t exponent,
-                      std::string_view signature, std::span<std::uint8_t> out) {
-  mp_int n;
-  mp_int e;
-  mp_int s;
-  if (mp_init_multi(&n, &e, &s, nullptr, nullptr, nullptr) != MP_OKAY) return false;
-  std::array<std::uint8_t, 8> exponent_octets;
-  for (std::size_t i = 0; i < 8; ++i) {
-    exponent_octets[i] = static_cast<std::uint8_t>(exponent >> (56 - 8 * i));
-  }
-  const auto size = static_cast<word32>(modulus.size());
-  return mp_read_unsigned_bin(&n, modulus.data(), size) == MP_OKAY &&
-         mp_read_unsigned_bin(&e, exponent_octets.data(), 8) == MP_OKAY &&
-         mp_read_unsigned_bin(&s, reinterpret_cast<const byte*>(signature.data()), size) ==
-             MP_OKAY &&
-         mp_exptmod_nct(&s, &e, &n, &s) == MP_OKAY &&
-         mp_to_unsigned_bin_len(&s, out.data(), static_cast<int>(size)) == MP_OKAY;
+std::span<const std::uint8_t> octets(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
 }  // namespace
@@ -61,7 +40,7 @@ struct RsaVerifier::State {
     Octets found;
     const std::size_t size = key.modulus.size();
     encode_message(std::span(expected).first(size), check.digest);
-    return public_operation(key.modulus, key.exponent, check.signature,
+    return public_operation(key.modulus, key.exponent, octets(check.signature),
                             std::span(found).first(size)) &&
            std::memcmp(expected.data(), found.data(), size) == 0;
   }
@@ -79,12 +58,12 @@ struct RsaVerifier::State {
     // 65537, processors without IFMA) has no digits.
     if (!in_range(key, check.signature)) {
       check.valid = false;
-    } else if (!lanes || key.digits.empty()) {
+    } else if (!lanes || key.lanes.digits.empty()) {
       check.valid = verify_one(key, check);
     } else {
-      Group& group = groups[key.lane_size];
+      Group& group = groups[key.lanes.size];
       group.checks[group.count++] = &check;
-      if (group.count == kLanes) run(key.lane_size);
+      if (group.count == kLanes) run(key.lanes.size);
     }
   }
 
@@ -94,14 +73,14 @@ struct RsaVerifier::State {
     for (std::size_t i = 0; i < group.count; ++i) {
       const RsaCheck& check = *group.checks[i];
       const RsaPublicKey::Body& key = body(check);
-      const std::size_t octets = key.modulus.size();
-      encode_message(std::span(encodings[i]).first(octets), check.digest);
-      inputs[i] = {.modulus = key.digits.data(),
-                   .r_squared = key.digits.data() + kLaneDigits[size],
-                   .n0_inverse = key.n0_inverse,
-                   .signature = reinterpret_cast<const std::uint8_t*>(check.signature.data()),
+      const std::size_t length = key.modulus.size();
+      encode_message(std::span(encodings[i]).first(length), check.digest);
+      inputs[i] = {.modulus = key.lanes.digits.data(),
+                   .r_squared = key.lanes.digits.data() + kLaneDigits[size],
+                   .n0_inverse = key.lanes.n0_inverse,
+                   .signature = octets(check.signature).data(),
                    .encoding = encodings[i].data(),
-                   .octets = octets};
+                   .octets = length};
     }
     // The lanes that are left over do the first one again.
     std::fill(inputs.begin() + static_cast<std::ptrdiff_t>(group.count), inputs.end(), inputs[0]);

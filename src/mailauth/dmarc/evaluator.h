@@ -10,6 +10,16 @@
 // authenticated() may come before the first walk is done. Nothing is asked twice, and a walk asks
 // at most 8 questions (RFC 9989 4.10).
 //
+// Few round trips: the first three names of the From domain's walk are asked together, then the
+// rest, so most mail waits once; what walks for alignment still miss is asked together as well.
+// expect() names domains that may authenticate, so that their questions go out while the body is
+// still coming. A name asked ahead that the walk turns out not to need changes nothing.
+//
+// Whether a domain exists, for np (RFC 9989 3.2.13, A.4): NXDOMAIN to a question for its own A
+// records says it does not; any other answer that it does. It is asked only where np makes a
+// difference, and is no part of a walk. An answer that could not be had never makes a failure: the
+// result is then temperror, unless some domain is aligned all the same.
+//
 // Thread: the owner's. Reuse: begin() starts over and keeps the memory. Failure: none.
 #pragma once
 
@@ -23,16 +33,10 @@
 #include "base/limits.h"
 #include "dns/question.h"
 #include "dns/record.h"
+#include "mailauth/dmarc/record.h"
 #include "mailauth/results.h"
 
 namespace mxring::mailauth::dmarc {
-
-enum class Policy : std::uint8_t { kNone, kQuarantine, kReject };
-constexpr std::string_view word(Policy policy) {
-  return policy == Policy::kReject       ? "reject"
-         : policy == Policy::kQuarantine ? "quarantine"
-                                         : "none";
-}
 
 struct Authenticated {
   enum class Method : std::uint8_t { kSpf, kDkim } method = Method::kSpf;
@@ -43,10 +47,12 @@ struct Authenticated {
 
 // One question of a walk, for people.
 struct WalkStep {
-  std::string name;  // "_dmarc.example.org"
+  std::string domain;  // whose walk it belongs to
+  std::string name;    // "_dmarc.example.org"
   dns::Status status = dns::Status::kNoName;
-  std::string record;  // the DMARC record found there, as written
-  std::string note;    // what it means for the walk
+  std::string record;     // the DMARC record found there, as written
+  std::string note;       // what it means for the walk
+  bool repeated = false;  // the answer was there from an earlier step
 };
 
 struct Outcome {
@@ -66,12 +72,17 @@ struct Outcome {
   std::string problem;  // why temperror or permerror; printable
 };
 
+struct Machine;
+
 class Evaluator {
  public:
   explicit Evaluator(const base::Limits& limits = {});
   ~Evaluator();
 
+  // In A-labels and any case. What is no domain name, an address literal for one, has no policy.
   void begin(std::string_view from_domain);
+  // A domain that may turn out to be authenticated; between begin() and authenticated().
+  void expect(std::string_view domain);
   void authenticated(std::span<const Authenticated> domains);
   // True: nothing to ask at the moment. done() says whether the outcome stands.
   bool step();
@@ -81,11 +92,11 @@ class Evaluator {
   void give_up();
 
   const Outcome& outcome() const;
-  std::span<const WalkStep> walk() const;  // every step taken, all walks, in order
+  // Every step taken, all walks, in order; made when asked for.
+  std::vector<WalkStep> walk() const;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  std::unique_ptr<Machine> machine_;
 };
 
 }  // namespace mxring::mailauth::dmarc

@@ -1,0 +1,130 @@
+#include "mailauth/dmarc/evaluator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/text.h"
+#include "mailauth/dmarc/machine.h"
+
+namespace mxring::mailauth::dmarc {
+
+namespace {
+
+// Lower case, without a dot at the end.
+void assign_canonical(std::string& out, std::string_view domain) {
+  if (domain.ends_with('.')) domain.remove_suffix(1);
+  out.assign(domain);
+  std::ranges::transform(out, out.begin(), base::ascii_lower);
+}
+
+}  // namespace
+
+Evaluator::Evaluator(const base::Limits& limits) : machine_(std::make_unique<Machine>(limits)) {}
+Evaluator::~Evaluator() = default;
+
+void Evaluator::begin(std::string_view from_domain) {
+  Machine& m = *machine_;
+  m.asked.clear();
+  m.wanted.clear();
+  m.missing = 0;
+  assign_canonical(m.from, from_domain);
+  m.applied = nullptr;
+  m.discovered = m.organization_known = m.authenticated = m.gave_up = m.aligned_unknown = m.done =
+      false;
+  m.existence = Machine::Existence::kYes;
+  m.expected_count = m.identifier_count = 0;
+
+  Outcome& outcome = m.outcome;
+  outcome.result = Result::kNone;
+  outcome.from_domain = m.from;
+  outcome.record_found = outcome.testing = false;
+  for (std::string* text : {&outcome.record, &outcome.record_domain, &outcome.organizational_domain,
+                            &outcome.aligned_spf, &outcome.aligned_dkim, &outcome.problem}) {
+    text->clear();
+  }
+  outcome.policy = outcome.published_policy = outcome.subdomain_policy = outcome.np = Policy::kNone;
+  const auto name = dns::Name::parse(m.from);
+  if (m.from.starts_with('[') || !name || name->is_root()) {
+    m.from_walk.reset();
+    m.finish(Result::kNone, "not a domain name", m.from);
+    return;
+  }
+  m.from_walk.emplace(m.from);
+}
+
+void Evaluator::expect(std::string_view domain) {
+  Machine& m = *machine_;
+  if (m.done || m.authenticated) return;
+  if (m.expected_count == m.expected.size()) m.expected.emplace_back();
+  assign_canonical(m.expected[m.expected_count++], domain);
+}
+
+void Evaluator::authenticated(std::span<const Authenticated> domains) {
+  Machine& m = *machine_;
+  if (m.done || m.authenticated) return;
+  m.authenticated = true;
+  for (const Authenticated& domain : domains) {
+    if (m.identifier_count == m.identifiers.size()) m.identifiers.emplace_back();
+    Machine::Identifier& identifier = m.identifiers[m.identifier_count++];
+    identifier.method = domain.method;
+    identifier.undecided = domain.undecided;
+    assign_canonical(identifier.domain, domain.domain);
+    identifier.walk.reset();
+  }
+}
+
+bool Evaluator::step() {
+  Machine& m = *machine_;
+  if (m.done) return true;
+  if (m.missing != 0) return false;
+  m.wanted.clear();
+  if (!m.discovered) m.discover();
+  if (m.discovered && m.authenticated) {
+    m.align();
+  } else if (m.discovered) {
+    m.ask_expected();
+  }
+  if (m.done) m.wanted.clear();
+  m.missing = m.wanted.size();
+  return m.wanted.empty();
+}
+
+bool Evaluator::done() const {
+  return machine_->done;
+}
+
+std::span<const dns::Question> Evaluator::questions() const {
+  return machine_->wanted;
+}
+
+void Evaluator::supply(const dns::Question& question, dns::AnswerPtr answer) {
+  MXRING_ASSERT(answer != nullptr);
+  Machine& m = *machine_;
+  if (m.done || std::ranges::find(m.wanted, question) == m.wanted.end()) return;
+  if (m.find(question.name, question.type) != nullptr) return;
+  std::shared_ptr<const RecordSet> records;
+  if (question.type == dns::Type::kTxt && answer->status == dns::Status::kAnswer) {
+    records = RecordSet::of(*answer);
+  }
+  m.asked.push_back({question, std::move(answer), std::move(records)});
+  --m.missing;
+}
+
+void Evaluator::give_up() {
+  Machine& m = *machine_;
+  if (m.done) return;
+  m.gave_up = true;
+  m.missing = 0;
+  step();
+}
+
+const Outcome& Evaluator::outcome() const {
+  return machine_->outcome;
+}
+
+std::vector<WalkStep> Evaluator::walk() const {
+  return machine_->walk();
+}
+
+}  // namespace mxring::mailauth::dmarc

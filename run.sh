@@ -20,6 +20,7 @@ build_packages=(
 # What the tests use when they can have it: COMMAND=PACKAGE. Each one missing is a skipped test.
 test_packages=(
   python3=python3 swaks=swaks curl=curl /usr/sbin/smtp-source=postfix node=nodejs npm=npm
+  /usr/sbin/knotd=knot
 )
 # Unit tests that also run under AddressSanitizer and UndefinedBehaviorSanitizer, and under
 # ThreadSanitizer.
@@ -79,8 +80,8 @@ install_build_packages() {
   [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
 }
 
-# Debian starts a service when its package is installed; the tests need Postfix's programs, not a
-# Postfix on this machine.
+# Debian starts a service when its package is installed; the tests need the programs of Postfix and
+# of the name server, not the services on this machine.
 without_starting_services() {
   local policy=/usr/sbin/policy-rc.d
   if [[ -e $policy ]]; then
@@ -95,12 +96,17 @@ without_starting_services() {
   return $result
 }
 
-install_postfix() {
-  printf 'postfix postfix/main_mailer_type select Local only\n' |
-    as_root debconf-set-selections 2>/dev/null || true
-  without_starting_services install_packages postfix || return 1
+install_test_package() {
+  local package=$1
+  if [[ $package == postfix ]]; then
+    printf 'postfix postfix/main_mailer_type select Local only\n' |
+      as_root debconf-set-selections 2>/dev/null || true
+  fi
+  without_starting_services install_packages "$package" || return 1
   if command -v systemctl >/dev/null; then
-    as_root systemctl disable postfix >/dev/null 2>&1 || true
+    case $package in
+      postfix | knot) as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
+    esac
   fi
 }
 
@@ -109,11 +115,7 @@ install_test_packages() {
   for entry in "${test_packages[@]}"; do
     command=${entry%%=*} package=${entry#*=}
     command -v "$command" >/dev/null && continue
-    if [[ $package == postfix ]]; then
-      install_postfix || say "without $package: its tests will be skipped"
-    else
-      install_packages "$package" || say "without $package: its tests will be skipped"
-    fi
+    install_test_package "$package" || say "without $package: its tests will be skipped"
   done
   install_nodemailer || say "without nodemailer: its test will be skipped"
 }

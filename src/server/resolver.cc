@@ -23,8 +23,7 @@ std::expected<std::unique_ptr<Resolver>, std::string> Resolver::create(const Con
 
 void Resolver::arm(std::uint32_t slot) {
   const Watched& watched = watched_[slot];
-  ring_.poll_multishot(watched.fd, watched.events,
-                       {uring::Operation::kPoll, watched.generation, slot});
+  ring_.poll(watched.fd, watched.events, {uring::Operation::kPoll, watched.generation, slot});
 }
 
 void Resolver::watch(int fd, bool readable, bool writable) {
@@ -60,7 +59,7 @@ void Resolver::on_poll(const uring::Completion& completion, base::MonoTime now) 
   }
   // The socket may have been closed meanwhile.
   const Watched& watched = watched_[tag.slot];
-  if (!completion.more && watched.fd == fd && watched.generation == tag.generation) arm(tag.slot);
+  if (watched.fd == fd && watched.generation == tag.generation) arm(tag.slot);
 }
 
 void Resolver::on_turn(base::MonoTime now) {

@@ -180,9 +180,9 @@ void Ring::write(int fd, const void* bytes, std::uint32_t size, Tag tag) {
   io_uring_sqe_set_data64(sqe, tag.pack());
 }
 
-void Ring::poll_multishot(int fd, std::uint32_t poll_mask, Tag tag) {
+void Ring::poll(int fd, std::uint32_t poll_mask, Tag tag) {
   io_uring_sqe* sqe = MXRING_NEXT_ENTRY();
-  io_uring_prep_poll_multishot(sqe, fd, poll_mask);  // 5.13
+  io_uring_prep_poll_add(sqe, fd, poll_mask);
   io_uring_sqe_set_data64(sqe, tag.pack());
 }
 

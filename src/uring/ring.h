@@ -65,7 +65,9 @@ class Ring {
   void connect(int fd, const void* address, std::uint32_t address_bytes, Tag tag);
   void read(int fd, void* bytes, std::uint32_t size, Tag tag);
   void write(int fd, const void* bytes, std::uint32_t size, Tag tag);
-  void poll_multishot(int fd, std::uint32_t poll_mask, Tag tag);
+  // One event. A multishot poll reports changes only: what its taker leaves unread is not reported
+  // again, and libraries that read a little at a time (c-ares over TCP) would wait for ever.
+  void poll(int fd, std::uint32_t poll_mask, Tag tag);
   void poll_remove(Tag target, Tag tag);
   void close(int fd, Tag tag);
   // Cancels one operation by its tag; its own completion follows with -ECANCELED.

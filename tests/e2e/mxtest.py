@@ -402,6 +402,15 @@ class TestCase(unittest.TestCase):
         self.servers.append(server)
         return server.start()
 
+    def serve_dns(self, zones):
+        """A real name server for these zones (see dns_server), ended with the test."""
+        import dns_server  # it uses this module
+        if not dns_server.find_knotd():
+            self.skipTest("knotd is not installed (Debian: knot)")
+        server = dns_server.DnsServer(self.directory, zones)
+        self.addCleanup(server.stop)
+        return server
+
     def need(self, name, *places):
         path = find_program(name, *places)
         if not path:

@@ -267,17 +267,26 @@ TEST_F(RingTest, WritesPollsShutsDownAndCloses) {
   std::array<int, 2> ends{};
   ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
   const Tag poll_tag{Operation::kPoll, 0, 1};
-  ring_->poll_multishot(ends[0], POLLIN, poll_tag);
+  ring_->poll(ends[0], POLLIN, poll_tag);
   ring_->write(ends[1], "ab", 2, kSendTag);
   auto seen = wait_for(2);
   ASSERT_EQ(seen.size(), 2U);
   const Completion* poll = find(seen, poll_tag);
   ASSERT_NE(poll, nullptr);
-  EXPECT_TRUE(poll->more);
+  EXPECT_FALSE(poll->more);
   EXPECT_EQ(poll->result & POLLIN, POLLIN);
   ASSERT_NE(find(seen, kSendTag), nullptr);
   EXPECT_EQ(find(seen, kSendTag)->result, 2);
 
+  // What nobody has read is reported again.
+  ring_->poll(ends[0], POLLIN, poll_tag);
+  seen = wait_for(1);
+  ASSERT_EQ(seen.size(), 1U);
+  EXPECT_EQ(seen[0].tag, poll_tag);
+  char bytes[2];
+  ASSERT_EQ(::read(ends[0], bytes, sizeof bytes), 2);
+
+  ring_->poll(ends[0], POLLIN, poll_tag);
   ring_->poll_remove(poll_tag, kOtherTag);
   seen = wait_for(2);
   ASSERT_NE(find(seen, kOtherTag), nullptr);

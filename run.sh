@@ -3,6 +3,9 @@
 #
 #   ./run.sh           build, then `mxring serve` on its defaults
 #   ./run.sh test      build and run every test
+#   ./run.sh load      build, then ten seconds of load against a receiver of its own
+#   ./run.sh tune check
+#                      build, then what this host offers and what to change
 #   ./run.sh ARGS...   build, then `mxring ARGS...`
 #
 # Everything this script itself says goes to standard error, so that `./run.sh log cat | ...` works.
@@ -24,7 +27,7 @@ test_packages=(
 )
 # Unit tests that also run under AddressSanitizer and UndefinedBehaviorSanitizer, and under
 # ThreadSanitizer.
-asan_modules=(base obs spsc crypto mail uring smtp seglog net server load cli)
+asan_modules=(base obs spsc crypto mail uring smtp seglog net server load tune cli)
 tsan_modules=(spsc)
 
 say() { printf '%s\n' "run.sh: $*" >&2; }

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/temporary_server.h"
 #include "load/fail_if.h"
 #include "load/report.h"
 #include "load/run.h"
@@ -36,7 +38,7 @@ constexpr std::uint64_t kMessagesMax = 999'999'999'999;
 constexpr std::uint32_t kSpareDescriptors = 64;
 
 struct LoadArguments {
-  std::string address = "127.0.0.1:2525";
+  std::string address;  // none: a server is started for the run
   std::uint32_t connections = 32;
   std::uint32_t threads = 1;
   std::optional<std::uint64_t> messages;
@@ -78,6 +80,7 @@ void on_interrupt(int signal) {
 using Problem = std::optional<std::string>;  // one line: what is wrong with the command line
 
 Problem read_address(const LoadArguments& arguments, Plan& plan) {
+  if (arguments.address.empty()) return std::nullopt;
   std::string text = arguments.address;
   if (text.starts_with("localhost")) text.replace(0, 9, "127.0.0.1");
   auto endpoint = base::Endpoint::parse(text);
@@ -217,6 +220,20 @@ int judge(const load::Results& results, const std::vector<load::FailIf>& conditi
   return exit_code;
 }
 
+// A receiver for the time of the run, when no address was given.
+std::expected<std::unique_ptr<TemporaryServer>, std::string> start_server(Plan& plan) {
+  const ScratchFolder folder = scratch_folder();
+  auto server = TemporaryServer::start(config_for_measuring(folder), folder.path);
+  if (!server) return server;
+  plan.options.server = (*server)->smtp();
+  plan.options.server_pid = (*server)->pid();
+  fmt::print(stderr, "mxring: no address given: a receiver is started for this run on {}, {}\n",
+             (*server)->smtp().to_string(),
+             folder.durable ? fmt::format("with its log in {}, removed afterwards", folder.path)
+                            : std::string("without durable commits: no disk was found for its log"));
+  return server;
+}
+
 int run_command(const LoadArguments& arguments) {
   Plan plan;
   Problem problem = refuse_unavailable(arguments);
@@ -231,6 +248,15 @@ int run_command(const LoadArguments& arguments) {
     complain(*problem);
     return kFailed;
   }
+  std::unique_ptr<TemporaryServer> server;
+  if (arguments.address.empty()) {
+    auto started = start_server(plan);
+    if (!started) {
+      complain(started.error());
+      return kFailed;
+    }
+    server = *std::move(started);
+  }
   std::signal(SIGINT, on_interrupt);
   std::signal(SIGTERM, on_interrupt);
   Progress line("load");
@@ -238,6 +264,10 @@ int run_command(const LoadArguments& arguments) {
     if (line.due()) line.show(progress.fraction, load::progress_note(progress));
   });
   line.clear();
+  if (const auto stopped = server ? server->stop() : std::expected<void, std::string>{}; !stopped) {
+    complain(stopped.error());
+    return kFailed;
+  }
   if (!results) {
     complain(results.error());
     return kFailed;
@@ -251,7 +281,8 @@ int run_command(const LoadArguments& arguments) {
 
 void add_traffic_options(CLI::App& app, LoadArguments& arguments) {
   app.add_option("address", arguments.address,
-                 "Server; default 127.0.0.1:2525, port 25 if left out")
+                 "Server, port 25 if left out; without it a receiver is started for the\n"
+                 "run, on a free port of loopback, with its log in a temporary folder")
       ->type_name("ADDR[:PORT]");
   app.add_option("--connections", arguments.connections, "Connections kept busy; default 32")
       ->check(CLI::Range(1U, kConnectionsMax).description(""))

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""`mxring tune` on the machine the tests run on, and `mxring load` without a server to talk to."""
+
+import json
+import os
+import subprocess
+import unittest
+
+import mxtest
+
+ROW_KEYS = {"group", "name", "verdict", "current", "wanted", "why", "fix", "persist", "undo",
+            "effect", "skipped_because"}
+
+
+def has_ended(pid):
+    """Gone, or waiting only for a parent that asks."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+class TuneTest(mxtest.TestCase):
+    def mxring(self, *args, timeout=100):
+        environment = dict(os.environ, TMPDIR=self.directory, COLUMNS="80")
+        return subprocess.run([mxtest.BINARY, *map(str, args)], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=timeout, text=True, env=environment,
+                              cwd=self.directory)
+
+
+class Check(TuneTest):
+    def test_this_machine(self):
+        done = self.mxring("tune", "check", "--log-dir", os.path.join(self.directory, "log"),
+                           "--no-resolver", "--json")
+        report = json.loads(done.stdout)
+        self.assertEqual(done.stderr, "")
+        self.assertEqual(done.returncode, 0 if report["ok"] else 1)
+        self.assertEqual(sum(report["counts"].values()), len(report["rows"]))
+        self.assertGreater(len(report["rows"]), 30)
+        for row in report["rows"]:
+            self.assertEqual(set(row), ROW_KEYS)
+            self.assertIn(row["verdict"], ("ok", "advice", "problem", "skipped"))
+            self.assertEqual(row["verdict"] == "skipped", row["skipped_because"] != "", row)
+        # The tests themselves could not run without a ring here.
+        rows = {row["name"]: row for row in report["rows"]}
+        self.assertEqual(rows["io_uring"]["verdict"], "ok")
+        self.assertIn("measured", rows["clock source"]["effect"])
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_table(self):
+        done = self.mxring("tune", "check", "--no-resolver", "--no-disk")
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        lines = done.stdout.splitlines()
+        self.assertTrue(any(line.startswith("ok       io_uring ") for line in lines), done.stdout)
+        table = lines[:next(i for i, line in enumerate(lines) if "pieces of advice" in line)]
+        self.assertLessEqual(max(map(len, table[3:])), 80)
+        self.assertIn("  commits: not asked for (--no-disk)", lines)
+        self.assertNotIn("\x1b", done.stdout)
+
+    def test_what_breaks_the_promise_is_a_failure(self):
+        if not os.path.isdir("/dev/shm"):
+            self.skipTest("no /dev/shm here")
+        done = self.mxring("tune", "check", "--log-dir", "/dev/shm/mxring-tune-test",
+                           "--no-resolver", "--no-disk", "--json")
+        rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+        self.assertEqual(rows["file system of the log"]["verdict"], "problem")
+        self.assertEqual(rows["file system of the log"]["current"], "tmpfs")
+        self.assertEqual(done.returncode, 1)
+        self.assertFalse(os.path.exists("/dev/shm/mxring-tune-test"))
+
+    def test_a_silent_resolver_is_said(self):
+        done = self.mxring("tune", "check", "--no-disk", "--json", "--timeout", "300ms",
+                           "--resolver", f"127.0.0.1:{mxtest.free_port()}")
+        rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+        self.assertEqual(rows["resolver round trip"]["verdict"], "advice")
+
+    def test_mistakes(self):
+        self.assertEqual(self.mxring("tune").returncode, 2)
+        self.assertEqual(self.mxring("tune", "chek").returncode, 2)
+        self.assertEqual(self.mxring("tune", "check", "--resolver", "x").returncode, 2)
+        file = os.path.join(self.directory, "bad.toml")
+        with open(file, "w") as out:
+            out.write("[log]\ndirr = 1\n")
+        done = self.mxring("tune", "check", "-c", file)
+        self.assertEqual(done.returncode, 78)
+        self.assertIn("did you mean", done.stderr)
+
+
+class LoadAlone(TuneTest):
+    def test_without_an_address_a_receiver_is_started(self):
+        done = self.mxring("load", "--messages", 500, "--connections", 8, "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        results = json.loads(done.stdout)
+        self.assertEqual((results["sent"], results["accepted"]), (500, 500))
+        self.assertGreater(results["cpu_us_per_message"]["server"], 0)
+        self.assertIn("a receiver is started for this run on 127.0.0.1:", done.stderr)
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_its_end_is_the_receivers_too(self):
+        environment = dict(os.environ, TMPDIR=self.directory)
+        with subprocess.Popen([mxtest.BINARY, "load", "--duration", "60s"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              env=environment) as load:
+            self.assertIn("a receiver is started", load.stderr.readline())
+            with open(f"/proc/{load.pid}/task/{load.pid}/children") as children:
+                server = int(children.read().split()[0])
+            load.kill()
+            load.wait(10)
+        mxtest.wait_until(lambda: has_ended(server), 20, "the receiver has ended too")
+
+
+del TuneTest
+
+
+if __name__ == "__main__":
+    mxtest.main()

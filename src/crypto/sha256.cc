@@ -1,49 +1,44 @@
 #include "crypto/sha256.h"
 
-#include <wolfssl/options.h>
-// Options come first: they decide the layout of what follows.
-#include <wolfssl/wolfcrypt/sha256.h>
-
 #include <algorithm>
-#include <new>
+#include <cstring>
 
-#include "base/assert.h"
+#include "crypto/sha256_kernel.h"
 
 namespace mxring::crypto {
 
-namespace {
-
-wc_Sha256* library_state(std::array<std::byte, 512>& bytes) {
-  static_assert(sizeof(wc_Sha256) <= sizeof bytes);
-  static_assert(alignof(wc_Sha256) <= 16);
-  return std::launder(reinterpret_cast<wc_Sha256*>(bytes.data()));
-}
-
-}  // namespace
-
-Sha256::Sha256() : state_{} {
-  new (state_.data()) wc_Sha256{};
-  MXRING_ASSERT(wc_InitSha256(library_state(state_)) == 0);
-}
-
-Sha256::~Sha256() {
-  wc_Sha256Free(library_state(state_));
-}
+Sha256::Sha256() : state_(kSha256Start) {}
 
 void Sha256::update(std::string_view bytes) {
-  // The library counts in 32 bits.
-  constexpr std::size_t kStepBytes = std::size_t{1} << 30;
-  while (!bytes.empty()) {
-    const std::string_view step = bytes.substr(0, kStepBytes);
-    MXRING_ASSERT(wc_Sha256Update(library_state(state_), reinterpret_cast<const byte*>(step.data()),
-                                  static_cast<word32>(step.size())) == 0);
-    bytes.remove_prefix(step.size());
+  if (bytes.empty()) return;
+  const Sha256Kernel& kernel = sha256_single_kernel();
+  const auto advance = [&](const std::uint8_t* data, std::size_t blocks) {
+    kernel.advance(state_.data(), &data, blocks);
+  };
+  const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  std::size_t left = bytes.size();
+  const std::size_t held = bytes_ % kSha256BlockBytes;
+  bytes_ += left;
+  if (held > 0) {
+    const std::size_t taken = std::min(left, kSha256BlockBytes - held);
+    std::memcpy(tail_.data() + held, data, taken);
+    if (held + taken < kSha256BlockBytes) return;
+    advance(tail_.data(), 1);
+    data += taken;
+    left -= taken;
   }
+  const std::size_t blocks = left / kSha256BlockBytes;
+  if (blocks > 0) advance(data, blocks);
+  std::memcpy(tail_.data(), data + blocks * kSha256BlockBytes, left % kSha256BlockBytes);
 }
 
 Sha256Digest Sha256::finish() {
-  Sha256Digest digest{};
-  MXRING_ASSERT(wc_Sha256Final(library_state(state_), digest.data()) == 0);
+  const std::size_t blocks = sha256_pad(tail_, bytes_ % kSha256BlockBytes, bytes_);
+  const std::uint8_t* const data = tail_.data();
+  sha256_single_kernel().advance(state_.data(), &data, blocks);
+  const Sha256Digest digest = sha256_digest(state_);
+  state_ = kSha256Start;
+  bytes_ = 0;
   return digest;
 }
 

@@ -1,6 +1,7 @@
-// SHA-256 (FIPS 180-4), one message at a time, over wolfCrypt.
+// SHA-256 (FIPS 180-4), one message at a time, on the quickest single-message code this processor
+// has (SHA-NI, else portable). Many messages at once: sha256_batch.h.
 //
-// Thread: one at a time per object. Failure: none that input can cause; a broken library aborts.
+// Thread: one at a time per object. Failure: none.
 #pragma once
 
 #include <array>
@@ -18,15 +19,15 @@ class Sha256 {
   Sha256();
   Sha256(const Sha256&) = delete;
   Sha256& operator=(const Sha256&) = delete;
-  ~Sha256();
 
   void update(std::string_view bytes);
   // The digest of everything since construction or the last finish(); starts over.
   Sha256Digest finish();
 
  private:
-  // The library's own state; its size is checked where it is built.
-  alignas(16) std::array<std::byte, 512> state_;
+  std::array<std::uint32_t, 8> state_;
+  std::array<std::uint8_t, 128> tail_;  // an incomplete block, and room for the padding
+  std::uint64_t bytes_ = 0;
 };
 
 Sha256Digest sha256(std::string_view bytes);

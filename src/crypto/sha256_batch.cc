@@ -1,0 +1,282 @@
+#include "crypto/sha256_batch.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/assert.h"
+#include "crypto/sha256_kernel.h"
+
+namespace mxring::crypto {
+
+namespace {
+
+constexpr std::uint32_t kNoRun = 0xFFFF'FFFF;
+
+// What waits for one flush at most. A run or a job is 24 or 32 bytes, a gathered block 64.
+constexpr std::size_t kGatheredBlocksMax = 4096;
+constexpr std::size_t kRunsMax = 4096;
+constexpr std::size_t kJobsMax = 4096;
+
+// A stretch of at least this many blocks is hashed where it lies. Shorter ones are copied behind
+// the stream's other gathered blocks: a run of one or two blocks would make all lanes stop.
+constexpr std::size_t kDirectBlocksMin = 4;
+
+// One call of append() or finish() gathers no more blocks than this, in no more runs.
+constexpr std::size_t kGatheredPerCallMax = 1 + (kDirectBlocksMin - 1);
+constexpr std::size_t kRunsPerCallMax = 2;
+
+// Pieces are often a line end or a single space; memcpy of a length that the compiler does not know
+// is a call. `size` is under 64.
+void copy_short(std::uint8_t* to, const std::uint8_t* from, std::size_t size) {
+  if (size <= 2) {
+    if (size == 0) return;
+    to[0] = from[0];
+    to[size - 1] = from[size - 1];
+    return;
+  }
+  std::memcpy(to, from, size);
+}
+
+}  // namespace
+
+Sha256Stream::~Sha256Stream() {
+  if (batch_ != nullptr) batch_->forget(*this);
+}
+
+void Sha256Stream::reset() {
+  if (batch_ != nullptr) batch_->forget(*this);
+  state_ = kSha256Start;
+  bytes_ = 0;
+  closed_ = false;
+  finished_ = false;
+}
+
+// The messages that a kernel is advancing. Lanes in use come first.
+struct Sha256Batch::Lanes {
+  struct Lane {
+    Job* job;
+    Run run;  // what is left of the current one
+  };
+
+  alignas(64) std::array<std::uint32_t, 8 * kSha256LanesMax> states;
+  std::array<const std::uint8_t*, kSha256LanesMax> data;
+  std::array<Lane, kSha256LanesMax> lanes;
+  std::size_t width;
+  std::size_t used = 0;
+
+  void load(std::size_t lane, const std::array<std::uint32_t, 8>& state) {
+    for (std::size_t i = 0; i < state.size(); ++i) states[i * width + lane] = state[i];
+  }
+  void store(std::size_t lane, std::array<std::uint32_t, 8>& state) const {
+    for (std::size_t i = 0; i < state.size(); ++i) state[i] = states[i * width + lane];
+  }
+  void move(std::size_t from, std::size_t to) {
+    for (std::size_t i = 0; i < 8; ++i) states[i * width + to] = states[i * width + from];
+    data[to] = data[from];
+    lanes[to] = lanes[from];
+  }
+};
+
+Sha256Batch::Sha256Batch(std::span<const Sha256Path> paths)
+    : gathered_(std::make_unique_for_overwrite<Block[]>(kGatheredBlocksMax)) {
+  runs_.reserve(kRunsMax);
+  jobs_.reserve(kJobsMax);
+  pending_.reserve(kJobsMax);
+  const auto allowed = [&](const Sha256Kernel& kernel) {
+    return paths.empty() || std::ranges::find(paths, kernel.path) != paths.end();
+  };
+  for (std::size_t streams = 0; streams < best_kernels_.size(); ++streams) {
+    const Sha256Kernel* best = nullptr;
+    const auto cost_per_block = [&](const Sha256Kernel& kernel) {
+      const std::size_t used = std::clamp<std::size_t>(streams, 1, kernel.width);
+      return static_cast<double>(kernel.step_cost) / static_cast<double>(used);
+    };
+    for (const Sha256Kernel& kernel : sha256_kernels()) {
+      if (!allowed(kernel)) continue;
+      if (best == nullptr || cost_per_block(kernel) < cost_per_block(*best)) best = &kernel;
+    }
+    best_kernels_[streams] = best != nullptr ? best : &sha256_kernels().front();
+  }
+}
+
+Sha256Batch::~Sha256Batch() {
+  for (const Job& job : jobs_) {
+    if (job.stream != nullptr) job.stream->batch_ = nullptr;
+  }
+}
+
+void Sha256Batch::append(Sha256Stream& stream, std::string_view piece) {
+  MXRING_ASSERT(!stream.closed_);
+  const std::size_t held = stream.bytes_ % kSha256BlockBytes;
+  const auto* data = reinterpret_cast<const std::uint8_t*>(piece.data());
+  stream.bytes_ += piece.size();
+  if (held + piece.size() < kSha256BlockBytes) {
+    copy_short(stream.block_.data() + held, data, piece.size());
+  } else {
+    append_blocks(stream, held, data, piece.size());
+  }
+}
+
+void Sha256Batch::append_blocks(Sha256Stream& stream, std::size_t held, const std::uint8_t* data,
+                                std::size_t size) {
+  make_room();
+  if (held > 0) {
+    const std::size_t missing = kSha256BlockBytes - held;
+    std::memcpy(stream.block_.data() + held, data, missing);
+    gather(stream, stream.block_.data(), 1);
+    data += missing;
+    size -= missing;
+  }
+  const std::size_t blocks = size / kSha256BlockBytes;
+  if (blocks >= kDirectBlocksMin) {
+    add_run(stream, data, blocks);
+  } else if (blocks > 0) {
+    gather(stream, data, blocks);
+  }
+  const std::size_t rest = size % kSha256BlockBytes;
+  std::memcpy(stream.block_.data(), data + size - rest, rest);
+}
+
+void Sha256Batch::finish(Sha256Stream& stream) {
+  MXRING_ASSERT(!stream.closed_);
+  make_room();
+  std::array<std::uint8_t, 2 * kSha256BlockBytes> tail;
+  const std::size_t held = stream.bytes_ % kSha256BlockBytes;
+  std::memcpy(tail.data(), stream.block_.data(), kSha256BlockBytes);
+  gather(stream, tail.data(), sha256_pad(tail, held, stream.bytes_));
+  stream.closed_ = true;
+}
+
+void Sha256Batch::forget(Sha256Stream& stream) {
+  stream.closed_ = true;
+  if (stream.batch_ == nullptr) return;
+  MXRING_ASSERT(stream.batch_ == this);
+  jobs_[stream.job_].stream = nullptr;
+  stream.batch_ = nullptr;
+  --waiting_jobs_;
+}
+
+void Sha256Batch::make_room() {
+  if (gathered_blocks_ + kGatheredPerCallMax > kGatheredBlocksMax ||
+      runs_.size() + kRunsPerCallMax > kRunsMax || jobs_.size() == kJobsMax) {
+    flush();
+  }
+}
+
+void Sha256Batch::gather(Sha256Stream& stream, const std::uint8_t* data, std::size_t blocks) {
+  std::uint8_t* const to = gathered_[gathered_blocks_].data();
+  for (std::size_t i = 0; i < blocks; ++i) {
+    std::memcpy(to + i * kSha256BlockBytes, data + i * kSha256BlockBytes, kSha256BlockBytes);
+  }
+  gathered_blocks_ += blocks;
+  add_run(stream, to, blocks);
+}
+
+void Sha256Batch::add_run(Sha256Stream& stream, const std::uint8_t* data, std::size_t blocks) {
+  const auto run = static_cast<std::uint32_t>(runs_.size());
+  if (stream.batch_ == nullptr) {
+    stream.batch_ = this;
+    stream.job_ = static_cast<std::uint32_t>(jobs_.size());
+    jobs_.push_back({&stream, blocks, run, run});
+    ++waiting_jobs_;
+    runs_.push_back({data, blocks, kNoRun});
+    return;
+  }
+  MXRING_ASSERT(stream.batch_ == this);
+  Job& job = jobs_[stream.job_];
+  job.blocks += blocks;
+  Run& last = runs_[job.last_run];
+  if (last.data + last.blocks * kSha256BlockBytes == data) {
+    last.blocks += blocks;
+    return;
+  }
+  last.next = run;
+  job.last_run = run;
+  runs_.push_back({data, blocks, kNoRun});
+}
+
+void Sha256Batch::flush() {
+  for (Job& job : jobs_) {
+    if (job.stream != nullptr) pending_.push_back(&job);
+  }
+  // The longest are started first: what runs on when there is nothing left to fill the lanes with
+  // is then as short as can be.
+  while (!pending_.empty()) {
+    if (pending_.size() > 1) std::ranges::sort(pending_, {}, &Job::blocks);
+    advance_with(best_kernel(pending_.size()));
+  }
+  jobs_.clear();
+  runs_.clear();
+  gathered_blocks_ = 0;
+  waiting_jobs_ = 0;
+}
+
+const Sha256Kernel& Sha256Batch::best_kernel(std::size_t streams) const {
+  return *best_kernels_[std::min(streams, best_kernels_.size() - 1)];
+}
+
+// Until the pending jobs are done, or so few are left that another kernel is quicker.
+void Sha256Batch::advance_with(const Sha256Kernel& kernel) {
+  Lanes lanes;
+  lanes.width = kernel.width;
+  while (lanes.used < lanes.width && start_next_job(lanes, lanes.used)) ++lanes.used;
+  while (lanes.used == lanes.width || (lanes.used > 0 && &best_kernel(lanes.used) == &kernel)) {
+    std::size_t steps = lanes.lanes[0].run.blocks;
+    for (std::size_t i = 1; i < lanes.used; ++i) steps = std::min(steps, lanes.lanes[i].run.blocks);
+    // An unused lane follows the first one; what it computes is dropped.
+    for (std::size_t i = lanes.used; i < lanes.width; ++i) lanes.data[i] = lanes.data[0];
+    kernel.advance(lanes.states.data(), lanes.data.data(), steps);
+
+    for (std::size_t i = 0; i < lanes.used;) {
+      Run& run = lanes.lanes[i].run;
+      run.blocks -= steps;
+      lanes.data[i] += steps * kSha256BlockBytes;
+      lanes.lanes[i].job->blocks -= steps;
+      if (run.blocks == 0) {
+        if (run.next != kNoRun) {
+          run = runs_[run.next];
+          lanes.data[i] = run.data;
+        } else {
+          end_job(lanes, i);
+          if (!start_next_job(lanes, i)) {
+            // The last lane, not yet counted down, takes this place and is next.
+            lanes.move(--lanes.used, i);
+            continue;
+          }
+        }
+      }
+      ++i;
+    }
+  }
+  for (std::size_t i = 0; i < lanes.used; ++i) suspend_job(lanes, i);
+}
+
+bool Sha256Batch::start_next_job(Lanes& lanes, std::size_t lane) {
+  if (pending_.empty()) return false;
+  Job* const job = pending_.back();
+  pending_.pop_back();
+  lanes.load(lane, job->stream->state_);
+  lanes.lanes[lane] = {job, runs_[job->first_run]};
+  lanes.data[lane] = lanes.lanes[lane].run.data;
+  return true;
+}
+
+void Sha256Batch::end_job(Lanes& lanes, std::size_t lane) {
+  Sha256Stream& stream = *lanes.lanes[lane].job->stream;
+  lanes.store(lane, stream.state_);
+  stream.batch_ = nullptr;
+  if (stream.closed_) {
+    stream.digest_ = sha256_digest(stream.state_);
+    stream.finished_ = true;
+  }
+}
+
+void Sha256Batch::suspend_job(Lanes& lanes, std::size_t lane) {
+  const Lanes::Lane& suspended = lanes.lanes[lane];
+  Job& job = *suspended.job;
+  lanes.store(lane, job.stream->state_);
+  runs_[job.first_run] = {lanes.data[lane], suspended.run.blocks, suspended.run.next};
+  pending_.push_back(&job);
+}
+
+}  // namespace mxring::crypto

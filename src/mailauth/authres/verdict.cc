@@ -1,0 +1,46 @@
+#include "mailauth/authres/verdict.h"
+
+#include <array>
+#include <string>
+
+namespace mxring::mailauth::authres {
+
+void add_spf(Builder& builder, const spf::Outcome& outcome, std::string_view mail_from) {
+  builder.result("spf", word(outcome.result)).reason(outcome.problem);
+  if (outcome.identity == spf::Identity::kHelo) {
+    builder.property("smtp", "helo", outcome.domain);
+  } else {
+    builder.property("smtp", "mailfrom", mail_from.empty() ? outcome.domain : mail_from);
+  }
+}
+
+void add_dkim(Builder& builder, std::span<const dkim::SignatureResult> signatures) {
+  if (signatures.empty()) builder.result("dkim", word(Result::kNone));
+  for (const dkim::SignatureResult& signature : signatures) {
+    builder.result("dkim", word(signature.result)).reason(signature.reason);
+    struct Row {
+      std::string_view name;
+      const std::string& value;
+    };
+    for (const Row& row :
+         {Row{"d", signature.domain}, Row{"s", signature.selector}, Row{"a", signature.algorithm},
+          Row{"b", signature.signature_start}, Row{"i", signature.identity}}) {
+      if (!row.value.empty()) builder.property("header", row.name, row.value);
+    }
+  }
+}
+
+void add_dmarc(Builder& builder, const dmarc::Outcome& outcome) {
+  builder.result("dmarc", word(outcome.result));
+  if (!outcome.problem.empty()) builder.reason(outcome.problem);
+  builder.property("header", "from", outcome.from_domain);
+  if (outcome.record_found) builder.property("policy", "dmarc", dmarc::word(outcome.policy));
+}
+
+void add_iprev(Builder& builder, Result result, const base::IpAddress& client,
+               std::string_view name) {
+  builder.result("iprev", word(result)).comment(name);
+  builder.property("policy", "iprev", client.to_string());
+}
+
+}  // namespace mxring::mailauth::authres

@@ -1,6 +1,9 @@
 #include "crypto/sha256_kernel.h"
 
-#include <algorithm>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstring>
 
 namespace mxring::crypto {
@@ -10,13 +13,41 @@ namespace {
 struct KernelList {
   std::array<Sha256Kernel, 5> kernels;
   std::size_t count = 0;
-
-  void add(const Sha256Kernel& kernel) { kernels[count++] = kernel; }
 };
+
+#if defined(__x86_64__)
+// The compilers' __builtin_cpu_supports() does not know this one everywhere. It works on SSE
+// registers, so there is nothing to ask the operating system.
+bool has_sha_extensions() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  return (ebx & bit_SHA) != 0 && __builtin_cpu_supports("sse4.1") != 0 &&
+         __builtin_cpu_supports("ssse3") != 0;
+}
+#endif
 
 KernelList detect() {
   KernelList list;
-  list.add({Sha256Path::kPortable, word(Sha256Path::kPortable), 1, 100, sha256_advance_portable});
+  const auto add = [&](Sha256Path path, std::size_t width, std::uint32_t step_cost,
+                       Sha256Advance advance) {
+    list.kernels[list.count++] = {path, word(path), width, step_cost, advance};
+  };
+  add(Sha256Path::kPortable, 1, 1000, sha256_advance_portable);
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") != 0) {
+    add(Sha256Path::kLanes8, 8, 2000, sha256_advance_avx2_x8);
+  }
+  if (has_sha_extensions()) {
+    add(Sha256Path::kShaNi, 1, 200, sha256_advance_shani);
+    add(Sha256Path::kShaNiPair, 2, 300, sha256_advance_shani_x2);
+  }
+  if (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0) {
+    add(Sha256Path::kLanes16, 16, 1600, sha256_advance_avx512_x16);
+  }
+#endif
   return list;
 }
 

@@ -207,8 +207,8 @@ PrivateKey& PrivateKey::operator=(PrivateKey&&) noexcept = default;
 PrivateKey::~PrivateKey() = default;
 
 std::expected<PrivateKey, std::string> PrivateKey::generate_rsa(std::uint32_t bits) {
-  if (bits < kSignBitsMin || bits > kSignBitsMax || bits % 8 != 0) {
-    return refuse("RSA keys are made with 1024 to 4096 bits, a multiple of 8");
+  if (bits < kSignBitsMin || bits > kSignBitsMax || bits % 16 != 0) {
+    return refuse("RSA keys are made with 1024 to 4096 bits, a multiple of 16");
   }
   Random random;
   LibraryRsaKey made;
@@ -223,6 +223,7 @@ std::expected<PrivateKey, std::string> PrivateKey::generate_rsa(std::uint32_t bi
   auto body = std::make_unique<Body>();
   const auto loaded = body->load(std::move(unwrapped));
   if (!loaded) return std::unexpected(loaded.error());
+  if (body->bits != bits) return refuse("the library made an RSA key of another size");
   return PrivateKey(std::move(body));
 }
 

@@ -19,7 +19,8 @@ enum class KeyType : std::uint8_t { kRsa, kEd25519 };
 
 class PrivateKey {
  public:
-  static std::expected<PrivateKey, std::string> generate_rsa(std::uint32_t bits);  // 1024 to 4096
+  // 1024 to 4096 bits, a multiple of 16.
+  static std::expected<PrivateKey, std::string> generate_rsa(std::uint32_t bits);
   static std::expected<PrivateKey, std::string> generate_ed25519();
   static std::expected<PrivateKey, std::string> from_pem(std::string_view pem);
   PrivateKey(PrivateKey&&) noexcept;

@@ -23,7 +23,7 @@ enum class RsaKeyError : std::uint8_t {
   kMalformed,  // neither SubjectPublicKeyInfo (RFC 5280) nor RSAPublicKey (RFC 8017), or trailing
                // bytes
   kNotRsa,     // a SubjectPublicKeyInfo of another algorithm
-  kUnusable,   // even modulus or exponent, exponent below 3, or under 512 or over 4096 bits
+  kUnusable,   // modulus even, under 512 or over 4096 bits; exponent even, below 3 or over 64 bits
 };
 
 class RsaPublicKey {

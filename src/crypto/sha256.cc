@@ -33,7 +33,7 @@ void Sha256::update(std::string_view bytes) {
 }
 
 Sha256Digest Sha256::finish() {
-  const std::size_t blocks = sha256_pad(tail_, bytes_ % kSha256BlockBytes, bytes_);
+  const std::size_t blocks = sha256_pad(tail_.data(), bytes_ % kSha256BlockBytes, bytes_);
   const std::uint8_t* const data = tail_.data();
   sha256_single_kernel().advance(state_.data(), &data, blocks);
   const Sha256Digest digest = sha256_digest(state_);

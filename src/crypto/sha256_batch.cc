@@ -11,30 +11,29 @@ namespace mxring::crypto {
 namespace {
 
 constexpr std::uint32_t kNoRun = 0xFFFF'FFFF;
+constexpr std::uint32_t kNoJob = 0xFFFF'FFFF;
 
-// What waits for one flush at most. A run or a job is 24 or 32 bytes, a gathered block 64.
+// What waits for one flush at most. A run or a job takes 24 or 32 bytes.
 constexpr std::size_t kGatheredBlocksMax = 4096;
 constexpr std::size_t kRunsMax = 4096;
 constexpr std::size_t kJobsMax = 4096;
 
-// A stretch of at least this many blocks is hashed where it lies. Shorter ones are copied behind
-// the stream's other gathered blocks: a run of one or two blocks would make all lanes stop.
-constexpr std::size_t kDirectBlocksMin = 4;
+// A piece of at least this size is hashed where it lies. Shorter ones are copied behind the
+// stream's last, which costs less than a run of one or two blocks, for which all lanes stop.
+constexpr std::size_t kDirectBytesMin = 256;
 
-// One call of append() or finish() gathers no more blocks than this, in no more runs.
-constexpr std::size_t kGatheredPerCallMax = 1 + (kDirectBlocksMin - 1);
-constexpr std::size_t kRunsPerCallMax = 2;
+// A piece in place makes three runs: what was gathered before, itself, and what follows.
+constexpr std::size_t kRunsPerPieceMax = 3;
 
-// Pieces are often a line end or a single space; memcpy of a length that the compiler does not know
-// is a call. `size` is under 64.
-void copy_short(std::uint8_t* to, const std::uint8_t* from, std::size_t size) {
+// Pieces are often a line end or a single space, and memcpy of a size that the compiler does not
+// know is a call.
+inline void copy(std::uint8_t* to, const char* from, std::size_t size) {
   if (size <= 2) {
-    if (size == 0) return;
-    to[0] = from[0];
-    to[size - 1] = from[size - 1];
-    return;
+    std::memcpy(to, from, 1);
+    std::memcpy(to + size - 1, from + size - 1, 1);
+  } else {
+    std::memcpy(to, from, size);
   }
-  std::memcpy(to, from, size);
 }
 
 }  // namespace
@@ -78,7 +77,10 @@ struct Sha256Batch::Lanes {
 };
 
 Sha256Batch::Sha256Batch(std::span<const Sha256Path> paths)
-    : gathered_(std::make_unique_for_overwrite<Block[]>(kGatheredBlocksMax)) {
+    : gathered_(std::make_unique_for_overwrite<Block[]>(kGatheredBlocksMax)),
+      gather_start_(gathered_[0].bytes),
+      gather_end_(gather_start_),
+      gather_limit_(gather_start_ + (kGatheredBlocksMax - 2) * kSha256BlockBytes) {
   runs_.reserve(kRunsMax);
   jobs_.reserve(kJobsMax);
   pending_.reserve(kJobsMax);
@@ -100,6 +102,7 @@ Sha256Batch::Sha256Batch(std::span<const Sha256Path> paths)
 }
 
 Sha256Batch::~Sha256Batch() {
+  stop_gathering();
   for (const Job& job : jobs_) {
     if (job.stream != nullptr) job.stream->batch_ = nullptr;
   }
@@ -107,43 +110,45 @@ Sha256Batch::~Sha256Batch() {
 
 void Sha256Batch::append(Sha256Stream& stream, std::string_view piece) {
   MXRING_ASSERT(!stream.closed_);
-  const std::size_t held = stream.bytes_ % kSha256BlockBytes;
-  const auto* data = reinterpret_cast<const std::uint8_t*>(piece.data());
-  stream.bytes_ += piece.size();
-  if (held + piece.size() < kSha256BlockBytes) {
-    copy_short(stream.block_.data() + held, data, piece.size());
+  if (piece.empty()) return;
+  if (&stream == gathering_ && piece.size() < kDirectBytesMin &&
+      piece.size() <= static_cast<std::size_t>(gather_limit_ - gather_end_)) {
+    copy(gather_end_, piece.data(), piece.size());
+    gather_end_ += piece.size();
+    stream.bytes_ += piece.size();
   } else {
-    append_blocks(stream, held, data, piece.size());
+    append_slowly(stream, piece);
   }
 }
 
-void Sha256Batch::append_blocks(Sha256Stream& stream, std::size_t held, const std::uint8_t* data,
-                                std::size_t size) {
-  make_room();
-  if (held > 0) {
-    const std::size_t missing = kSha256BlockBytes - held;
-    std::memcpy(stream.block_.data() + held, data, missing);
-    gather(stream, stream.block_.data(), 1);
-    data += missing;
-    size -= missing;
+void Sha256Batch::append_slowly(Sha256Stream& stream, std::string_view piece) {
+  start_gathering(stream);
+  if (piece.size() >= kDirectBytesMin) {
+    const std::size_t held = stream.bytes_ % kSha256BlockBytes;
+    const std::size_t missing = (kSha256BlockBytes - held) % kSha256BlockBytes;
+    std::memcpy(gather_end_, piece.data(), missing);
+    gather_end_ += missing;
+    stream.bytes_ += missing;
+    piece.remove_prefix(missing);
+    stop_gathering();
+    const std::size_t blocks = piece.size() / kSha256BlockBytes;
+    add_run(stream, reinterpret_cast<const std::uint8_t*>(piece.data()), blocks);
+    stream.bytes_ += blocks * kSha256BlockBytes;
+    piece.remove_prefix(blocks * kSha256BlockBytes);
+    start_gathering(stream);
   }
-  const std::size_t blocks = size / kSha256BlockBytes;
-  if (blocks >= kDirectBlocksMin) {
-    add_run(stream, data, blocks);
-  } else if (blocks > 0) {
-    gather(stream, data, blocks);
-  }
-  const std::size_t rest = size % kSha256BlockBytes;
-  std::memcpy(stream.block_.data(), data + size - rest, rest);
+  std::memcpy(gather_end_, piece.data(), piece.size());
+  gather_end_ += piece.size();
+  stream.bytes_ += piece.size();
 }
 
 void Sha256Batch::finish(Sha256Stream& stream) {
   MXRING_ASSERT(!stream.closed_);
-  make_room();
-  std::array<std::uint8_t, 2 * kSha256BlockBytes> tail;
+  start_gathering(stream);
   const std::size_t held = stream.bytes_ % kSha256BlockBytes;
-  std::memcpy(tail.data(), stream.block_.data(), kSha256BlockBytes);
-  gather(stream, tail.data(), sha256_pad(tail, held, stream.bytes_));
+  std::uint8_t* const last = gather_end_ - held;
+  gather_end_ = last + sha256_pad(last, held, stream.bytes_) * kSha256BlockBytes;
+  stop_gathering();
   stream.closed_ = true;
 }
 
@@ -151,38 +156,66 @@ void Sha256Batch::forget(Sha256Stream& stream) {
   stream.closed_ = true;
   if (stream.batch_ == nullptr) return;
   MXRING_ASSERT(stream.batch_ == this);
-  jobs_[stream.job_].stream = nullptr;
   stream.batch_ = nullptr;
-  --waiting_jobs_;
+  if (gathering_ == &stream) {
+    gathering_ = nullptr;
+    gather_end_ = gather_start_;
+  }
+  if (stream.job_ != kNoJob) {
+    jobs_[stream.job_].stream = nullptr;
+    --waiting_jobs_;
+  }
+}
+
+// Makes `stream` the one whose bytes are gathered, with room for a short piece and the padding.
+void Sha256Batch::start_gathering(Sha256Stream& stream) {
+  if (gathering_ != &stream) stop_gathering();
+  make_room();
+  if (gathering_ == &stream) return;
+  if (stream.batch_ == nullptr) {
+    stream.batch_ = this;
+    stream.job_ = kNoJob;
+  }
+  MXRING_ASSERT(stream.batch_ == this);
+  gathering_ = &stream;
+  std::memcpy(gather_start_, stream.block_.data(), kSha256BlockBytes);
+  gather_end_ = gather_start_ + stream.bytes_ % kSha256BlockBytes;
+}
+
+void Sha256Batch::stop_gathering() {
+  if (gathering_ == nullptr) return;
+  Sha256Stream& stream = *gathering_;
+  gathering_ = nullptr;
+  const auto size = static_cast<std::size_t>(gather_end_ - gather_start_);
+  const std::size_t blocks = size / kSha256BlockBytes;
+  std::memcpy(stream.block_.data(), gather_start_ + blocks * kSha256BlockBytes,
+              size % kSha256BlockBytes);
+  if (blocks > 0) add_run(stream, gather_start_, blocks);
+  gather_start_ += blocks * kSha256BlockBytes;
+  gather_end_ = gather_start_;
+  if (stream.job_ == kNoJob) stream.batch_ = nullptr;
 }
 
 void Sha256Batch::make_room() {
-  if (gathered_blocks_ + kGatheredPerCallMax > kGatheredBlocksMax ||
-      runs_.size() + kRunsPerCallMax > kRunsMax || jobs_.size() == kJobsMax) {
+  if (static_cast<std::size_t>(gather_limit_ - gather_end_) < kDirectBytesMin ||
+      runs_.size() + kRunsPerPieceMax > kRunsMax || jobs_.size() == kJobsMax) {
     flush();
   }
-}
-
-void Sha256Batch::gather(Sha256Stream& stream, const std::uint8_t* data, std::size_t blocks) {
-  std::uint8_t* const to = gathered_[gathered_blocks_].data();
-  for (std::size_t i = 0; i < blocks; ++i) {
-    std::memcpy(to + i * kSha256BlockBytes, data + i * kSha256BlockBytes, kSha256BlockBytes);
-  }
-  gathered_blocks_ += blocks;
-  add_run(stream, to, blocks);
 }
 
 void Sha256Batch::add_run(Sha256Stream& stream, const std::uint8_t* data, std::size_t blocks) {
   const auto run = static_cast<std::uint32_t>(runs_.size());
   if (stream.batch_ == nullptr) {
     stream.batch_ = this;
+    stream.job_ = kNoJob;
+  }
+  if (stream.job_ == kNoJob) {
     stream.job_ = static_cast<std::uint32_t>(jobs_.size());
     jobs_.push_back({&stream, blocks, run, run});
     ++waiting_jobs_;
     runs_.push_back({data, blocks, kNoRun});
     return;
   }
-  MXRING_ASSERT(stream.batch_ == this);
   Job& job = jobs_[stream.job_];
   job.blocks += blocks;
   Run& last = runs_[job.last_run];
@@ -196,6 +229,7 @@ void Sha256Batch::add_run(Sha256Stream& stream, const std::uint8_t* data, std::s
 }
 
 void Sha256Batch::flush() {
+  stop_gathering();
   for (Job& job : jobs_) {
     if (job.stream != nullptr) pending_.push_back(&job);
   }
@@ -207,7 +241,8 @@ void Sha256Batch::flush() {
   }
   jobs_.clear();
   runs_.clear();
-  gathered_blocks_ = 0;
+  gather_start_ = gathered_[0].bytes;
+  gather_end_ = gather_start_;
   waiting_jobs_ = 0;
 }
 

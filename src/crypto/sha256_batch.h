@@ -11,10 +11,9 @@
 // stream. What is best for the number of streams at hand (lanes, two interleaved SHA-NI streams,
 // one, or portable code) is chosen in each flush from what the processor can do.
 //
-// Whole blocks are hashed where they lie when a piece has several of them; what is left at the ends
-// of pieces, and short pieces, are gathered into blocks as they are appended. When the room for
-// that is used up, append() and finish() flush by themselves, so some digests may stand before the
-// caller's flush.
+// A long piece's blocks are hashed where they lie; short pieces, and the ends of long ones, are
+// gathered into blocks as they are appended. When the room for that is used up, append() and
+// finish() flush by themselves, so some digests may stand before the caller's flush.
 //
 // Thread: one per batch. Memory: about half a MiB per batch, allocated at its construction and
 // touched as it is used; nothing is allocated after that. Failure: none.
@@ -56,10 +55,10 @@ class Sha256Stream {
   friend class Sha256Batch;
   std::array<std::uint32_t, 8> state_;
   std::array<std::uint8_t, 64> block_;  // the beginning of an incomplete block
-  std::uint64_t bytes_ = 0;             // hashed, in a batch or in block_
-  Sha256Batch* batch_ = nullptr;        // has blocks of this stream: its jobs_[job_]
-  std::uint32_t job_ = 0;
-  bool closed_ = false;  // takes no more pieces
+  std::uint64_t bytes_ = 0;             // hashed, in block_, or in the batch
+  Sha256Batch* batch_ = nullptr;        // has something of this stream
+  std::uint32_t job_ = 0;               // in the batch; kNoJob: none yet
+  bool closed_ = false;                 // takes no more pieces
   bool finished_ = false;
   Sha256Digest digest_{};
 };
@@ -78,10 +77,12 @@ class Sha256Batch {
   // nothing until it is reset.
   void forget(Sha256Stream& stream);
   void flush();
-  bool empty() const { return waiting_jobs_ == 0; }  // nothing to flush
+  bool empty() const { return waiting_jobs_ == 0 && gather_end_ - gather_start_ < 64; }
 
  private:
-  using Block = std::array<std::uint8_t, 64>;
+  struct alignas(64) Block {
+    std::uint8_t bytes[64];
+  };
 
   // Whole blocks that lie one after the other, in a piece or in gathered_.
   struct Run {
@@ -98,10 +99,10 @@ class Sha256Batch {
   };
   struct Lanes;
 
-  void append_blocks(Sha256Stream& stream, std::size_t held, const std::uint8_t* data,
-                     std::size_t size);
+  void append_slowly(Sha256Stream& stream, std::string_view piece);
+  void start_gathering(Sha256Stream& stream);
+  void stop_gathering();
   void make_room();
-  void gather(Sha256Stream& stream, const std::uint8_t* data, std::size_t blocks);
   void add_run(Sha256Stream& stream, const std::uint8_t* data, std::size_t blocks);
 
   const Sha256Kernel& best_kernel(std::size_t streams) const;
@@ -112,8 +113,14 @@ class Sha256Batch {
 
   std::array<const Sha256Kernel*, 17> best_kernels_;  // by the number of streams; more: the last
 
+  // One stream at a time has its bytes gathered, from gather_start_ (a whole block's place) to
+  // gather_end_; before that lie the blocks of others. It is the one last appended to, as a
+  // canonicaliser gives one message's pieces in a row.
   std::unique_ptr<Block[]> gathered_;
-  std::size_t gathered_blocks_ = 0;
+  Sha256Stream* gathering_ = nullptr;
+  std::uint8_t* gather_start_;
+  std::uint8_t* gather_end_;
+  std::uint8_t* gather_limit_;  // leaves room for the padding
   std::vector<Run> runs_;
   std::vector<Job> jobs_;
   std::size_t waiting_jobs_ = 0;  // those not forgotten

@@ -29,8 +29,7 @@ struct Sha256Kernel {
   Sha256Path path;
   std::string_view name;
   std::size_t width;
-  // Time of one step (a block in every lane, used or not) beside the other kernels' steps. Only
-  // the quotients matter; bench/sha256_bench measures them.
+  // Time of one step (a block in every lane, used or not). Only its quotients matter.
   std::uint32_t step_cost;
   Sha256Advance advance;
 };
@@ -54,10 +53,9 @@ alignas(64) inline constexpr std::array<std::uint32_t, 64> kSha256Constants = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-// Fills the end of a message's last block: the bit 1, zeros and the length in bits. `held` bytes
-// of the message are in `tail`; answers how many blocks (1 or 2) `tail` now is.
-std::size_t sha256_pad(std::array<std::uint8_t, 2 * kSha256BlockBytes>& tail, std::size_t held,
-                       std::uint64_t bytes);
+// Puts what follows a message behind its last `held` (under 64) bytes at `block`: the bit 1, zeros
+// and the length in bits. Answers how many blocks stand there now: 1, or 2 when they did not fit.
+std::size_t sha256_pad(std::uint8_t* block, std::size_t held, std::uint64_t bytes);
 Sha256Digest sha256_digest(const std::array<std::uint32_t, 8>& state);
 
 void sha256_advance_portable(std::uint32_t* states, const std::uint8_t* const* data,

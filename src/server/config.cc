@@ -77,6 +77,10 @@ constexpr std::array kKeys{
                                                               "one receive buffer; a power of two"),
     key<Count<8, 32768>, MEMBER(shards.buffers_offered)>(
         "shards", "buffers_offered", "buffers in the kernel's ring at a time; a power of two"),
+    key<Count<64, 32768>, MEMBER(shards.submission_entries)>(
+        "shards", "submission_entries", "depth of a ring's submission queue; a power of two"),
+    key<Count<256, 65536>, MEMBER(shards.completion_entries)>(
+        "shards", "completion_entries", "and of its completion queue; a power of two, larger"),
 
     key<Text, MEMBER(log.dir)>("log", "dir", "the log's directory; one server writes to it"),
     key<Bytes<base::kMiB, 64 * kGiB>, MEMBER(log.segment_bytes)>("log", "segment_bytes",
@@ -285,6 +289,12 @@ std::vector<Rule> rules(const Config& config) {
        "must be a power of two"},
       {std::has_single_bit(config.shards.buffers_offered), "shards.buffers_offered",
        "must be a power of two"},
+      {std::has_single_bit(config.shards.submission_entries), "shards.submission_entries",
+       "must be a power of two"},
+      {std::has_single_bit(config.shards.completion_entries), "shards.completion_entries",
+       "must be a power of two"},
+      {config.shards.completion_entries > config.shards.submission_entries,
+       "shards.completion_entries", "must be larger than submission_entries"},
       {!config.log.dir.empty(), "log.dir", "must name a directory"},
       {config.log.segment_bytes >= config.limits.message_bytes + kRecordExtraBytes,
        "log.segment_bytes",

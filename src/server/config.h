@@ -30,8 +30,10 @@ struct Config {
   struct Shards {
     std::uint32_t count = 0;  // 0 = chosen from the cores this process may use
     bool pin = true;
-    std::uint32_t buffer_bytes = 16 * 1024;  // one receive buffer
-    std::uint32_t buffers_offered = 256;     // of them in the kernel's ring at a time
+    std::uint32_t buffer_bytes = 16 * 1024;   // one receive buffer
+    std::uint32_t buffers_offered = 256;      // of them in the kernel's ring at a time
+    std::uint32_t submission_entries = 1024;  // depth of the ring's two queues
+    std::uint32_t completion_entries = 8192;
   } shards;
 
   struct Log {

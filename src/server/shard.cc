@@ -94,7 +94,9 @@ void Shard::join() {
 }
 
 std::string Shard::set_up() {
-  auto ring = uring::Ring::create({}, shared_.faults);
+  const uring::Ring::Options depths{shared_.config.shards.submission_entries,
+                                    shared_.config.shards.completion_entries};
+  auto ring = uring::Ring::create(depths, shared_.faults);
   if (!ring) return ring.error().message;
   ring_.emplace(std::move(*ring));
   auto buffers = uring::BufferPool::create(*ring_, pool_options(shared_.config));

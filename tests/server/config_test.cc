@@ -304,6 +304,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "t.toml:2:1: shards.buffer_bytes must be a power of two"},
         Refusal{"[shards]\nbuffers_offered = 100",
                 "t.toml:2:1: shards.buffers_offered must be a power of two"},
+        Refusal{"[shards]\nsubmission_entries = 100",
+                "t.toml:2:1: shards.submission_entries must be a power of two"},
+        Refusal{"[shards]\nsubmission_entries = 1024\ncompletion_entries = 1024",
+                "t.toml:3:1: shards.completion_entries must be larger than submission_entries"},
         Refusal{"[log]\ndir = \"\"", "t.toml:2:1: log.dir must name a directory"},
         Refusal{"[log]\nsegment_bytes = \"16MiB\"",
                 "t.toml:2:1: log.segment_bytes must hold a whole message: at least message_size + "

@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -87,10 +88,27 @@ JsonWriter& JsonWriter::raw(std::string_view json) {
   return *this;
 }
 
+namespace {
+
+// ASCII that stands for itself in a JSON string.
+constexpr std::array<bool, 256> kPlain = [] {
+  std::array<bool, 256> plain{};
+  for (std::size_t c = 0x20; c < 0x7F; ++c) plain[c] = c != '"' && c != '\\';
+  return plain;
+}();
+
+}  // namespace
+
 void JsonWriter::append_string(std::string_view text) {
   static constexpr char kHex[] = "0123456789abcdef";
   out_ += '"';
-  while (!text.empty()) {
+  for (;;) {
+    // Most text is plain, so whole stretches of it are taken at once.
+    std::size_t plain = 0;
+    while (plain < text.size() && kPlain[static_cast<unsigned char>(text[plain])]) ++plain;
+    out_.append(text.substr(0, plain));
+    text.remove_prefix(plain);
+    if (text.empty()) break;
     const std::size_t length = utf8_sequence(text);
     if (length == 0) {
       out_ += "\xEF\xBF\xBD";

@@ -21,7 +21,9 @@ struct Idn2Free {
 };
 
 bool is_ascii(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  unsigned char seen = 0;  // in one go: a loop that may end early is not vectorised
+  for (const char c : text) seen |= static_cast<unsigned char>(c);
+  return seen < 0x80;
 }
 
 // UTS #46 maps some characters to ASCII marks ("℀" to "a/c") and others to nothing. libidn2 could

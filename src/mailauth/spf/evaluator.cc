@@ -11,8 +11,10 @@ namespace mxring::mailauth::spf {
 
 namespace {
 
-bool is_ascii(char c) {
-  return static_cast<unsigned char>(c) < 0x80;
+bool is_ascii(std::string_view text) {
+  unsigned char seen = 0;
+  for (const char c : text) seen |= static_cast<unsigned char>(c);
+  return seen < 0x80;
 }
 
 // RFC 7208 4.3: a name of at least two labels, as DNS can ask for; no address literal.
@@ -51,12 +53,9 @@ void Evaluator::begin(const Request& request) {
   const bool bare = at == std::string_view::npos;
   local_part_ = bare ? std::string_view() : request.mail_from.substr(0, at);
   if (local_part_.empty()) local_part_ = "postmaster";
-  local_part_is_ascii_ = std::ranges::all_of(local_part_, is_ascii);
+  local_part_is_ascii_ = is_ascii(local_part_);
   sender_domain_ = helo_;
   if (!helo) sender_domain_ = in_a_labels(request.mail_from.substr(bare ? 0 : at + 1), buffer);
-  sender_ = local_part_;
-  sender_ += '@';
-  sender_ += sender_domain_;
 
   outcome_.result = Result::kNone;
   outcome_.identity = helo ? Identity::kHelo : Identity::kMailFrom;
@@ -66,8 +65,7 @@ void Evaluator::begin(const Request& request) {
   outcome_.problem.clear();
   outcome_.lookups = outcome_.voids = outcome_.questions = 0;
   if (const auto domain = checkable_domain(sender_domain_)) {
-    frames_.push_back({});
-    frames_.back().domain = *domain;
+    frames_.emplace_back(*domain);
   } else {
     finish(Result::kNone);
   }
@@ -91,7 +89,7 @@ void Evaluator::supply(const dns::Question& question, dns::AnswerPtr answer) {
   MXRING_ASSERT(answer != nullptr);
   if (done_ || std::ranges::find(wanted_, question) == wanted_.end()) return;
   if (std::ranges::find(asked_, question, &Asked::question) != asked_.end()) return;
-  asked_.push_back({question, std::move(answer)});
+  asked_.emplace_back(question, std::move(answer));
   --missing_;
 }
 
@@ -113,7 +111,7 @@ const dns::Answer* Evaluator::need(const dns::Name& name, dns::Type type) {
     if (wanted_.empty()) finish(Result::kTemperror, "more DNS questions than a message may ask");
     return nullptr;
   }
-  wanted_.push_back({name, type});
+  wanted_.emplace_back(name, type);
   return nullptr;
 }
 
@@ -164,9 +162,9 @@ void Evaluator::no_policy(const Frame& frame) {
 }
 
 Evaluator::Progress Evaluator::run_term(Frame& frame) {
-  // The policy stays where it is while the stack of frames grows below evaluate().
-  const std::shared_ptr<const Policy> policy = frame.policy;
-  const Term& term = policy->record().terms[frame.term];
+  // The policy stays where it is when the stack of frames grows below evaluate(), the frame may
+  // not.
+  const Term& term = frame.policy->record().terms[frame.term];
   const std::size_t depth = frames_.size();
   const Match match = evaluate(frame, term);
   if (done_) return Progress::kOn;
@@ -191,7 +189,7 @@ Evaluator::Match Evaluator::evaluate(Frame& frame, const Term& term) {
       break;
   }
   if (!count_lookup(frame)) return Match::kWait;
-  const Target target = target_of(frame, term.spec);
+  const Target target = target_of(frame, term.spec, term.name);
   if (target.state == TargetState::kWait) return Match::kWait;
   if (target.state == TargetState::kNoMatch) return Match::kNo;
   if (term.mechanism == Mechanism::kInclude) return enter_include(target);
@@ -238,8 +236,7 @@ Evaluator::Match Evaluator::enter_include(const Target& target) {
     finish(Result::kPermerror, "include of what is no domain");
     return Match::kWait;
   }
-  frames_.push_back({});
-  frames_.back().domain = target.name;
+  frames_.emplace_back(target.name);
   return Match::kWait;
 }
 

@@ -133,7 +133,7 @@ class Evaluator {
   bool count_lookup(Frame& frame);
   bool count_void();
 
-  Target target_of(const Frame& frame, Part spec);
+  Target target_of(const Frame& frame, Part spec, std::int32_t name = -1);
   bool cannot_match(std::string_view text) const;
   bool expand_ready(const Frame& frame, std::string_view text, MacroValues& values);
   // Whether one of the client's names leads back to it; asks a few names ahead.
@@ -147,7 +147,7 @@ class Evaluator {
 
   base::Limits limits_;
   base::IpAddress client_;
-  std::string sender_;
+  std::string sender_;  // %{s}
   std::string local_part_;
   bool local_part_is_ascii_ = true;
   std::string sender_domain_;

@@ -167,6 +167,9 @@ bool Evaluator::cannot_match(std::string_view text) const {
 bool Evaluator::expand_ready(const Frame& frame, std::string_view text, MacroValues& values) {
   if (uses_letter(text, 'p') && !validated_name(frame.domain, client_name_)) return false;
   frame.domain.to_raw_text(domain_text_);
+  sender_ = local_part_;
+  sender_ += '@';
+  sender_ += sender_domain_;
   values = {.sender = sender_,
             .local_part = local_part_,
             .sender_domain = sender_domain_,
@@ -179,16 +182,18 @@ bool Evaluator::expand_ready(const Frame& frame, std::string_view text, MacroVal
   return true;
 }
 
-Evaluator::Target Evaluator::target_of(const Frame& frame, Part spec) {
+Evaluator::Target Evaluator::target_of(const Frame& frame, Part spec, std::int32_t name) {
   if (spec.size == 0) return {TargetState::kReady, frame.domain};
-  const std::string_view text = frame.policy->record().part(spec);
+  const Record& record = frame.policy->record();
+  if (name >= 0) return {TargetState::kReady, record.names[static_cast<std::size_t>(name)]};
+  const std::string_view text = record.part(spec);
   if (cannot_match(text)) return {TargetState::kNoMatch, {}};
   MacroValues values;
   if (text.find('%') != std::string_view::npos && !expand_ready(frame, text, values)) {
     return {TargetState::kWait, {}};
   }
-  const auto name = expand_name(text, values);
-  return name ? Target{TargetState::kReady, *name} : Target{TargetState::kInvalid, {}};
+  const auto expanded = expand_name(text, values);
+  return expanded ? Target{TargetState::kReady, *expanded} : Target{TargetState::kInvalid, {}};
 }
 
 }  // namespace mxring::mailauth::spf

@@ -171,6 +171,12 @@ class Parser {
     if (rest[0] != ':' || row.argument == Argument::kNo) return "nothing may follow the name";
     rest.remove_prefix(1);
     term.spec = part_of(rest);
+    if (rest.find('%') == std::string_view::npos && record_.names.size() < Record::kNamesMax) {
+      if (const auto name = dns::Name::parse(rest)) {
+        term.name = static_cast<std::int32_t>(record_.names.size());
+        record_.names.push_back(*name);
+      }
+    }
     return check_spec(rest);
   }
 
@@ -221,7 +227,7 @@ std::shared_ptr<const Policy> Policy::of(const dns::Answer& answer) {
 
 std::size_t Policy::bytes() const {
   return sizeof *this + record_.text.capacity() + record_.terms.capacity() * sizeof(Term) +
-         error_.where.capacity();
+         record_.names.capacity() * sizeof(dns::Name) + error_.where.capacity();
 }
 
 }  // namespace mxring::mailauth::spf

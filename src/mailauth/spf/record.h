@@ -35,12 +35,18 @@ struct Term {
   std::uint8_t prefix6_bits = 128;
   base::IpAddress network;  // ip4, ip6
   Part spec;                // the domain-spec; empty when there is none
+  std::int32_t name = -1;   // the spec as a name, in Record::names; -1: to be expanded or parsed
   Part text;                // as written, without the qualifier
 };
 
 struct Record {
+  // Names kept of one record: no more terms than that are evaluated unless somebody sets a higher
+  // limit, and a hostile record of thousands shall not take their memory.
+  static constexpr std::size_t kNamesMax = 12;
+
   std::string text;
   std::vector<Term> terms;  // the mechanisms, in order
+  std::vector<dns::Name> names;
   std::optional<Part> redirect;
   std::optional<Part> explanation;
 

@@ -21,6 +21,7 @@ void add_tune(CLI::App& program, Commands& commands) {
   CLI::App* tune = program.add_subcommand("tune", "Look at the host, try the settings");
   tune->require_subcommand(0, 1);
   add_tune_check(*tune, commands);
+  add_tune_sweep(*tune, commands);
   commands.push_back({tune, [tune] {
                         std::fputs(tune->help("", CLI::AppFormatMode::Normal).c_str(), stderr);
                         complain("tune: name one of check, sweep");

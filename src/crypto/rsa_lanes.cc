@@ -1,6 +1,7 @@
 #include "crypto/rsa_lanes.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "base/assert.h"
@@ -30,9 +31,10 @@ class Digits {
 
   std::uint64_t operator[](std::size_t index) const {
     const std::size_t bit = kDigitBits * index;
-    std::uint64_t big_endian;
-    std::memcpy(&big_endian, padded_.data() + padded_.size() - 8 - bit / 8, 8);
-    return __builtin_bswap64(big_endian) >> (bit % 8) & kDigitMask;
+    std::uint64_t octets;  // big-endian
+    std::memcpy(&octets, padded_.data() + padded_.size() - 8 - bit / 8, 8);
+    if constexpr (std::endian::native == std::endian::little) octets = std::byteswap(octets);
+    return octets >> (bit % 8) & kDigitMask;
   }
 
  private:

@@ -39,6 +39,7 @@ void add_log_verify(CLI::App& log, Commands& commands);
 void add_log_export(CLI::App& log, Commands& commands);
 void add_dns(CLI::App& program, Commands& commands);  // `dns` and everything below it
 void add_spf(CLI::App& program, Commands& commands);
+void add_dmarc(CLI::App& program, Commands& commands);
 void add_dkim(CLI::App& program, Commands& commands);  // `dkim` and everything below it
 void add_dkim_keygen(CLI::App& dkim, Commands& commands);
 void add_dkim_sign(CLI::App& dkim, Commands& commands);

@@ -107,7 +107,9 @@ there.b.example.com A 192.0.2.1
 )";
   EXPECT_EQ(run(zone, "there.b.example.com").policy, Policy::kQuarantine);
   EXPECT_EQ(evaluator.outcome().record_domain, "example.com");
+  EXPECT_FALSE(evaluator.outcome().nonexistent);
   EXPECT_EQ(run(zone, "gone.b.example.com").policy, Policy::kNone);
+  EXPECT_TRUE(evaluator.outcome().nonexistent);
   EXPECT_EQ(run(zone, "example.com").policy, Policy::kReject);
   EXPECT_EQ(evaluator.outcome().subdomain_policy, Policy::kQuarantine);
   EXPECT_EQ(evaluator.outcome().np, Policy::kNone);

@@ -66,7 +66,9 @@ struct Outcome {
   Policy published_policy = Policy::kNone;  // the same before t=y weakened it
   Policy subdomain_policy = Policy::kNone;
   Policy np = Policy::kNone;
-  bool testing = false;     // t=y
+  bool testing = false;  // t=y
+  // The From domain is not in DNS; looked at only where np makes a difference.
+  bool nonexistent = false;
   std::string aligned_spf;  // the domain that aligned; empty: none
   std::string aligned_dkim;
   std::string problem;  // why temperror or permerror; printable

@@ -151,6 +151,7 @@ void Machine::settle_policy() {
   outcome.subdomain_policy = applied->subdomain_policy;
   outcome.np = applied->nonexistent_policy;
   outcome.testing = applied->testing;
+  outcome.nonexistent = existence == Existence::kNo;
 }
 
 // ---- Alignment

@@ -72,6 +72,8 @@ void BodyCanon::feed_simple(const char* begin, const char* end, PieceSink& sink)
 void BodyCanon::feed_relaxed(const char* begin, const char* end, PieceSink& sink) {
   Stretch held;
   const char* at = begin;
+  // White space that goes on from the last run.
+  if (blank_ && is_blank(*at)) at = skip_blanks(at, end, begin);
   while (at < end) {
     at += find_changing_blank(at, static_cast<std::size_t>(end - at));
     if (at == end) break;

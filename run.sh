@@ -27,7 +27,7 @@ test_packages=(
 )
 # Unit tests that also run under AddressSanitizer and UndefinedBehaviorSanitizer, and under
 # ThreadSanitizer.
-asan_modules=(base obs spsc crypto mail uring smtp seglog net server load tune cli)
+asan_modules=(base obs spsc crypto mail uring smtp dns seglog net mailauth server load tune cli)
 tsan_modules=(spsc)
 
 say() { printf '%s\n' "run.sh: $*" >&2; }

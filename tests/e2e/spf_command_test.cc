@@ -162,6 +162,18 @@ TEST_F(FaultTest, SpfSurvivesWhatAServerMayDo) {
   }
 }
 
+TEST_F(FaultTest, AnEmptyReversePathIsTheNullOne) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"--mail-from="}, {"--mail-from", ""}, {"--mail-from", "<>"}, {"--mail-from=<>"}}) {
+    std::vector<std::string> arguments{"spf", "--json", "--ip", "192.0.2.1"};
+    arguments.insert(arguments.end(), words.begin(), words.end());
+    arguments.insert(arguments.end(), {"--helo", "pass.example"});
+    const Finished got = mxring(arguments);
+    EXPECT_EQ(member(got.out, "result"), "pass") << words.front();
+    EXPECT_EQ(member(got.out, "identity"), "helo") << words.front();
+  }
+}
+
 TEST_F(FaultTest, ADeadResolverIsATemperrorInTime) {
   server.set_dead(true);
   const auto started = std::chrono::steady_clock::now();

@@ -97,55 +97,44 @@ MXRING_AVX512_INLINE void sixteen_rounds(State& s, Words& w, const std::uint32_t
   round<15, kFirst>(s, w, constants);
 }
 
-// From four lanes' rows of sixteen words: quad[j] holds, in its 128-bit part k, word 4k + j of the
-// four lanes.
-MXRING_AVX512_INLINE void weave_four(const __m512i* rows, __m512i* quad) {
+// Sixteen bytes of the lanes i, i + 4, i + 8 and i + 12, side by side. A broadcast from memory
+// under a mask takes a load and any vector port, while a shuffle of registers would have to wait
+// for the one port that shuffles.
+MXRING_AVX512_INLINE __m512i load_row(const std::uint8_t* const* data, std::size_t offset) {
+  const auto at = [](const std::uint8_t* p) { return reinterpret_cast<const __m128i*>(p); };
+  __m512i row = _mm512_castsi128_si512(_mm_loadu_si128(at(data[0] + offset)));
+  row = _mm512_mask_broadcast_i32x4(row, 0x00F0, _mm_loadu_si128(at(data[4] + offset)));
+  row = _mm512_mask_broadcast_i32x4(row, 0x0F00, _mm_loadu_si128(at(data[8] + offset)));
+  return _mm512_mask_broadcast_i32x4(row, 0xF000, _mm_loadu_si128(at(data[12] + offset)));
+}
+
+// Words kWord to kWord + 3 of every lane: a 4 by 4 transposition in each 128-bit part.
+template <int kWord>
+MXRING_AVX512_INLINE void load_four_words(const std::uint8_t* const* data, std::size_t offset,
+                                          Words& w) {
+  const __m512i big_endian =
+      _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203));
+  __m512i rows[4];
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = _mm512_shuffle_epi8(load_row(data + i, offset + 4 * kWord), big_endian);
+  }
   const __m512i low01 = _mm512_unpacklo_epi32(rows[0], rows[1]);
   const __m512i high01 = _mm512_unpackhi_epi32(rows[0], rows[1]);
   const __m512i low23 = _mm512_unpacklo_epi32(rows[2], rows[3]);
   const __m512i high23 = _mm512_unpackhi_epi32(rows[2], rows[3]);
-  quad[0] = _mm512_unpacklo_epi64(low01, low23);
-  quad[1] = _mm512_unpackhi_epi64(low01, low23);
-  quad[2] = _mm512_unpacklo_epi64(high01, high23);
-  quad[3] = _mm512_unpackhi_epi64(high01, high23);
-}
-
-// Words kWord, kWord + 4, kWord + 8 and kWord + 12 of all lanes, from the four quads.
-template <int kWord>
-MXRING_AVX512_INLINE void gather_words(const __m512i (&quads)[4][4], Words& w) {
-  constexpr int kEven = 0x88;
-  constexpr int kOdd = 0xDD;
-  const __m512i& q0 = quads[0][kWord];
-  const __m512i& q1 = quads[1][kWord];
-  const __m512i& q2 = quads[2][kWord];
-  const __m512i& q3 = quads[3][kWord];
-  const __m512i low_even = _mm512_shuffle_i32x4(q0, q1, kEven);
-  const __m512i low_odd = _mm512_shuffle_i32x4(q0, q1, kOdd);
-  const __m512i high_even = _mm512_shuffle_i32x4(q2, q3, kEven);
-  const __m512i high_odd = _mm512_shuffle_i32x4(q2, q3, kOdd);
-  w.of[kWord] = _mm512_shuffle_i32x4(low_even, high_even, kEven);
-  w.of[kWord + 4] = _mm512_shuffle_i32x4(low_odd, high_odd, kEven);
-  w.of[kWord + 8] = _mm512_shuffle_i32x4(low_even, high_even, kOdd);
-  w.of[kWord + 12] = _mm512_shuffle_i32x4(low_odd, high_odd, kOdd);
+  w.of[kWord] = _mm512_unpacklo_epi64(low01, low23);
+  w.of[kWord + 1] = _mm512_unpackhi_epi64(low01, low23);
+  w.of[kWord + 2] = _mm512_unpacklo_epi64(high01, high23);
+  w.of[kWord + 3] = _mm512_unpackhi_epi64(high01, high23);
 }
 
 // A block of every lane, transposed.
 MXRING_AVX512_INLINE void load_words(const std::uint8_t* const* data, std::size_t offset,
                                      Words& w) {
-  const __m512i big_endian =
-      _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203));
-  __m512i quads[4][4];
-  for (int i = 0; i < 4; ++i) {
-    __m512i rows[4];
-    for (int j = 0; j < 4; ++j) {
-      rows[j] = _mm512_shuffle_epi8(_mm512_loadu_si512(data[4 * i + j] + offset), big_endian);
-    }
-    weave_four(rows, quads[i]);
-  }
-  gather_words<0>(quads, w);
-  gather_words<1>(quads, w);
-  gather_words<2>(quads, w);
-  gather_words<3>(quads, w);
+  load_four_words<0>(data, offset, w);
+  load_four_words<4>(data, offset, w);
+  load_four_words<8>(data, offset, w);
+  load_four_words<12>(data, offset, w);
 }
 
 }  // namespace

@@ -27,28 +27,28 @@
 namespace mxring {
 
 enum class LogErrorKind : std::uint8_t {
-  kNotALog,   // the directory is missing or holds no log
-  kIo,        // the operating system refused; `message` says what
-  kDamaged,   // bytes that fail their check; next() continues at the next good record
-  kGone,      // the wanted offset has been removed by retention; first() is where the log begins
-  kVersion,   // written by a newer format
+  kNotALog,  // the directory is missing or holds no log
+  kIo,       // the operating system refused; `message` says what
+  kDamaged,  // bytes that fail their check; next() continues at the next good record
+  kGone,     // the wanted offset has been removed by retention; first() is where the log begins
+  kVersion,  // written by a newer format
 };
 
 struct LogError {
   LogErrorKind kind = LogErrorKind::kIo;
   std::string message;
-  Offset offset = 0;             // first record affected, where known
-  std::uint64_t records = 0;     // how many are affected, where known
-  std::string segment;           // file name, where known
-  std::uint64_t position = 0;    // byte in that file
+  Offset offset = 0;           // first record affected, where known
+  std::uint64_t records = 0;   // how many are affected, where known
+  std::string segment;         // file name, where known
+  std::uint64_t position = 0;  // byte in that file
 };
 
 struct SegmentInfo {
   std::string file;
   Offset first = 0;
-  Offset next = 0;               // one past its last record
+  Offset next = 0;  // one past its last record
   std::uint64_t records = 0;
-  std::uint64_t bytes = 0;       // in use, not preallocated
+  std::uint64_t bytes = 0;  // in use, not preallocated
   std::uint64_t file_bytes = 0;
   std::int64_t first_received_at_us = 0;
   std::int64_t last_received_at_us = 0;
@@ -65,6 +65,9 @@ class LogReader {
   std::expected<std::optional<Record>, LogError> next() &;
   std::expected<std::optional<Record>, LogError> next() && = delete;  // its views would dangle
 
+  // Records of refused mail (Record::is_refusal) are left out unless this is set.
+  void include_refusals(bool wanted);
+
   // Continue at this offset (first() if it has been removed: kGone is returned once).
   std::expected<void, LogError> seek(Offset offset);
   // Continue at the first record received at or after this time.
@@ -73,8 +76,8 @@ class LogReader {
   // Blocks until next() may have more or the time is up. True when there is more.
   bool wait(std::chrono::milliseconds at_most);
 
-  Offset first() const;     // of the oldest record still kept
-  Offset end() const;       // one past the newest durable record
+  Offset first() const;  // of the oldest record still kept
+  Offset end() const;    // one past the newest durable record
   std::vector<SegmentInfo> segments() const;
 
  private:

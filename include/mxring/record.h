@@ -31,30 +31,34 @@ struct Record {
   Offset offset = 0;
   std::int64_t received_at_us = 0;  // end of data, microseconds since 1970-01-01 UTC
 
-  std::string_view client_ip;    // text form
+  std::string_view client_ip;  // text form
   std::uint16_t client_port = 0;
   std::string_view helo;         // as given
   std::string_view client_name;  // forward-confirmed reverse name; empty when unknown
   std::string_view tls;          // version and cipher; empty without TLS
   std::string_view protocol;     // SMTP, ESMTP, UTF8SMTP (RFC 3848, 6531)
 
-  std::string_view mail_from;    // without angle brackets; empty for the null reverse-path
+  std::string_view mail_from;  // without angle brackets; empty for the null reverse-path
   std::vector<Recipient> rcpt_to;
   std::string_view envelope_id;  // ENVID
   std::string_view dsn_return;   // "full", "hdrs" or empty
   std::string_view body_type;    // "7bit", "8bitmime" or empty
   bool smtputf8 = false;
-  bool has_long_line = false;    // a line over 998 octets
+  bool has_long_line = false;  // a line over 998 octets
 
   std::string_view spf;          // JSON, or empty when not evaluated
   std::string_view dkim;         // JSON array, or empty
   std::string_view dmarc;        // JSON, or empty
-  std::string_view disposition;  // accept, quarantine
+  std::string_view disposition;  // accept, quarantine, reject
 
-  std::string_view trace;        // the fields we add, CRLF-terminated lines, top of the message
+  std::string_view trace;            // the fields we add, CRLF-terminated lines, top of the message
   std::vector<ByteRange> leave_out;  // ascending, not overlapping
 
-  std::string_view message;      // exactly as received, dot-unstuffed
+  std::string_view message;  // exactly as received, dot-unstuffed
+
+  // Mail that was refused for its DMARC verdict: envelope and verdict are known, there is no
+  // message.
+  bool is_refusal() const { return disposition == "reject"; }
 
   // The delivered form: our trace fields on top, `leave_out` removed.
   std::string delivered() const;

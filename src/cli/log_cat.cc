@@ -16,11 +16,13 @@ struct CatOptions {
   bool json = false;
   bool as_received = false;
   bool raw = false;
+  bool refused = false;
 };
 
 int run_cat(const CatOptions& options) {
   auto reader = open_log(options.selection.directory);
   if (!reader) return reader.error();
+  reader->include_refusals(options.refused);
   Output output;
   const bool colour = colour_wanted();
   const int result = walk(*reader, options.selection, nullptr, [&](const Record& record) {
@@ -45,6 +47,10 @@ void add_log_cat(CLI::App& log, Commands& commands) {
                             "The messages as delivered: with our trace fields on top");
   json->excludes(as_received)->excludes(raw);
   as_received->excludes(raw);
+  cat->add_flag("--refused", options->refused,
+                "Also what was refused by DMARC policy: who, and the verdict; there is no message")
+      ->excludes(as_received)
+      ->excludes(raw);
   commands.push_back({cat, [options] { return run_cat(*options); }});
 }
 

@@ -16,6 +16,7 @@ struct TailOptions {
   std::string directory;
   std::optional<Offset> from;
   bool json = false;
+  bool refused = false;
 };
 
 volatile std::sig_atomic_t interrupted = 0;
@@ -30,6 +31,7 @@ void watch_for_interruption() {
 int run_tail(const TailOptions& options) {
   auto reader = open_log(options.directory);
   if (!reader) return reader.error();
+  reader->include_refusals(options.refused);
   Selection selection;
   selection.from = options.from ? *options.from : reader->end();
   if (const int failed = seek_to_start(*reader, selection); failed != kDone) return failed;
@@ -66,6 +68,7 @@ void add_log_tail(CLI::App& log, Commands& commands) {
   tail->add_option("--from", options->from, "Begin at this offset, not at the end")
       ->type_name("OFFSET");
   tail->add_flag("--json", options->json, "One JSON object per line");
+  tail->add_flag("--refused", options->refused, "Also what was refused by DMARC policy");
   commands.push_back({tail, [options] { return run_tail(*options); }});
 }
 

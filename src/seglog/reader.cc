@@ -43,7 +43,8 @@ struct LogReader::Impl {
   std::vector<std::uint64_t> bases;
   std::optional<OpenSegment> segment;  // the one `cursor` walks
   SegmentCursor cursor{SegmentCursor::kReadAhead};
-  Offset wanted = 0;      // what next() returns next
+  Offset wanted = 0;  // what next() returns next
+  bool refusals_wanted = false;
   int removals_seen = 0;  // in a row, between listing a segment and opening it
 
   void list();
@@ -327,7 +328,15 @@ std::expected<LogReader, LogError> LogReader::open(const std::filesystem::path& 
 }
 
 std::expected<std::optional<Record>, LogError> LogReader::next() & {
-  return impl_->next();
+  while (true) {
+    auto record = impl_->next();
+    const bool refusal = record && *record && (*record)->is_refusal();
+    if (!refusal || impl_->refusals_wanted) return record;
+  }
+}
+
+void LogReader::include_refusals(bool wanted) {
+  impl_->refusals_wanted = wanted;
 }
 
 std::expected<void, LogError> LogReader::seek(Offset offset) {

@@ -104,8 +104,7 @@ std::vector<std::string> warnings(const server::Config& config) {
   std::string unused;
   for (const auto& [key, where] : config.set_at) {
     const std::string_view section = std::string_view(key).substr(0, key.find('.'));
-    if (section != "tls" && section != "dns" && section != "auth") continue;
-    if (key == "auth.dmarc") continue;  // it decides about the From field already
+    if (section != "tls") continue;
     unused += unused.empty() ? key : ", " + key;
   }
   if (!unused.empty()) lines.push_back("set, but not used by this version yet: " + unused);

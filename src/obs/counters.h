@@ -24,6 +24,7 @@ namespace mxring::obs {
   X(kReplies5xx, "replies_5xx_total", "replies 500 to 599")                                       \
   X(kMessagesAccepted, "messages_accepted_total", "messages answered 250")                        \
   X(kMessagesRefused, "messages_refused_total", "messages answered 4xx or 5xx after DATA")        \
+  X(kMessagesRefusedDmarc, "messages_refused_dmarc_total", "messages refused by DMARC policy")     \
   X(kBytesReceived, "received_bytes_total", "bytes received from clients")                        \
   X(kBytesSent, "sent_bytes_total", "bytes sent to clients")                                      \
   X(kMessageBytes, "message_bytes_total", "bytes of accepted messages")                           \

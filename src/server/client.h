@@ -15,7 +15,7 @@
 #include "server/client_name.h"
 #include "server/delivery.h"
 #include "server/message.h"
-#include "server/sender_check.h"
+#include "server/message_check.h"
 #include "smtp/session.h"
 #include "uring/timer_wheel.h"
 
@@ -35,9 +35,8 @@ class RateWindow {
   // A sixth has passed. True when a whole window is known and held fewer than `bytes_min`.
   bool turn(std::uint64_t bytes_min) {
     filled_ = std::min(filled_ + 1, kParts);
-    const bool slow =
-        filled_ == kParts &&
-        std::accumulate(parts_.begin(), parts_.end(), std::uint64_t{0}) < bytes_min;
+    const bool slow = filled_ == kParts &&
+                      std::accumulate(parts_.begin(), parts_.end(), std::uint64_t{0}) < bytes_min;
     current_ = (current_ + 1) % kParts;
     parts_[current_] = 0;
     return slow;
@@ -75,20 +74,20 @@ struct Client {
   base::IpAddress address;
   const base::SlotRef ref;
 
-  Message* message = nullptr;     // under reception
+  Message* message = nullptr;  // under reception
   Phase phase = Phase::kTalking;
   ClientName* name = nullptr;     // being looked up, or found; none where nothing asks DNS
-  SenderCheck* check = nullptr;   // SPF of this transaction
-  bool awaiting_check = false;    // the message is here, the check is not
+  MessageCheck* check = nullptr;  // SPF, DKIM and DMARC of this transaction
+  bool awaiting_check = false;    // the message is here, its verdict is not
   bool awaiting_commit = false;
-  bool output_full = false;       // no room for a reply until the send in flight is done
-  bool slowed = false;            // soft error limit: nothing is parsed until the timer
-  bool input_paused = false;      // too many unparsed chunks
-  bool memory_paused = false;     // too little message memory
-  bool said_goodbye = false;      // the last words are 221: the peer expects the close
+  bool output_full = false;    // no room for a reply until the send in flight is done
+  bool slowed = false;         // soft error limit: nothing is parsed until the timer
+  bool input_paused = false;   // too many unparsed chunks
+  bool memory_paused = false;  // too little message memory
+  bool said_goodbye = false;   // the last words are 221: the peer expects the close
 
   ClientTimer timer;
-  bool timer_ticks = false;       // it measures the data rate (or the slow-down), not idleness
+  bool timer_ticks = false;  // it measures the data rate (or the slow-down), not idleness
   RateWindow rate;
   std::int64_t paused_since_ns = 0;
   std::uint64_t counted_commands = 0;
@@ -96,8 +95,8 @@ struct Client {
 
   bool waiting() const { return awaiting_check || awaiting_commit; }
 
-  base::ListHook dirty_hook;      // has output to flush, or may be closed, at the end of this turn
-  base::ListHook starved_hook;    // its receive found no buffer
+  base::ListHook dirty_hook;    // has output to flush, or may be closed, at the end of this turn
+  base::ListHook starved_hook;  // its receive found no buffer
 };
 
 }  // namespace mxring::server

@@ -12,11 +12,11 @@
 
 #include "base/ip_address.h"
 #include "base/limits.h"
+#include "mailauth/disposition.h"
 
 namespace mxring::server {
 
 enum class SyncMode : std::uint8_t { kCommit, kNone };
-enum class DmarcAction : std::uint8_t { kAccept, kQuarantine, kReject };
 
 struct Config {
   std::string hostname;  // empty: the system's host name
@@ -60,8 +60,8 @@ struct Config {
     bool spf = true;
     bool dkim = true;
     bool dmarc = true;
-    DmarcAction on_dmarc_reject = DmarcAction::kReject;
-    DmarcAction on_dmarc_quarantine = DmarcAction::kQuarantine;
+    mailauth::Disposition on_dmarc_reject = mailauth::Disposition::kReject;
+    mailauth::Disposition on_dmarc_quarantine = mailauth::Disposition::kQuarantine;
   } auth;
 
   struct Recipients {

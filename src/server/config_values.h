@@ -309,11 +309,13 @@ struct Word {
 
 constexpr std::array kSyncWords{Word<SyncMode>{"commit", SyncMode::kCommit},
                                 Word<SyncMode>{"none", SyncMode::kNone}};
-constexpr std::array kRejectWords{Word<DmarcAction>{"reject", DmarcAction::kReject},
-                                  Word<DmarcAction>{"quarantine", DmarcAction::kQuarantine},
-                                  Word<DmarcAction>{"accept", DmarcAction::kAccept}};
-constexpr std::array kQuarantineWords{Word<DmarcAction>{"quarantine", DmarcAction::kQuarantine},
-                                      Word<DmarcAction>{"accept", DmarcAction::kAccept}};
+constexpr std::array kRejectWords{
+    Word<mailauth::Disposition>{"reject", mailauth::Disposition::kReject},
+    Word<mailauth::Disposition>{"quarantine", mailauth::Disposition::kQuarantine},
+    Word<mailauth::Disposition>{"accept", mailauth::Disposition::kAccept}};
+constexpr std::array kQuarantineWords{
+    Word<mailauth::Disposition>{"quarantine", mailauth::Disposition::kQuarantine},
+    Word<mailauth::Disposition>{"accept", mailauth::Disposition::kAccept}};
 constexpr std::array kTlsWords{Word<std::string_view>{"1.2", "1.2"},
                                Word<std::string_view>{"1.3", "1.3"}};
 

@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "base/assert.h"
-#include "seglog/metadata.h"
+#include "mailauth/authres/forged.h"
+#include "mailauth/results_field.h"
+#include "mailauth/verdict_json.h"
 
 namespace mxring::server {
 
@@ -86,6 +88,13 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   const smtp::Envelope& envelope = session.envelope();
   const std::string_view protocol = protocol_of(session);
   trace_text_.clear();
+  if (verdicts.evaluation != nullptr) {
+    mailauth::write_results_field(results_, {.hostname = setup_.hostname,
+                                             .mail_from = envelope.reverse_path(),
+                                             .client = client.address,
+                                             .client_name = verdicts.client_name,
+                                             .evaluation = *verdicts.evaluation});
+  }
   trace_.append(trace_text_,
                 {.hostname = setup_.hostname,
                  .helo = session.helo(),
@@ -114,9 +123,44 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   const std::uint32_t flags = (envelope.smtputf8 ? seglog::kFlagSmtpUtf8 : 0U) |
                               (session.data().has_long_line() ? seglog::kFlagLongLine : 0U);
   if (flags != 0) out.u32(MetadataTag::kFlags, flags);
-  out.text(MetadataTag::kSpf, verdicts.spf);
-  out.text(MetadataTag::kDisposition, "accept");
+  describe_verdicts(out, verdicts);
+  out.text(MetadataTag::kDisposition, mailauth::word(verdicts.disposition));
+  if (verdicts.disposition == mailauth::Disposition::kReject) return;
   out.text(MetadataTag::kTrace, trace_text_);
+  leave_out_forged(out, message);
+}
+
+void Delivery::describe_verdicts(seglog::MetadataWriter& out, const Verdicts& verdicts) {
+  if (verdicts.evaluation == nullptr) return;
+  const mailauth::Evaluation& evaluation = *verdicts.evaluation;
+  if (const auto* spf = evaluation.spf()) {
+    json_.clear();
+    mailauth::write_spf(json_, *spf);
+    out.text(MetadataTag::kSpf, json_.text());
+  }
+  if (evaluation.options().dkim) {
+    json_.clear();
+    mailauth::write_dkim(json_, evaluation.dkim());
+    out.text(MetadataTag::kDkim, json_.text());
+  }
+  if (const auto* dmarc = evaluation.dmarc()) {
+    json_.clear();
+    mailauth::write_dmarc(json_, *dmarc);
+    out.text(MetadataTag::kDmarc, json_.text());
+  }
+}
+
+// Fields that claim to be our verdict on this message came from outside (RFC 8601 5).
+void Delivery::leave_out_forged(seglog::MetadataWriter& out, Message& message) {
+  const mail::HeaderIndex& header = message.header();
+  if (header.count(mail::FieldName::kAuthenticationResults) == 0) return;
+  for (const mail::Field& field : header.fields()) {
+    if (field.name != mail::FieldName::kAuthenticationResults) continue;
+    const std::string_view value = message.bytes_between(field.value, field.end, field_scratch_);
+    if (mailauth::authres::claims_to_be_from(value, setup_.hostname)) {
+      out.leave_out(field.begin, field.end);
+    }
+  }
 }
 
 void Delivery::submit(Message* message, const smtp::Session& session, const ClientFacts& client,
@@ -124,6 +168,10 @@ void Delivery::submit(Message* message, const smtp::Session& session, const Clie
   receiving_.remove(*message);
   message->received_at = now.wall;
   describe(*message, session, client, verdicts);
+  if (verdicts.disposition == mailauth::Disposition::kReject) {
+    mailauth::append_refusal(message->refusal, *verdicts.evaluation->dmarc());
+    message->drop_content();
+  }
   // The queue holds as many messages as there can be connections, each of which waits for its one.
   const bool queued = setup_.to_writer.push(std::move(message));
   MXRING_ASSERT(queued);

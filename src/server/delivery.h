@@ -1,6 +1,6 @@
-// Between the session and the writer: assembles messages from the shard's receive buffers, describes
-// them (metadata, trace fields), hands them to the writer's queue and takes them back when the
-// commit is acknowledged.
+// Between the session and the writer: assembles messages from the shard's receive buffers,
+// describes them (metadata, trace fields), hands them to the writer's queue and takes them back
+// when the commit is acknowledged.
 //
 // Thread: the shard's. Messages are pooled: after warm-up nothing is allocated per message.
 #pragma once
@@ -13,8 +13,14 @@
 
 #include "base/clock.h"
 #include "base/intrusive_list.h"
+#include "base/ip_address.h"
+#include "base/json.h"
 #include "base/limits.h"
+#include "mailauth/authres/builder.h"
+#include "mailauth/disposition.h"
+#include "mailauth/evaluation.h"
 #include "obs/counters.h"
+#include "seglog/metadata.h"
 #include "server/message.h"
 #include "server/trace_fields.h"
 #include "smtp/session.h"
@@ -27,16 +33,17 @@ using MessageQueue = spsc::Queue<Message*>;
 
 // Who sent it.
 struct ClientFacts {
+  base::IpAddress address;
   std::string ip;
   std::uint16_t port = 0;
   bool is_v6 = false;
 };
 
-// What was found out about the sender; empty where it was not, or not in time.
+// What was found out about the sender and the message, and what follows from it.
 struct Verdicts {
-  std::string_view client_name;  // forward-confirmed
-  // As JSON for the record:
-  std::string_view spf;
+  std::string_view client_name;  // forward-confirmed; empty: none, or not known in time
+  const mailauth::Evaluation* evaluation = nullptr;  // null: nothing was evaluated
+  mailauth::Disposition disposition = mailauth::Disposition::kAccept;
 };
 
 class Delivery {
@@ -57,8 +64,8 @@ class Delivery {
   Message* begin(base::SlotRef client);
   // It will not be delivered: releases all it holds.
   void abandon(Message* message);
-  // End of data: the envelope and the session's facts become metadata, and the message goes to the
-  // writer.
+  // End of data: the envelope, the session's facts and the verdicts become metadata, and the
+  // message goes to the writer. Of a refused one only the fact does: its content is dropped here.
   void submit(Message* message, const smtp::Session& session, const ClientFacts& client,
               const Verdicts& verdicts, base::Now now);
   // The next message whose commit has been decided, or nullptr. Call recycle() when answered.
@@ -77,6 +84,8 @@ class Delivery {
  private:
   void describe(Message& message, const smtp::Session& session, const ClientFacts& client,
                 const Verdicts& verdicts);
+  void describe_verdicts(seglog::MetadataWriter& out, const Verdicts& verdicts);
+  void leave_out_forged(seglog::MetadataWriter& out, Message& message);
   void count_copies(const Message& message);
 
   Setup setup_;
@@ -85,6 +94,9 @@ class Delivery {
   base::IntrusiveList<Message, &Message::receiving_hook> receiving_;
   TraceFields trace_;
   std::string trace_text_;
+  mailauth::authres::Builder results_{trace_text_};
+  std::string field_scratch_;
+  base::JsonWriter json_;
   std::uint64_t sequence_ = 0;
   std::size_t in_flight_ = 0;
   bool submitted_ = false;

@@ -24,7 +24,9 @@ constexpr std::size_t kMetadataKept = 16 * 1024;
 Message::Message(uring::BufferPool& buffers, const base::Limits& limits)
     : pool_(buffers), header_(limits.header_bytes, limits.header_fields) {}
 
-Message::~Message() { clear(); }
+Message::~Message() {
+  clear();
+}
 
 void Message::push_slice(char* data, std::size_t size) {
   if (!slices_.empty()) {
@@ -119,20 +121,38 @@ std::string_view Message::bytes_between(std::uint32_t begin, std::uint32_t end,
   return scratch;
 }
 
-void Message::clear() {
+void Message::runs_from(std::uint64_t begin, std::vector<std::string_view>& runs) const {
+  // What is new lies at the end: look for it from there.
+  std::uint64_t slice_begin = bytes_;
+  std::size_t first = slices_.size();
+  while (first > 0 && slice_begin > begin) slice_begin -= slices_[--first].iov_len;
+  for (std::size_t i = first; i < slices_.size(); ++i) {
+    std::string_view run(static_cast<const char*>(slices_[i].iov_base), slices_[i].iov_len);
+    if (slice_begin < begin) run.remove_prefix(begin - slice_begin);
+    slice_begin += slices_[i].iov_len;
+    if (!run.empty()) runs.push_back(run);
+  }
+}
+
+void Message::drop_content() {
   for (const uring::BufferId buffer : buffers_) pool_.release(buffer);
   buffers_.clear();
   slices_.clear();
+  bytes_ = 0;
+  crc_ = 0;
+  open_ = false;
+  has_gather_ = false;
+}
+
+void Message::clear() {
+  drop_content();
+  refusal.clear();
   if (slices_.capacity() > kSlicesKept) slices_.shrink_to_fit();
   metadata.clear();
   if (metadata.capacity() > kMetadataKept) metadata.shrink_to_fit();
   header_.reset();
-  bytes_ = 0;
-  crc_ = 0;
   open_slices_begin_ = 0;
   open_bytes_ = 0;
-  open_ = false;
-  has_gather_ = false;
   gather_used_ = 0;
   copied_fragment_bytes = copied_compact_bytes = copied_header_bytes = 0;
   outcome = CommitOutcome::kPending;

@@ -51,6 +51,8 @@ class Message {
   // Message bytes [begin, end): a view into a buffer when they lie in one piece, else gathered into
   // `scratch` (and counted).
   std::string_view bytes_between(std::uint32_t begin, std::uint32_t end, std::string& scratch);
+  // The bytes from `begin` to the end, as views into the buffers, appended to `runs`.
+  void runs_from(std::uint64_t begin, std::vector<std::string_view>& runs) const;
   std::size_t buffers_held() const { return buffers_.size(); }
 
   std::uint64_t copied_fragment_bytes = 0;
@@ -61,6 +63,12 @@ class Message {
   std::string metadata;
   base::WallTime received_at;
   base::SlotRef client;
+
+  // Refused for its verdict: only the fact is recorded, under this reply.
+  std::string refusal;
+  bool is_refused() const { return !refusal.empty(); }
+  // Lets go of the content; header() stays.
+  void drop_content();
 
   // Set by the writer.
   CommitOutcome outcome = CommitOutcome::kPending;

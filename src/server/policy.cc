@@ -12,9 +12,11 @@ namespace {
 constexpr std::string_view kNotOurs = "550 5.7.1 We do not accept mail for this domain";
 constexpr std::string_view kTooManyFields = "552 5.3.4 Too many header fields";
 constexpr std::string_view kLoop = "554 5.4.6 Too many Received fields, this looks like a loop";
-constexpr std::string_view kNoFrom = "550 5.6.0 The message has no From field";
-constexpr std::string_view kManyFrom = "550 5.6.0 The message has more than one From field";
-constexpr std::string_view kBadFrom = "550 5.6.0 The From field must hold exactly one mailbox";
+// RFC 9989 5.3.1.
+std::string_view refuse_author(mailauth::dmarc::AuthorError error, std::string& reply) {
+  reply.assign("550 5.6.0 The message has ").append(mailauth::dmarc::describe(error));
+  return reply;
+}
 
 }  // namespace
 
@@ -33,17 +35,20 @@ std::optional<std::string_view> Policy::recipient(std::string_view path) const {
   return kNotOurs;
 }
 
-std::optional<std::string_view> Policy::header(Message& message, PolicyScratch& scratch) const {
-  const mail::HeaderIndex& header = message.header();
+std::optional<std::string_view> Policy::header(const mail::HeaderIndex& header,
+                                               std::string_view from,
+                                               PolicyScratch& scratch) const {
   if (header.status() == mail::HeaderStatus::kTooLarge) return replies::kHeaderTooLarge;
   if (header.status() == mail::HeaderStatus::kTooManyFields) return kTooManyFields;
   if (header.count(mail::FieldName::kReceived) > received_fields_max_) return kLoop;
   if (!one_from_) return std::nullopt;
   const std::uint32_t froms = header.count(mail::FieldName::kFrom);
-  if (froms != 1) return froms == 0 ? kNoFrom : kManyFrom;
-  const mail::Field& from = *header.first(mail::FieldName::kFrom);
-  const std::string_view value = message.bytes_between(from.value, from.end, scratch.field);
-  if (!mail::parse_single_mailbox(value, scratch.mailbox)) return kBadFrom;
+  using Error = mailauth::dmarc::AuthorError;
+  if (froms != 1) {
+    return refuse_author(froms == 0 ? Error::kNoField : Error::kSeveralFields, scratch.reply);
+  }
+  const auto author = mailauth::dmarc::parse_author_domain(from, scratch.author);
+  if (!author) return refuse_author(author.error(), scratch.reply);
   return std::nullopt;
 }
 

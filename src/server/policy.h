@@ -7,16 +7,17 @@
 #include <string_view>
 #include <unordered_set>
 
-#include "mail/mailbox.h"
+#include "mail/header_index.h"
+#include "mailauth/dmarc/author.h"
 #include "server/config.h"
-#include "server/message.h"
 
 namespace mxring::server {
 
 // Memory that checks reuse between messages; one per shard.
 struct PolicyScratch {
-  std::string field;
-  mail::MailboxScratch mailbox;
+  std::string from;
+  mailauth::dmarc::AuthorScratch author;
+  std::string reply;
 };
 
 class Policy {
@@ -25,8 +26,10 @@ class Policy {
 
   // A refusal for this forward-path, or nothing.
   std::optional<std::string_view> recipient(std::string_view path) const;
-  // A refusal for a message whose header section is complete, or nothing.
-  std::optional<std::string_view> header(Message& message, PolicyScratch& scratch) const;
+  // A refusal for a message whose header section is complete, or nothing. `from` is the value of
+  // its first From field. The refusal may lie in `scratch`.
+  std::optional<std::string_view> header(const mail::HeaderIndex& header, std::string_view from,
+                                         PolicyScratch& scratch) const;
 
  private:
   std::unordered_set<std::string> domains_;

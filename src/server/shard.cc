@@ -102,8 +102,7 @@ std::string Shard::set_up() {
   auto buffers = uring::BufferPool::create(*ring_, pool_options(shared_.config));
   if (!buffers) return buffers.error().message;
   buffers_.emplace(std::move(*buffers));
-  memory_low_buffers_ =
-      std::max(buffers_->options().offered * 2, buffers_->options().buffers / 16);
+  memory_low_buffers_ = std::max(buffers_->options().offered * 2, buffers_->options().buffers / 16);
   now_ = base::read_clocks();
   connection_context_.emplace(net::Connection::Context{*ring_, *buffers_, outputs_});
   timers_.emplace(now_.mono);
@@ -114,7 +113,8 @@ std::string Shard::set_up() {
                                     .to_writer = lane_->to_writer,
                                     .from_writer = lane_->from_writer,
                                     .counters = counters_});
-  if (shared_.config.auth.spf) {
+  const Config::Auth& auth = shared_.config.auth;
+  if (auth.spf || auth.dkim || auth.dmarc) {
     auto resolver = Resolver::create(shared_.config, *ring_, shared_.notice);
     if (!resolver) return resolver.error();
     resolver_ = std::move(*resolver);
@@ -159,11 +159,11 @@ void Shard::turn() {
     const std::int64_t dns_ns = resolver_->wait_ns(now_.mono);
     if (dns_ns >= 0 && (timeout_ns < 0 || dns_ns < timeout_ns)) timeout_ns = dns_ns;
   }
-  if (!lane_->from_writer.empty()) timeout_ns = 0;
+  if (!lane_->from_writer.empty() || !touched_checks_.empty()) timeout_ns = 0;
   // What is queued is replies, mostly: in a measured turn their sending is a call of its own.
   if (measured) stages_.in_kernel(obs::Stage::kReply, [this] { return ring_->submit(); });
-  const auto completions = stages_.in_kernel(
-      obs::Stage::kReceive, [&] { return ring_->submit_and_wait(timeout_ns); });
+  const auto completions =
+      stages_.in_kernel(obs::Stage::kReceive, [&] { return ring_->submit_and_wait(timeout_ns); });
   lane_->shard_wake.withdraw();
 
   now_ = base::read_clocks();
@@ -186,6 +186,7 @@ void Shard::turn() {
   if (shared_.draining.load(std::memory_order_relaxed) && !draining_) start_draining();
   if (draining_) drain_overdue();
 
+  run_checks();
   relieve_memory();
   {
     const obs::InStage stage(stages_, obs::Stage::kReply);
@@ -270,6 +271,7 @@ void Shard::welcome(int fd) {
     return turn_away(fd, replies::kTooManyConnections);
   }
   client->address = peer.address;
+  client->facts.address = peer.address;
   client->facts.ip = peer.address.to_string();
   client->facts.port = peer.port;
   client->facts.is_v6 = !peer.address.is_v4();

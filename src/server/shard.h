@@ -2,8 +2,9 @@
 // makes one system call: it submits what the last turn queued, collects what has completed, and
 // then handles all of it, so that replies gather per connection and commits gather per group.
 //
-// Files: shard.cc the loop and accepting, shard_client.cc the dialogue, shard_check.cc what is looked
-// up about a sender, shard_memory.cc what happens when message memory runs short.
+// Files: shard.cc the loop and accepting, shard_client.cc the dialogue, shard_check.cc what is
+// looked up and verified about a message, shard_memory.cc what happens when message memory runs
+// short.
 #pragma once
 
 #include <atomic>
@@ -17,6 +18,8 @@
 #include <vector>
 
 #include "base/slot_pool.h"
+#include "crypto/rsa.h"
+#include "crypto/sha256_batch.h"
 #include "net/connection.h"
 #include "net/listener.h"
 #include "obs/counters.h"
@@ -28,9 +31,9 @@
 #include "server/config.h"
 #include "server/connection_gate.h"
 #include "server/delivery.h"
+#include "server/message_check.h"
 #include "server/policy.h"
 #include "server/resolver.h"
-#include "server/sender_check.h"
 #include "uring/buffer_pool.h"
 #include "uring/ring.h"
 #include "uring/timer_wheel.h"
@@ -51,7 +54,7 @@ struct ShardShared {
   uring::FaultPlan* faults = nullptr;
 };
 
-class Shard {
+class Shard final : private CheckOwner {
  public:
   Shard(ShardShared shared, std::uint32_t number, int cpu, std::vector<net::Listener> listeners,
         obs::CounterSet& counters);
@@ -93,7 +96,7 @@ class Shard {
   void on_data(Client& client, smtp::ReplyBuffer& out);
   void on_content(Client& client, std::string_view run);
   void on_message(Client& client, smtp::ReplyBuffer& out);
-  void deliver(Client& client);
+  void deliver(Client& client, mailauth::Disposition disposition);
   void on_decided(Message& message);
   void on_timer(Client& client);
   void say_last_words(Client& client, std::string_view reply);
@@ -110,7 +113,10 @@ class Shard {
   void drop_name(Client& client);
   void begin_check(Client& client);
   void drop_check(Client& client);
-  void on_checked(SenderCheck& check);
+  void touch(MessageCheck& check);
+  void check_answered(MessageCheck& check) override { touch(check); }
+  void run_checks();
+  void settle(MessageCheck& check);
   void end_overdue_checks();
 
   // shard_memory.cc
@@ -146,9 +152,14 @@ class Shard {
   std::unique_ptr<Resolver> resolver_;  // absent when nothing asks DNS
   std::vector<std::unique_ptr<ClientName>> names_;
   std::vector<ClientName*> idle_names_;
-  std::vector<std::unique_ptr<SenderCheck>> checks_;
-  std::vector<SenderCheck*> idle_checks_;
-  base::IntrusiveList<SenderCheck, &SenderCheck::running_hook> running_checks_;
+  crypto::Sha256Batch hashes_;
+  crypto::RsaVerifier rsa_;
+  std::vector<std::unique_ptr<MessageCheck>> checks_;
+  std::vector<MessageCheck*> idle_checks_;
+  base::IntrusiveList<MessageCheck, &MessageCheck::running_hook> running_checks_;
+  base::IntrusiveList<MessageCheck, &MessageCheck::touched_hook> touched_checks_;
+  std::vector<MessageCheck*> collected_checks_;
+  std::vector<crypto::RsaCheck*> signature_checks_;
   std::optional<Clients> clients_;
   base::IntrusiveList<Client, &Client::dirty_hook> dirty_;
   base::IntrusiveList<Client, &Client::starved_hook> starved_;

@@ -72,8 +72,8 @@ void Shard::on_send(Client& client, const uring::Completion& completion) {
 void Shard::pump(Client& client) {
   const obs::InStage stage(stages_, obs::Stage::kParse);
   net::Connection& connection = client.connection;
-  while (client.phase == Client::Phase::kTalking && !client.waiting() &&
-         !client.output_full && !client.slowed && connection.chunks() > 0) {
+  while (client.phase == Client::Phase::kTalking && !client.waiting() && !client.output_full &&
+         !client.slowed && connection.chunks() > 0) {
     const uring::BufferId buffer = connection.front().buffer;
     const smtp::Input input{connection.front_bytes(), connection.chunks() > 1};
     smtp::ReplyBuffer out(connection.output());
@@ -182,6 +182,7 @@ void Shard::on_data(Client& client, smtp::ReplyBuffer& out) {
 void Shard::on_content(Client& client, std::string_view run) {
   if (client.message == nullptr) return;  // given up: the rest is discarded
   client.message->append(run, client.connection.front().buffer);
+  if (client.check != nullptr) touch(*client.check);
   const mail::HeaderStatus header = client.message->header().status();
   if (header == mail::HeaderStatus::kTooLarge || header == mail::HeaderStatus::kTooManyFields) {
     drop_message(client);
@@ -198,25 +199,32 @@ void Shard::drop_message(Client& client) {
 void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
   MXRING_ASSERT(client.message != nullptr);
   client.message->header().finish();
-  if (const auto refusal = shared_.policy.header(*client.message, policy_scratch_)) {
+  const mail::HeaderIndex& header = client.message->header();
+  const mail::Field* from = header.first(mail::FieldName::kFrom);
+  const std::string_view from_value =
+      from == nullptr ? std::string_view()
+                      : client.message->bytes_between(from->value, from->end, policy_scratch_.from);
+  if (const auto refusal = shared_.policy.header(header, from_value, policy_scratch_)) {
     drop_message(client);
     drop_check(client);
     client.session.finish(*refusal, out);
     counters_.add(obs::Counter::kMessagesRefused);
     return;
   }
-  if (client.check != nullptr && !client.check->decided()) {
-    client.awaiting_check = true;  // on_checked() goes on
+  if (client.check != nullptr) {
+    client.awaiting_check = true;  // settle() goes on, at the end of this turn at the earliest
+    touch(*client.check);
     return;
   }
-  deliver(client);
+  deliver(client, mailauth::Disposition::kAccept);
 }
 
-void Shard::deliver(Client& client) {
+void Shard::deliver(Client& client, mailauth::Disposition disposition) {
   const obs::InStage stage(stages_, obs::Stage::kCommit);
   Verdicts verdicts;
+  verdicts.disposition = disposition;
   if (client.name != nullptr) verdicts.client_name = client.name->name();
-  if (client.check != nullptr) verdicts.spf = client.check->json();
+  if (client.check != nullptr) verdicts.evaluation = &client.check->evaluation();
   delivery_->submit(client.message, client.session, client.facts, verdicts, now_);
   client.message = nullptr;
   client.awaiting_commit = true;
@@ -231,7 +239,12 @@ void Shard::on_decided(Message& message) {
     std::string_view reply;
     switch (message.outcome) {
       case CommitOutcome::kDurable: {
-        const auto end = fmt::format_to(line.data(), FMT_COMPILE("250 2.0.0 Ok {}"), message.offset);
+        if (message.is_refused()) {
+          reply = message.refusal;
+          break;
+        }
+        const auto end =
+            fmt::format_to(line.data(), FMT_COMPILE("250 2.0.0 Ok {}"), message.offset);
         reply = {line.data(), static_cast<std::size_t>(end - line.data())};
         break;
       }
@@ -248,7 +261,11 @@ void Shard::on_decided(Message& message) {
     client->awaiting_commit = false;
     pump(*client);
   }
-  if (message.outcome == CommitOutcome::kDurable) {
+  if (message.is_refused()) {
+    counters_.add(obs::Counter::kMessagesRefused);
+    counters_.add(obs::Counter::kMessagesRefusedDmarc);
+    counters_.add(obs::Counter::kReplies5xx);
+  } else if (message.outcome == CommitOutcome::kDurable) {
     counters_.add(obs::Counter::kMessagesAccepted);
     counters_.add(obs::Counter::kMessageBytes, message.bytes());
     const std::int64_t waited_us = now_.wall.us - message.received_at.us;
@@ -364,8 +381,8 @@ void Shard::end_of_turn(Client& client) {
         say_last_words(client, replies::kDraining);
         return;
       }
-      const bool wanted = !client.input_paused && !client.memory_paused &&
-                          !client.starved_hook.linked();
+      const bool wanted =
+          !client.input_paused && !client.memory_paused && !client.starved_hook.linked();
       if (wanted) connection.resume_receiving();
       // While data arrives the timer ticks through the rate window on its own.
       const bool ticks = client.session.receiving() || client.slowed;

@@ -93,7 +93,8 @@ class Server:
         limits.setdefault("disk_reserve_percent", 0)
         limits.setdefault("disk_reserve_segments", 1)
         # Tests ask no resolver outside.
-        self.config.setdefault("auth", {}).setdefault("spf", False)
+        for method in ("spf", "dkim", "dmarc"):
+            self.config.setdefault("auth", {}).setdefault(method, False)
         log = self.config.setdefault("log", {})
         log.setdefault("segment_bytes", "32MiB")
         self.args = list(args)

@@ -50,8 +50,8 @@ TEST(Config, SampleOfTheDocumentationIsRead) {
   EXPECT_EQ(config->log.segment_bytes, 256u << 20);
   EXPECT_EQ(config->log.sync, SyncMode::kCommit);
   EXPECT_EQ(config->dns.timeout_ns, 5'000'000'000);
-  EXPECT_EQ(config->auth.on_dmarc_reject, DmarcAction::kReject);
-  EXPECT_EQ(config->auth.on_dmarc_quarantine, DmarcAction::kQuarantine);
+  EXPECT_EQ(config->auth.on_dmarc_reject, mailauth::Disposition::kReject);
+  EXPECT_EQ(config->auth.on_dmarc_quarantine, mailauth::Disposition::kQuarantine);
 }
 
 TEST(Config, ImplicitTlsIsRefusedUntilItIsSpoken) {
@@ -80,7 +80,8 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
   config.tls = {"c.pem", "k.pem", "1.3"};
   config.dns.servers = {*base::Endpoint::parse("192.0.2.1:53")};
   config.dns.timeout_ns = 250'000'000;
-  config.auth = {false, false, false, DmarcAction::kQuarantine, DmarcAction::kAccept};
+  config.auth = {false, false, false, mailauth::Disposition::kQuarantine,
+                 mailauth::Disposition::kAccept};
   config.recipients.domains = {"example.org", "example.net"};
   // Every limit differs from its default, so that a key wired to the wrong member shows.
   base::Limits& l = config.limits;

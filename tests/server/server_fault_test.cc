@@ -30,7 +30,7 @@ Config small_config(const std::filesystem::path& dir) {
   config.hostname = "mx.test";
   config.listen.smtp = {*base::Endpoint::parse("127.0.0.1:0")};
   config.shards.count = 1;
-  config.auth.spf = false;  // tests ask no resolver outside
+  config.auth.spf = config.auth.dkim = config.auth.dmarc = false;  // tests ask no resolver outside
   config.log.dir = dir / "log";
   config.log.segment_bytes = 64 * base::kMiB;
   config.limits.memory_bytes = 64 * base::kMiB;

@@ -31,6 +31,7 @@ class ServerSpf : public testing::Test {
     config.limits.disk_reserve_percent = 0;
     config.limits.disk_reserve_segments = 0;
     config.dns.servers = resolvers;
+    config.auth.dkim = config.auth.dmarc = false;
     auto server = Server::start(config, [this](const std::string& line) {
       const std::lock_guard lock(mutex_);
       notices_ += line + "\n";

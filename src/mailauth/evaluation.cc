@@ -1,0 +1,184 @@
+#include "mailauth/evaluation.h"
+
+#include <utility>
+
+#include "base/assert.h"
+
+namespace mxring::mailauth {
+
+Evaluation::Evaluation(const EvaluationOptions& options, const base::Limits& limits,
+                       crypto::Sha256Batch& hashes)
+    : options_(options),
+      spf_(limits),
+      dkim_(limits, hashes),
+      dmarc_(limits),
+      questions_max_(limits.dns_questions) {}
+
+void Evaluation::begin(const spf::Request& request) {
+  phase_ = Phase::kEnvelope;
+  author_known_ = false;
+  questions_asked_ = 0;
+  if (options_.spf) spf_.begin(request);
+}
+
+void Evaluation::header(std::string_view section, std::span<const mail::Field> fields,
+                        std::int64_t now_unix_s) {
+  MXRING_ASSERT(phase_ == Phase::kEnvelope);
+  phase_ = Phase::kMessage;
+  if (options_.dkim) dkim_.begin(section, fields, now_unix_s);
+  if (options_.dmarc) {
+    const auto author = dmarc::find_author_domain(section, fields, author_);
+    author_known_ = author.has_value();
+    if (author_known_) {
+      dmarc_.begin(*author);
+      expect_domains();
+    }
+  }
+}
+
+bool Evaluation::wants_body() const {
+  return options_.dkim && dkim_.has_signatures();
+}
+
+void Evaluation::body(std::string_view run) {
+  if (wants_body()) dkim_.body(run);
+}
+
+void Evaluation::end_of_body() {
+  if (wants_body()) dkim_.end_of_body();
+}
+
+void Evaluation::abandon() {
+  if (phase_ != Phase::kEnvelope && options_.dkim) dkim_.abandon();
+}
+
+bool Evaluation::active(Part part) const {
+  switch (part) {
+    case Part::kSpf:
+      return options_.spf;
+    case Part::kDkim:
+      return options_.dkim && phase_ != Phase::kEnvelope;
+    case Part::kDmarc:
+      return author_known_;
+  }
+  return false;
+}
+
+bool Evaluation::step(Part part) {
+  if (!active(part)) return true;
+  bool idle = true;
+  switch (part) {
+    case Part::kSpf:
+      idle = spf_.step();
+      break;
+    case Part::kDkim:
+      idle = dkim_.step();
+      break;
+    case Part::kDmarc:
+      idle = dmarc_.step();
+      break;
+  }
+  if (!idle) {
+    questions_asked_ += static_cast<std::uint32_t>(questions(part).size());
+    if (questions_asked_ > questions_max_) {
+      give_up(part);
+      idle = true;
+    }
+  }
+  if (part == Part::kDmarc && phase_ == Phase::kConcluded && idle) phase_ = Phase::kDone;
+  return idle;
+}
+
+std::span<const dns::Question> Evaluation::questions(Part part) const {
+  switch (part) {
+    case Part::kSpf:
+      return spf_.questions();
+    case Part::kDkim:
+      return dkim_.questions();
+    case Part::kDmarc:
+      return dmarc_.questions();
+  }
+  return {};
+}
+
+void Evaluation::supply(Part part, const dns::Question& question, dns::AnswerPtr answer) {
+  switch (part) {
+    case Part::kSpf:
+      spf_.supply(question, std::move(answer));
+      break;
+    case Part::kDkim:
+      dkim_.supply(question, std::move(answer));
+      break;
+    case Part::kDmarc:
+      dmarc_.supply(question, std::move(answer));
+      break;
+  }
+}
+
+void Evaluation::give_up(Part part) {
+  if (!active(part)) return;
+  switch (part) {
+    case Part::kSpf:
+      spf_.give_up();
+      spf_.step();
+      break;
+    case Part::kDkim:
+      dkim_.give_up();
+      dkim_.step();
+      break;
+    case Part::kDmarc:
+      dmarc_.give_up();
+      dmarc_.step();
+      break;
+  }
+}
+
+void Evaluation::give_up() {
+  for (const Part part : kParts) give_up(part);
+  // Whatever alignment asks from now on gets no answer either.
+  questions_asked_ = questions_max_;
+  if (phase_ == Phase::kConcluded) phase_ = Phase::kDone;
+}
+
+void Evaluation::collect(std::vector<crypto::RsaCheck*>& checks) {
+  if (options_.dkim) dkim_.collect(checks);
+}
+
+void Evaluation::conclude() {
+  MXRING_ASSERT(phase_ == Phase::kMessage);
+  if (options_.dkim) dkim_.conclude();
+  if (!author_known_) {
+    phase_ = Phase::kDone;
+    return;
+  }
+  phase_ = Phase::kConcluded;
+  align();
+}
+
+// So that questions for their alignment go out while the body is still coming.
+void Evaluation::expect_domains() {
+  if (options_.spf) dmarc_.expect(spf_.outcome().domain);
+  if (!options_.dkim) return;
+  for (const dkim::SignatureResult& signature : dkim_.signatures()) dmarc_.expect(signature.domain);
+}
+
+// DMARC looks at what passed. l= vouches for part of a body only, so it vouches for nothing; a key
+// in testing mode (t=y) that passes is a pass, as everybody has it.
+void Evaluation::align() {
+  using Method = dmarc::Authenticated::Method;
+  authenticated_.clear();
+  const auto add = [this](Method method, Result result, std::string_view domain) {
+    if (result != Result::kPass && result != Result::kTemperror) return;
+    authenticated_.push_back(
+        {.method = method, .domain = domain, .undecided = result == Result::kTemperror});
+  };
+  if (options_.spf) add(Method::kSpf, spf_.outcome().result, spf_.outcome().domain);
+  if (options_.dkim) {
+    for (const dkim::SignatureResult& signature : dkim_.signatures()) {
+      if (!signature.body_limited) add(Method::kDkim, signature.result, signature.domain);
+    }
+  }
+  dmarc_.authenticated(authenticated_);
+}
+
+}  // namespace mxring::mailauth

@@ -1,0 +1,103 @@
+// The whole verdict on one message as a machine without I/O: SPF from MAIL FROM on, DKIM, ARC and
+// DMARC from the header section on, and what follows from them. The server and `mxring auth` run
+// the same one, so a file is judged as on the wire.
+//
+//   evaluation.begin(envelope);                     // MAIL FROM: SPF begins
+//   evaluation.header(section, fields, now);        // header section complete: keys, policy
+//   evaluation.body(run); ... end_of_body();        // any split
+//   hashes.flush();
+//   // each Part asks for itself, at any time, in any order, as in spf::Evaluator:
+//   while (!evaluation.step(part)) { supply(part, question, answer) for all of questions(part) }
+//   // when all parts have stepped and the hashes were flushed:
+//   evaluation.collect(checks); rsa.verify(checks); evaluation.conclude();
+//   // DMARC may have more questions now: step(Part::kDmarc) again; then done()
+//
+// What is given to header() and body() must stay readable until the batch's next flush().
+// All parts together never ask more than Limits::dns_questions.
+//
+// Thread: the owner's. Reuse: begin() starts over and keeps the memory. Failure: none.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/limits.h"
+#include "crypto/rsa.h"
+#include "crypto/sha256_batch.h"
+#include "dns/question.h"
+#include "dns/record.h"
+#include "mail/header_index.h"
+#include "mailauth/dkim/verifier.h"
+#include "mailauth/dmarc/author.h"
+#include "mailauth/dmarc/evaluator.h"
+#include "mailauth/spf/evaluator.h"
+
+namespace mxring::mailauth {
+
+struct EvaluationOptions {
+  bool spf = true;
+  bool dkim = true;  // and ARC
+  bool dmarc = true;
+};
+
+enum class Part : std::uint8_t { kSpf, kDkim, kDmarc };
+inline constexpr std::array kParts{Part::kSpf, Part::kDkim, Part::kDmarc};
+
+class Evaluation {
+ public:
+  Evaluation(const EvaluationOptions& options, const base::Limits& limits,
+             crypto::Sha256Batch& hashes);
+
+  void begin(const spf::Request& request);
+  void header(std::string_view section, std::span<const mail::Field> fields,
+              std::int64_t now_unix_s);
+  bool wants_body() const;
+  void body(std::string_view run);
+  void end_of_body();
+  // The message will not be completed; the batch forgets what it has of it.
+  void abandon();
+
+  // True: nothing to ask at the moment.
+  bool step(Part part);
+  std::span<const dns::Question> questions(Part part) const;
+  void supply(Part part, const dns::Question& question, dns::AnswerPtr answer);
+  // No more answers will come: temperror for whatever misses one.
+  void give_up();
+
+  void collect(std::vector<crypto::RsaCheck*>& checks);
+  void conclude();
+  bool done() const { return phase_ == Phase::kDone; }
+
+  // Null when that method was not asked for; otherwise they stand when done().
+  const spf::Outcome* spf() const { return options_.spf ? &spf_.outcome() : nullptr; }
+  std::span<const dkim::SignatureResult> dkim() const { return dkim_.signatures(); }
+  // Also null when the message has no author domain: such a message is refused before.
+  const dmarc::Outcome* dmarc() const { return author_known_ ? &dmarc_.outcome() : nullptr; }
+  const EvaluationOptions& options() const { return options_; }
+
+ private:
+  enum class Phase : std::uint8_t { kEnvelope, kMessage, kConcluded, kDone };
+
+  bool active(Part part) const;
+  void give_up(Part part);
+  void expect_domains();
+  void align();
+
+  EvaluationOptions options_;
+  spf::Evaluator spf_;
+  dkim::Verifier dkim_;
+  dmarc::Evaluator dmarc_;
+  dmarc::AuthorScratch author_;
+  std::vector<dmarc::Authenticated> authenticated_;
+  Phase phase_ = Phase::kEnvelope;
+  bool author_known_ = false;
+  std::uint32_t questions_max_ = 0;
+  std::uint32_t questions_asked_ = 0;
+};
+
+}  // namespace mxring::mailauth

@@ -1,0 +1,124 @@
+#include "server/message_check.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace mxring::server {
+
+namespace {
+
+constexpr std::size_t kHeaderScratchKept = 16 * 1024;
+
+}  // namespace
+
+MessageCheck::MessageCheck(const Setup& setup)
+    : dns_(setup.dns),
+      owner_(setup.owner),
+      time_ns_(setup.limits.dns_time_ns),
+      evaluation_(setup.options, setup.limits, setup.hashes) {}
+
+void MessageCheck::begin(const mailauth::spf::Request& request, base::SlotRef client,
+                         base::Now now) {
+  client_ = client;
+  deadline_ = now.mono + time_ns_;
+  stage_ = Stage::kReceiving;
+  header_taken_ = false;
+  taken_bytes_ = 0;
+  missing_.fill(0);
+  evaluation_.begin(request);
+  advance(mailauth::Part::kSpf, now.mono);
+}
+
+void MessageCheck::stop() {
+  for (const auto& ask : asks_) ask->cancel();
+  if (stage_ == Stage::kReceiving || stage_ == Stage::kComplete) evaluation_.abandon();
+  stage_ = Stage::kIdle;
+  if (header_scratch_.capacity() > kHeaderScratchKept) std::string().swap(header_scratch_);
+}
+
+void MessageCheck::give_up() {
+  if (stage_ == Stage::kDecided) return;
+  for (const auto& ask : asks_) ask->cancel();
+  missing_.fill(0);
+  evaluation_.give_up();
+  if (stage_ == Stage::kConcluded) stage_ = Stage::kDecided;
+  owner_.check_answered(*this);
+}
+
+bool MessageCheck::answers_missing() const {
+  return std::ranges::any_of(missing_, [](std::uint32_t n) { return n > 0; });
+}
+
+MessageCheck::Ask& MessageCheck::idle_ask() {
+  const auto idle = std::ranges::find_if(asks_, [](const auto& ask) { return !ask->waiting(); });
+  if (idle != asks_.end()) return **idle;
+  return *asks_.emplace_back(std::make_unique<Ask>(*this));
+}
+
+// Steps until something has to be waited for. What the cache knows is supplied on the spot.
+void MessageCheck::advance(mailauth::Part part, base::MonoTime now) {
+  while (!evaluation_.step(part)) {
+    missing(part) = 0;
+    for (const dns::Question& question : evaluation_.questions(part)) {
+      Ask& ask = idle_ask();
+      ask.part = part;
+      dns::AnswerPtr answer = dns_.ask(question, ask, now);
+      if (answer != nullptr) {
+        evaluation_.supply(part, question, std::move(answer));
+      } else {
+        ++missing(part);
+      }
+    }
+    if (missing(part) > 0) return;
+  }
+}
+
+void MessageCheck::on_answer(Ask& ask, const dns::Question& question,
+                             const dns::AnswerPtr& answer) {
+  const mailauth::Part part = ask.part;
+  evaluation_.supply(part, question, answer);
+  if (--missing(part) > 0) return;
+  // Deadlines go by the loop's time; for the cache's TTL the moment of the answer is near enough.
+  advance(part, base::read_clocks().mono);
+  if (stage_ == Stage::kConcluded && evaluation_.done()) stage_ = Stage::kDecided;
+  if (missing(part) == 0) owner_.check_answered(*this);
+}
+
+void MessageCheck::take(Message& message, bool complete, base::Now now) {
+  if (stage_ != Stage::kReceiving) return;
+  const mail::HeaderIndex& header = message.header();
+  if (!header_taken_) {
+    if (header.status() != mail::HeaderStatus::kComplete) return;
+    header_taken_ = true;
+    taken_bytes_ = header.body_begin();
+    const std::string_view section =
+        message.bytes_between(0, header.header_bytes(), header_scratch_);
+    evaluation_.header(section, header.fields(), now.wall.us / 1'000'000);
+    advance(mailauth::Part::kDkim, now.mono);
+    advance(mailauth::Part::kDmarc, now.mono);
+  }
+  if (evaluation_.wants_body()) {
+    runs_.clear();
+    message.runs_from(taken_bytes_, runs_);
+    for (const std::string_view run : runs_) evaluation_.body(run);
+    taken_bytes_ = message.bytes();
+  }
+  if (!complete) return;
+  evaluation_.end_of_body();
+  stage_ = Stage::kComplete;
+}
+
+bool MessageCheck::collect(std::vector<crypto::RsaCheck*>& checks) {
+  if (stage_ != Stage::kComplete || answers_missing()) return false;
+  evaluation_.collect(checks);
+  return true;
+}
+
+void MessageCheck::conclude(base::MonoTime now) {
+  evaluation_.conclude();
+  stage_ = Stage::kConcluded;
+  advance(mailauth::Part::kDmarc, now);
+  if (evaluation_.done()) stage_ = Stage::kDecided;
+}
+
+}  // namespace mxring::server

@@ -1,0 +1,119 @@
+// SPF, DKIM and DMARC for one transaction: begun at MAIL FROM so that answers arrive while the
+// message does, fed with the message's bytes once per loop turn, and decided when the message and
+// the last answer are there. Pooled by the shard; between begin() and stop() it belongs to one
+// client.
+//
+// The shard drives all of them together, so that hashes and signatures of many messages advance in
+// the same lanes (shard_check.cc):
+//
+//   for each touched: take(message, complete);   the batch is flushed;
+//   for each touched: collect(checks);           signatures are verified;
+//   for each collected: conclude();              those decided are delivered or refused
+//
+// Thread: the shard's. Failure: none; what cannot be found out in time is temperror.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/intrusive_list.h"
+#include "base/limits.h"
+#include "base/slot_pool.h"
+#include "dns/client.h"
+#include "mailauth/evaluation.h"
+#include "server/message.h"
+
+namespace mxring::server {
+
+class MessageCheck;
+
+// Told that answers for a check have come: it wants to be looked at in this turn.
+class CheckOwner {
+ public:
+  virtual void check_answered(MessageCheck& check) = 0;
+
+ protected:
+  ~CheckOwner() = default;
+};
+
+class MessageCheck {
+ public:
+  struct Setup {
+    const base::Limits& limits;
+    mailauth::EvaluationOptions options;
+    crypto::Sha256Batch& hashes;
+    dns::Client& dns;
+    CheckOwner& owner;
+  };
+
+  explicit MessageCheck(const Setup& setup);
+
+  void begin(const mailauth::spf::Request& request, base::SlotRef client, base::Now now);
+  // The transaction is over, one way or another; ready for the next.
+  void stop();
+  // The time for DNS is up.
+  void give_up();
+
+  // What has come of the message since the last time goes to the hashes; its slices must stay as
+  // they are until the batch's flush.
+  void take(Message& message, bool complete, base::Now now);
+  // True when the signatures can be verified: the message is complete and hashed, the keys are
+  // there. Adds what is to be verified.
+  bool collect(std::vector<crypto::RsaCheck*>& checks);
+  void conclude(base::MonoTime now);
+
+  bool decided() const { return stage_ == Stage::kDecided; }
+  const mailauth::Evaluation& evaluation() const { return evaluation_; }
+  base::SlotRef client() const { return client_; }
+  base::MonoTime deadline() const { return deadline_; }
+
+  base::ListHook running_hook;  // of those under way, the oldest first
+  base::ListHook touched_hook;  // of those to be looked at in this turn
+
+ private:
+  enum class Stage : std::uint8_t {
+    kIdle,
+    kReceiving,  // the message is not complete
+    kComplete,   // it is, and handed to the hashes; keys may be missing
+    kConcluded,  // signatures are decided; alignment may have questions
+    kDecided,
+  };
+  // One outstanding question.
+  class Ask final : public dns::Waiter {
+   public:
+    explicit Ask(MessageCheck& check) : check_(check) {}
+    void on_answer(const dns::Question& question, const dns::AnswerPtr& answer) override {
+      check_.on_answer(*this, question, answer);
+    }
+    mailauth::Part part = mailauth::Part::kSpf;
+
+   private:
+    MessageCheck& check_;
+  };
+
+  void advance(mailauth::Part part, base::MonoTime now);
+  void on_answer(Ask& ask, const dns::Question& question, const dns::AnswerPtr& answer);
+  Ask& idle_ask();
+  std::uint32_t& missing(mailauth::Part part) { return missing_[static_cast<std::size_t>(part)]; }
+  bool answers_missing() const;
+
+  dns::Client& dns_;
+  CheckOwner& owner_;
+  std::int64_t time_ns_;
+  mailauth::Evaluation evaluation_;
+  std::vector<std::unique_ptr<Ask>> asks_;
+  std::array<std::uint32_t, mailauth::kParts.size()> missing_{};
+  std::vector<std::string_view> runs_;
+  std::string header_scratch_;
+  std::uint64_t taken_bytes_ = 0;
+  base::SlotRef client_;
+  base::MonoTime deadline_;
+  Stage stage_ = Stage::kIdle;
+  bool header_taken_ = false;
+};
+
+}  // namespace mxring::server

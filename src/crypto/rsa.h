@@ -55,10 +55,12 @@ std::span<const RsaPath> rsa_paths();                      // those this process
 
 class RsaVerifier {
  public:
-  // `paths` limits what may be used, for tests and benchmarks; empty: all of this processor's.
+  // `paths` limits what may be used, for tests and benchmarks; empty: all of this processor's. What
+  // the lanes cannot do (other exponents than 65537) wolfCrypt does in any case.
   explicit RsaVerifier(std::span<const RsaPath> paths = {});
   ~RsaVerifier();
-  // All of them, grouped by size of key; the quickest path for each group is chosen here.
+  // All of them, in groups by size of key. Nothing needs to be gathered first: one signature alone
+  // is quicker in the lanes too.
   void verify(std::span<RsaCheck* const> checks);
 
  private:

@@ -150,7 +150,8 @@ def wrong_encodings(out, key):
            key.encoding(tail, b"\xff" * 8) + b"\x5a" * (fill - 8))
     signed("eight octets of padding, garbage in the parameters",
            key.encoding(info_with_parameters(key.octets - 11), b"\xff" * 8))
-    signed("one padding octet fewer, a zero behind", key.encoding(tail, b"\xff" * (fill - 1)) + b"\0")
+    signed("one padding octet fewer, a zero behind",
+           key.encoding(tail, b"\xff" * (fill - 1)) + b"\x00")
     signed("last octet of the digest wrong", whole[:-1] + bytes([whole[-1] ^ 1]))
     signed("tag of the digest wrong", key.encoding(SHA256_INFO[:17] + b"\x03\x20" + DIGEST))
     signed("long form of a length",

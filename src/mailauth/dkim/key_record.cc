@@ -93,6 +93,23 @@ std::expected<Key, Problem> parse_key_record(std::string_view text) {
   return key;
 }
 
+std::optional<Problem> unfit_for(const Key& key, Algorithm algorithm, const base::Limits& limits) {
+  const auto wanted =
+      algorithm == Algorithm::kEd25519Sha256 ? crypto::KeyType::kEd25519 : crypto::KeyType::kRsa;
+  if (key.type != wanted) {
+    return Problem{Result::kPermerror, "the key is not of the signature's algorithm", {}};
+  }
+  if (!key.sha256) return Problem{Result::kPermerror, "the key is not for SHA-256", {}};
+  if (!key.email) return Problem{Result::kPermerror, "the key is not for mail", {}};
+  if (key.rsa && key.bits() < limits.rsa_bits_min) {
+    return Problem{Result::kPolicy, "the RSA key is too short", {}};
+  }
+  if (key.rsa && key.bits() > limits.rsa_bits_max) {
+    return Problem{Result::kPolicy, "the RSA key is too long", {}};
+  }
+  return std::nullopt;
+}
+
 KeySet::KeySet(const std::vector<std::string>& texts)
     : ParsedForm(&kKeySetTag), problem_(kNotAKey) {
   for (std::size_t i = 0; i < std::min(texts.size(), kRecordsMax); ++i) {

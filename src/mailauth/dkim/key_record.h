@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/limits.h"
 #include "crypto/ed25519.h"
 #include "crypto/private_key.h"
 #include "crypto/rsa.h"
@@ -44,6 +45,10 @@ struct Key {
 
 // The problem's `where` is a constant or points into `text`.
 std::expected<Key, Problem> parse_key_record(std::string_view text);
+
+// Why the key cannot have made a signature of this algorithm (RFC 6376 6.1.2), or must not count
+// if it has; nothing when it is fit.
+std::optional<Problem> unfit_for(const Key& key, Algorithm algorithm, const base::Limits& limits);
 
 class KeySet final : public dns::ParsedForm {
  public:

@@ -96,25 +96,29 @@ std::string_view SignatureParser::value_of(std::string_view name) const {
 }
 
 std::optional<Problem> SignatureParser::parse(std::string_view value, Signature& signature,
-                                              std::string& signature_bytes) {
+                                              std::string& signature_bytes, SignatureKind kind) {
+  const bool dkim = kind == SignatureKind::kDkim;
   signature = {};
   if (const auto error = parse_tag_list(value, tags_)) return syntax(error->what, error->where);
   signature.algorithm_text = value_of("a");
   signature.signature_text = value_of("b");
-  signature.identity_text = value_of("i");
+  if (dkim) signature.identity_text = value_of("i");
   signature.copied_fields = value_of("z");
   auto problem = read_names(signature);
   if (problem) return problem;
-  if (value_of("v") != "1") {
+  if (dkim && value_of("v") != "1") {
     return find_tag(tags_, "v") == nullptr ? syntax("v= is missing")
                                            : syntax("a version that is not 1: v", value_of("v"));
   }
-  if ((problem = read_identity(signature))) return problem;
+  if (dkim && (problem = read_identity(signature))) return problem;
   if ((problem = read_algorithm(signature))) return problem;
-  if ((problem = read_canonicalization(signature))) return problem;
-  if ((problem = read_signed_fields(signature))) return problem;
-  if ((problem = read_hashes(signature, signature_bytes))) return problem;
-  return read_numbers(signature);
+  if (kind != SignatureKind::kArcSeal) {
+    if ((problem = read_canonicalization(signature))) return problem;
+    if ((problem = read_signed_fields(signature))) return problem;
+    if ((problem = read_body_hash(signature))) return problem;
+  }
+  if ((problem = read_signature(signature, signature_bytes))) return problem;
+  return read_numbers(signature, kind);
 }
 
 std::optional<Problem> SignatureParser::read_names(Signature& signature) {
@@ -185,13 +189,9 @@ std::optional<Problem> SignatureParser::read_signed_fields(Signature& signature)
   return std::nullopt;
 }
 
-std::optional<Problem> SignatureParser::read_hashes(Signature& signature,
-                                                    std::string& signature_bytes) {
+std::optional<Problem> SignatureParser::read_body_hash(Signature& signature) {
   const Tag* body_hash = find_tag(tags_, "bh");
   if (body_hash == nullptr) return syntax("bh= is missing");
-  const Tag* b = find_tag(tags_, "b");
-  if (b == nullptr) return syntax("b= is missing");
-  signature.signature_raw = b->raw;
   // A SHA-1 hash is shorter; that such a signature is refused is not the syntax's business.
   const bool sha1 = signature.algorithm == Algorithm::kRsaSha1;
   if (!base::decode_base64(body_hash->value, base::Base64::kFolded, decoded_) ||
@@ -199,6 +199,14 @@ std::optional<Problem> SignatureParser::read_hashes(Signature& signature,
     return syntax("bh= is not the base64 of a hash", body_hash->value);
   }
   std::copy(decoded_.begin(), decoded_.end(), signature.body_hash.begin());
+  return std::nullopt;
+}
+
+std::optional<Problem> SignatureParser::read_signature(Signature& signature,
+                                                       std::string& signature_bytes) const {
+  const Tag* b = find_tag(tags_, "b");
+  if (b == nullptr) return syntax("b= is missing");
+  signature.signature_raw = b->raw;
   if (!base::decode_base64(b->value, base::Base64::kFolded, signature_bytes) ||
       signature_bytes.empty()) {
     return syntax("b= is not base64");
@@ -206,7 +214,8 @@ std::optional<Problem> SignatureParser::read_hashes(Signature& signature,
   return std::nullopt;
 }
 
-std::optional<Problem> SignatureParser::read_numbers(Signature& signature) {
+std::optional<Problem> SignatureParser::read_numbers(Signature& signature,
+                                                     SignatureKind kind) const {
   struct Row {
     std::string_view name;
     std::string_view what;
@@ -216,10 +225,14 @@ std::optional<Problem> SignatureParser::read_numbers(Signature& signature) {
                                  {"t", "t= is not a number", &signature.signed_at},
                                  {"x", "x= is not a number", &signature.expires_at}}};
   for (const Row& row : rows) {
-    const Tag* tag = find_tag(tags_, row.name);
-    if (tag != nullptr && !read_number(tag->value, *row.number))
-      return syntax(row.what, tag->value);
+    // What a seal does not know is ignored.
+    if (kind == SignatureKind::kArcSeal && row.name != "t") continue;
+    const Tag* number = find_tag(tags_, row.name);
+    if (number != nullptr && !read_number(number->value, *row.number)) {
+      return syntax(row.what, number->value);
+    }
   }
+  if (kind == SignatureKind::kArcSeal) return std::nullopt;
   if (signature.signed_at && signature.expires_at &&
       *signature.expires_at <= *signature.signed_at) {
     return syntax("x= is not after t=");

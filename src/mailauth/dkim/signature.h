@@ -46,21 +46,29 @@ struct Signature {
   crypto::Sha256Digest body_hash{};         // bh=
 };
 
+// The fields that have this syntax. ARC's have no v=, and their i= is an instance, which whoever
+// knows ARC reads; a seal covers no body and chooses no fields (RFC 8617 4.1.2, 4.1.3).
+enum class SignatureKind : std::uint8_t { kDkim, kArcMessage, kArcSeal };
+
 class SignatureParser {
  public:
   // `value`: what stands behind the field name's colon. Replaces all of `signature`; with a problem
   // as much of it as could be read. `signature_bytes` becomes b= decoded; its memory is kept.
   [[nodiscard]] std::optional<Problem> parse(std::string_view value, Signature& signature,
-                                             std::string& signature_bytes);
+                                             std::string& signature_bytes,
+                                             SignatureKind kind = SignatureKind::kDkim);
+  // A tag of the field just parsed; null when it has none of that name.
+  const Tag* tag(std::string_view name) const { return find_tag(tags_, name); }
 
  private:
   std::optional<Problem> read_names(Signature& signature);
   std::optional<Problem> read_identity(Signature& signature);
   std::optional<Problem> read_algorithm(Signature& signature);
   std::optional<Problem> read_canonicalization(Signature& signature);
-  std::optional<Problem> read_hashes(Signature& signature, std::string& signature_bytes);
+  std::optional<Problem> read_body_hash(Signature& signature);
+  std::optional<Problem> read_signature(Signature& signature, std::string& signature_bytes) const;
   std::optional<Problem> read_signed_fields(Signature& signature);
-  std::optional<Problem> read_numbers(Signature& signature);
+  std::optional<Problem> read_numbers(Signature& signature, SignatureKind kind) const;
   std::string_view value_of(std::string_view name) const;
 
   std::vector<Tag> tags_;  // of the field at hand

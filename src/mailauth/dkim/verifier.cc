@@ -322,25 +322,12 @@ void Verifier::State::take_keys(std::size_t i, const dns::Answer& answer) {
 // Those that may have made this signature (RFC 6376 6.1.2); without one, what is wrong with the
 // first.
 std::optional<Problem> Verifier::State::choose_keys(Candidate& candidate) const {
-  const auto wanted = candidate.algorithm == Algorithm::kEd25519Sha256 ? crypto::KeyType::kEd25519
-                                                                       : crypto::KeyType::kRsa;
   std::optional<Problem> first;
   const auto judge = [&](const Key& key) -> std::optional<Problem> {
-    if (key.type != wanted) {
-      return Problem{Result::kPermerror, "the key is not of the signature's algorithm", {}};
-    }
-    if (!key.sha256) return Problem{Result::kPermerror, "the key is not for SHA-256", {}};
-    if (!key.email) return Problem{Result::kPermerror, "the key is not for mail", {}};
     if (key.strict && candidate.identity_below) {
       return Problem{Result::kPermerror, "the key is not for subdomains, and i= is one", {}};
     }
-    if (key.rsa && key.bits() < limits.rsa_bits_min) {
-      return Problem{Result::kPolicy, "the RSA key is too short", {}};
-    }
-    if (key.rsa && key.bits() > limits.rsa_bits_max) {
-      return Problem{Result::kPolicy, "the RSA key is too long", {}};
-    }
-    return std::nullopt;
+    return unfit_for(key, candidate.algorithm, limits);
   };
   candidate.keys_fitting = 0;
   for (const Key& key : candidate.keys->keys()) {

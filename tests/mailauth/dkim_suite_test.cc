@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "mailauth/dkim/body_canon.h"
-#include "mailauth/dkim/header_canon.h"
+#include <algorithm>
+
 #include "tests/mailauth/dkim_check.h"
 
 namespace mxring::test {
@@ -51,6 +51,57 @@ TEST_F(DkimSuiteTest, EveryCaseOfTheCorpora) {
   }
   EXPECT_EQ(suites_.cases.size(), 6U + 8 + 11 + 79);
   EXPECT_GE(passes, 30U);
+}
+
+TEST_F(DkimSuiteTest, AnySplitGivesTheSameResults) {
+  for (const DkimCase& test : suites_.cases) {
+    DkimSetup setup = setup_of(test);
+    const std::string whole = dkim_words(test.message, *test.zone, setup);
+    for (const std::size_t run : {1, 2, 3, 7, 64, 333}) {
+      setup.run_bytes = run;
+      setup.keys_first = run != 7;
+      ASSERT_EQ(dkim_words(test.message, *test.zone, setup), whole) << test.id << ' ' << run;
+    }
+    setup.run_bytes = SIZE_MAX;
+    const std::size_t body =
+        test.message.size() - std::min(test.message.size(), test.message.find("\r\n\r\n"));
+    for (std::size_t first = 1; first < std::min<std::size_t>(body, 400); ++first) {
+      setup.first_run_bytes = first;
+      ASSERT_EQ(dkim_words(test.message, *test.zone, setup), whole) << test.id << ' ' << first;
+    }
+  }
+}
+
+TEST_F(DkimSuiteTest, ChangedMessagesDoNotPass) {
+  std::size_t tried = 0;
+  for (const DkimCase& test : suites_.cases) {
+    const DkimSetup setup = setup_of(test);
+    const auto before = verify_dkim(test.message, *test.zone, setup);
+    const bool passes = std::ranges::any_of(before, [](const auto& signature) {
+      return signature.result == mailauth::Result::kPass && !signature.body_limited;
+    });
+    if (!passes) continue;
+    ++tried;
+    const auto none_passes = [&](const std::string& message) {
+      const auto after = verify_dkim(message, *test.zone, setup);
+      for (const auto& signature : after) {
+        if (signature.body_limited) continue;
+        EXPECT_NE(signature.result, mailauth::Result::kPass) << test.id;
+      }
+    };
+    none_passes(test.message + "x\r\n");
+    const std::size_t from = test.message.find("\r\nFrom: ");
+    ASSERT_NE(from, std::string::npos) << test.id;
+    std::string changed = test.message;
+    changed[from + 9] = static_cast<char>(changed[from + 9] ^ 1);
+    none_passes(changed);
+    // Below the signed one: the bottom-most field counts.
+    const std::size_t header_end = test.message.find("\r\n\r\n");
+    changed = test.message;
+    changed.insert(header_end + 2, "From: evil@example.net\r\n");
+    none_passes(changed);
+  }
+  EXPECT_GE(tried, 19U);
 }
 
 }  // namespace

@@ -1,0 +1,1 @@
+mxring_bench(dkim_bench SOURCES dkim_bench.cc LINKS mailauth)

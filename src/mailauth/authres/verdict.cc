@@ -37,6 +37,18 @@ void add_dmarc(Builder& builder, const dmarc::Outcome& outcome) {
   if (outcome.record_found) builder.property("policy", "dmarc", dmarc::word(outcome.policy));
 }
 
+void add_arc(Builder& builder, const arc::Outcome& outcome, const base::IpAddress& client) {
+  builder.result("arc", word(outcome.result));
+  if (outcome.result == Result::kNone) return;
+  std::string chain = "i=" + std::to_string(outcome.sets);
+  if (!outcome.sealer.empty()) chain += " sealed by " + outcome.sealer;
+  builder.comment(chain).reason(outcome.reason);
+  if (outcome.result == Result::kPass) {
+    builder.property("header", "oldest-pass", std::to_string(outcome.oldest_pass));
+  }
+  builder.property("smtp", "remote-ip", client.to_string());
+}
+
 void add_iprev(Builder& builder, Result result, const base::IpAddress& client,
                std::string_view name) {
   builder.result("iprev", word(result)).comment(name);

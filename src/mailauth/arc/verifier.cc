@@ -289,9 +289,7 @@ bool Verifier::step() {
 }
 
 std::span<const dns::Question> Verifier::questions() const {
-  const State& s = *state_;
-  return s.running() ? std::span<const dns::Question>(s.questions)
-                     : std::span<const dns::Question>();
+  return state_->questions;
 }
 
 void Verifier::supply(const dns::Question& question, dns::AnswerPtr answer) {

@@ -27,9 +27,15 @@ std::int64_t StageClock::monotonic_ns() {
 }
 
 bool StageClock::begin_turn() {
-  measuring_ = turns_++ % kEvery == 0;
   stage_ = Stage::kReceive;
-  if (measuring_) since_ns_ = monotonic_ns();
+  measuring_ = --turns_left_ == 0;
+  if (measuring_) {
+    random_ ^= random_ << 13;  // xorshift32
+    random_ ^= random_ >> 17;
+    random_ ^= random_ << 5;
+    turns_left_ = 1 + random_ % (2 * kEvery - 1);
+    since_ns_ = monotonic_ns();
+  }
   return measuring_;
 }
 

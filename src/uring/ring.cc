@@ -243,6 +243,10 @@ std::span<const Completion> Ring::submit_and_wait(std::int64_t timeout_ns) {
   return impl.completions;
 }
 
+unsigned Ring::ready() const {
+  return io_uring_cq_ready(&impl_->ring);
+}
+
 unsigned Ring::queued() const {
   return io_uring_sq_ready(&impl_->ring);
 }

@@ -82,6 +82,7 @@ class Ring {
 
   std::uint64_t system_calls() const { return system_calls_; }
   unsigned queued() const;  // operations not yet submitted
+  unsigned ready() const;   // completions that the next submit_and_wait() will find
 
  private:
   friend class BufferPool;

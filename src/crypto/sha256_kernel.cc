@@ -4,6 +4,7 @@
 #include <cpuid.h>
 #endif
 
+#include <bit>
 #include <cstring>
 
 namespace mxring::crypto {
@@ -37,24 +38,26 @@ KernelList detect() {
                        Sha256Advance advance) {
     list.kernels[list.count++] = {path, word(path), width, step_cost, advance};
   };
-  add(Sha256Path::kPortable, 1, 233, sha256_advance_portable);
+  add(Sha256Path::kPortable, 1, 210, sha256_advance_portable);
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") != 0) {
-    add(Sha256Path::kLanes8, 8, 371, sha256_advance_avx2_x8);
+    add(Sha256Path::kLanes8, 8, 353, sha256_advance_avx2_x8);
   }
   if (has_sha_extensions()) {
-    add(Sha256Path::kShaNi, 1, 40, sha256_advance_shani);
+    add(Sha256Path::kShaNi, 1, 39, sha256_advance_shani);
     add(Sha256Path::kShaNiPair, 2, 66, sha256_advance_shani_x2);
   }
   if (__builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0) {
-    add(Sha256Path::kLanes16, 16, 291, sha256_advance_avx512_x16);
+    add(Sha256Path::kLanes16, 16, 280, sha256_advance_avx512_x16);
   }
 #endif
   return list;
 }
 
-void store_big_endian(std::uint8_t* out, std::uint64_t value, std::size_t bytes) {
-  for (std::size_t i = bytes; i-- > 0; value >>= 8) out[i] = static_cast<std::uint8_t>(value);
+template <typename Word>
+void store_big_endian(std::uint8_t* out, Word value) {
+  if constexpr (std::endian::native == std::endian::little) value = std::byteswap(value);
+  std::memcpy(out, &value, sizeof value);
 }
 
 }  // namespace
@@ -80,14 +83,14 @@ std::size_t sha256_pad(std::uint8_t* block, std::size_t held, std::uint64_t byte
   const std::size_t size = blocks * kSha256BlockBytes;
   block[held] = 0x80;
   std::memset(block + held + 1, 0, size - held - 1);
-  store_big_endian(block + size - sizeof bytes, bytes * 8, sizeof bytes);
+  store_big_endian(block + size - sizeof bytes, bytes * 8);
   return blocks;
 }
 
 Sha256Digest sha256_digest(const std::array<std::uint32_t, 8>& state) {
   Sha256Digest digest;
   for (std::size_t i = 0; i < state.size(); ++i) {
-    store_big_endian(digest.data() + 4 * i, state[i], 4);
+    store_big_endian(digest.data() + 4 * i, state[i]);
   }
   return digest;
 }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """`mxring tune` on the machine the tests run on, and `mxring load` without a server to talk to."""
 
+import csv
 import json
 import os
 import subprocess
-import unittest
+from xml.etree import ElementTree
 
 import mxtest
 
@@ -85,6 +86,79 @@ class Check(TuneTest):
         done = self.mxring("tune", "check", "-c", file)
         self.assertEqual(done.returncode, 78)
         self.assertIn("did you mean", done.stderr)
+
+
+class Sweep(TuneTest):
+    def sweep(self, *args, timeout=110):
+        return self.mxring("tune", "sweep", "--out", "out", "--log-dir", self.directory,
+                           "--connections", 16, *args, timeout=timeout)
+
+    def test_a_short_one(self):
+        done = self.sweep("--time", "25s", "--only", "log.commit_window", "--only", "shards.pin",
+                          "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads(done.stdout)
+        self.assertLess(result["seconds"], 60)
+        self.assertGreater(result["current"]["rate"], 0)
+        self.assertTrue(result["variants"])
+        for variant in result["variants"]:
+            self.assertIn(variant["finding"], ("better", "worse", "noise", "at a cost", "failed"))
+            self.assertGreaterEqual(variant["rounds"], 3, variant)
+            self.assertLessEqual(variant["cpu"]["low"], variant["cpu"]["ratio"])
+            self.assertLessEqual(variant["cpu"]["ratio"], variant["cpu"]["high"])
+        if not result["recommended"]:
+            self.assertIn("keep the default", result["advice"])
+        self.check_files(bool(result["recommended"]))
+
+    def check_files(self, recommended):
+        out = os.path.join(self.directory, "out")
+        self.assertEqual(set(os.listdir(out)), {"sweep.csv", "p99.svg"} |
+                         ({"recommended.toml"} if recommended else set()))
+        self.assertEqual(os.listdir(self.directory), ["out"])  # no server's folder is left
+        root = ElementTree.parse(os.path.join(out, "p99.svg")).getroot()
+        self.assertEqual(root.tag, "{http://www.w3.org/2000/svg}svg")
+        self.assertGreaterEqual(len(root.findall("{http://www.w3.org/2000/svg}circle")), 3)
+        with open(os.path.join(out, "sweep.csv"), newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertGreaterEqual({row["part"] for row in rows}, {"screen", "chart"})
+        self.assertTrue(all(float(row["cpu_us"]) > 0 for row in rows))
+        if recommended:
+            done = self.mxring("serve", "-t", "-c", os.path.join(out, "recommended.toml"))
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_mistakes(self):
+        for args, text in ((("--only", "shards.pinn"), "did you mean shards.pin?"),
+                           (("--try", "log.dirr=1"), "no such key"),
+                           (("--try", "shards.buffer_bytes=100KiB"), "power of two"),
+                           (("--time", "soon"), "not a time")):
+            done = self.sweep(*args)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(text, done.stderr)
+        done = self.sweep("--time", "1s", "--only", "shards.pin")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("too little time", done.stderr)
+
+
+class Profiles(TuneTest):
+    """What tuning/ offers must be accepted by the program it is for."""
+
+    FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tuning")
+
+    def test_each_is_a_configuration(self):
+        folder = os.path.join(self.FOLDER, "profiles")
+        self.assertGreaterEqual(len(os.listdir(folder)), 4)
+        for name in os.listdir(folder):
+            done = self.mxring("serve", "-t", "-c", os.path.join(folder, name))
+            self.assertEqual(done.returncode, 0, f"{name}: {done.stderr}")
+
+    def test_kernel_settings_are_those_the_check_asks_for(self):
+        with open(os.path.join(self.FOLDER, "60-mxring.conf")) as file:
+            settings = dict(line.split(" = ") for line in file.read().splitlines()
+                            if line and not line.startswith("#"))
+        done = self.mxring("tune", "check", "--no-resolver", "--no-disk", "--json")
+        rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+        for key in ("net.core.somaxconn", "net.ipv4.tcp_max_syn_backlog", "net.ipv4.tcp_rmem"):
+            self.assertIn(settings[key].split()[-1], rows[key]["wanted"], key)
 
 
 class LoadAlone(TuneTest):

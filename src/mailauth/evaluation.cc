@@ -8,16 +8,12 @@ namespace mxring::mailauth {
 
 Evaluation::Evaluation(const EvaluationOptions& options, const base::Limits& limits,
                        crypto::Sha256Batch& hashes)
-    : options_(options),
-      spf_(limits),
-      dkim_(limits, hashes),
-      dmarc_(limits),
-      questions_max_(limits.dns_questions) {}
+    : options_(options), spf_(limits), dkim_(limits, hashes), dmarc_(limits) {}
 
 void Evaluation::begin(const spf::Request& request) {
   phase_ = Phase::kEnvelope;
   author_known_ = false;
-  questions_asked_ = 0;
+  gave_up_ = false;
   if (options_.spf) spf_.begin(request);
 }
 
@@ -78,12 +74,9 @@ bool Evaluation::step(Part part) {
       idle = dmarc_.step();
       break;
   }
-  if (!idle) {
-    questions_asked_ += static_cast<std::uint32_t>(questions(part).size());
-    if (questions_asked_ > questions_max_) {
-      give_up(part);
-      idle = true;
-    }
+  if (!idle && gave_up_) {
+    give_up(part);
+    idle = true;
   }
   if (part == Part::kDmarc && phase_ == Phase::kConcluded && idle) phase_ = Phase::kDone;
   return idle;
@@ -135,8 +128,11 @@ void Evaluation::give_up(Part part) {
 
 void Evaluation::give_up() {
   for (const Part part : kParts) give_up(part);
+  // A client that dawdles before its message takes nothing from DKIM and DMARC, which have not
+  // asked yet.
+  if (phase_ == Phase::kEnvelope) return;
   // Whatever alignment asks from now on gets no answer either.
-  questions_asked_ = questions_max_;
+  gave_up_ = true;
   if (phase_ == Phase::kConcluded) phase_ = Phase::kDone;
 }
 

@@ -13,7 +13,9 @@
 //   // DMARC may have more questions now: step(Part::kDmarc) again; then done()
 //
 // What is given to header() and body() must stay readable until the batch's next flush().
-// All parts together never ask more than Limits::dns_questions.
+// Each part keeps to Limits::dns_questions by itself, and DKIM to one key per signature looked at: a
+// sender whose SPF record asks as much as it can takes nothing from the question for the policy of
+// the domain it pretends to be.
 //
 // Thread: the owner's. Reuse: begin() starts over and keeps the memory. Failure: none.
 #pragma once
@@ -66,7 +68,8 @@ class Evaluation {
   bool step(Part part);
   std::span<const dns::Question> questions(Part part) const;
   void supply(Part part, const dns::Question& question, dns::AnswerPtr answer);
-  // No more answers will come: temperror for whatever misses one.
+  // No more answers will come: temperror for whatever misses one. Before the header section has
+  // come that is SPF.
   void give_up();
 
   void collect(std::vector<crypto::RsaCheck*>& checks);
@@ -96,8 +99,7 @@ class Evaluation {
   std::vector<dmarc::Authenticated> authenticated_;
   Phase phase_ = Phase::kEnvelope;
   bool author_known_ = false;
-  std::uint32_t questions_max_ = 0;
-  std::uint32_t questions_asked_ = 0;
+  bool gave_up_ = false;  // nothing is asked any more
 };
 
 }  // namespace mxring::mailauth

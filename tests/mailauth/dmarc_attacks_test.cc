@@ -262,5 +262,33 @@ TEST(DmarcAttacksTest, EveryTranscript) {
   }
 }
 
+// MAIL FROM with an SPF record that never answers, and the message long after that.
+TEST(DmarcAttacksTest, DawdlingBeforeTheMessageTakesNothingFromThePolicy) {
+  const std::string text = "From: admin@legit.example\r\nSubject: urgent\r\n";
+  mail::HeaderIndex index(1 << 17, 1000);
+  index.feed(text);
+  index.finish();
+  crypto::Sha256Batch hashes;
+  mailauth::Evaluation evaluation({}, {}, hashes);
+  evaluation.begin({.client = base::IpAddress::v4({198, 51, 100, 7}),
+                    .mail_from = "x@slow.attacker.example",
+                    .helo = "mail.attacker.example"});
+  EXPECT_FALSE(evaluation.step(Part::kSpf));
+  evaluation.give_up();
+  EXPECT_TRUE(evaluation.step(Part::kSpf));
+  evaluation.header(text, index.fields(), 1'600'000'000);
+  const Zone zone = Zone::parse(kCommonZone);
+  while (!evaluation.step(Part::kDmarc)) {
+    for (const dns::Question& question : evaluation.questions(Part::kDmarc)) {
+      evaluation.supply(Part::kDmarc, question, zone.answer(question));
+    }
+  }
+  evaluation.conclude();
+  EXPECT_TRUE(evaluation.step(Part::kDmarc));
+  EXPECT_EQ(evaluation.spf()->result, mailauth::Result::kTemperror);
+  EXPECT_EQ(evaluation.dmarc()->result, mailauth::Result::kFail);
+  EXPECT_EQ(mailauth::decide(evaluation.dmarc(), {}), mailauth::Disposition::kReject);
+}
+
 }  // namespace
 }  // namespace mxring::test

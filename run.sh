@@ -23,8 +23,11 @@ build_packages=(
 # What the tests use when they can have it: COMMAND=PACKAGE. Each one missing is a skipped test.
 test_packages=(
   python3=python3 swaks=swaks curl=curl /usr/sbin/smtp-source=postfix node=nodejs npm=npm
-  /usr/sbin/knotd=knot
+  /usr/sbin/knotd=knot /usr/sbin/opendkim=opendkim /usr/bin/dkimverify=python3-dkim
+  /usr/bin/dkimproxy-verify=libmail-dkim-perl
 )
+# From npm, into build/node. Later versions of mailauth want a later Node.js than Debian 12 has.
+node_packages=(nodemailer mailauth@4.8.1)
 # Unit tests that also run under AddressSanitizer and UndefinedBehaviorSanitizer, and under
 # ThreadSanitizer.
 asan_modules=(base obs spsc crypto mail uring smtp dns seglog net mailauth server load tune cli)
@@ -108,7 +111,7 @@ install_test_package() {
   without_starting_services install_packages "$package" || return 1
   if command -v systemctl >/dev/null; then
     case $package in
-      postfix | knot) as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
+      postfix | knot | opendkim) as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
     esac
   fi
 }
@@ -120,16 +123,21 @@ install_test_packages() {
     command -v "$command" >/dev/null && continue
     install_test_package "$package" || say "without $package: its tests will be skipped"
   done
-  install_nodemailer || say "without nodemailer: its test will be skipped"
+  install_node_packages || say "without ${node_packages[*]}: their tests will be skipped"
 }
 
-install_nodemailer() {
-  local where=$root/build/node
-  [[ -d $where/node_modules/nodemailer ]] && return 0
+# All in one go: npm would remove what an earlier command has put there unsaved.
+install_node_packages() {
+  local where=$root/build/node package missing=no
+  for package in "${node_packages[@]}"; do
+    [[ -d $where/node_modules/${package%@*} ]] || missing=yes
+  done
+  [[ $missing == yes ]] || return 0
   command -v npm >/dev/null || return 1
-  say "installing nodemailer into build/node"
+  say "installing ${node_packages[*]} into build/node"
   mkdir -p "$where"
-  quietly npm timeout 180 npm install --prefix "$where" --no-save --no-audit --no-fund nodemailer
+  quietly npm timeout 180 npm install --prefix "$where" --no-save --no-audit --no-fund \
+    "${node_packages[@]}"
 }
 
 # Configures a preset when it has not been, or was for another -Werror.

@@ -61,6 +61,13 @@ def wait_until(condition, seconds, what):
         time.sleep(0.02)
 
 
+def short_directory(test):
+    """A directory for sockets, whose names have 108 bytes at most; removed with the test."""
+    path = tempfile.mkdtemp(prefix="mxring-", dir="/var/tmp")
+    test.addCleanup(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
 def toml(tables):
     """A TOML text from {"section": {"key": value}}; top-level keys under ""."""
     def literal(value):

@@ -23,7 +23,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 DEBIAN = ["exim4-daemon-heavy", "exim4-base", "opensmtpd", "python3-aiosmtpd", "opendkim", "knot"]
-NODE = ["smtp-server", "mailauth", "Haraka"]
+NODE = ["smtp-server", "mailauth", "Haraka", "haraka-plugin-dkim", "haraka-plugin-spf"]
 # A registry that holds back what is new may lack what the newest release asks for; then one of half a
 # year ago is taken.
 OLDER_DAYS = 180

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "base/json.h"
-#include "base/units.h"
+#include "tune/check_report.h"
 
 namespace mxring::tune {
 
@@ -93,7 +93,9 @@ std::string sweep_table(const SweepResult& result, const SweepOptions& options) 
   for (const VariantResult& variant : result.variants) out += table_line(variant);
   for (const VariantResult& variant : result.variants) {
     if (variant.note.empty() || variant.rounds < 2) continue;
-    out += fmt::format("\n{} = {}: {}\n", variant.key, variant.value, variant.note);
+    const std::string text = fmt::format("{} = {}: {}", variant.key, variant.value, variant.note);
+    out += '\n';
+    for (const std::string& line : wrapped(text, 78)) out += line + '\n';
   }
   for (const std::string& key : result.left_out) {
     out += fmt::format("\n{} was left out: not enough time (--time)\n", key);
@@ -106,7 +108,9 @@ std::string sweep_table(const SweepResult& result, const SweepOptions& options) 
   }
   out += "\nfixed by design\n";
   for (const FixedThing& thing : fixed_by_design()) {
-    out += fmt::format("  {}: {}\n", thing.name, thing.why);
+    for (const std::string& line : wrapped(fmt::format("{}: {}", thing.name, thing.why), 76)) {
+      out += fmt::format("  {}\n", line);
+    }
   }
   return out + fmt::format("\n{}\n", advice_sentence(result, options));
 }

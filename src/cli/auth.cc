@@ -61,6 +61,7 @@ class Judge {
     evaluation_.end_of_body();
     hashes_.flush();
     ask(Part::kDkim);
+    ask(Part::kArc);
     ask(Part::kDmarc);
     std::vector<crypto::RsaCheck*> checks;
     evaluation_.collect(checks);
@@ -134,6 +135,12 @@ std::string verdict_json(const Verdict& verdict, const AuthOptions& options,
   mailauth::write_spf(json, *evaluation.spf());
   json.key("dkim");
   mailauth::write_dkim(json, evaluation.dkim());
+  json.key("arc");
+  if (const auto* arc = evaluation.arc()) {
+    mailauth::write_arc(json, *arc);
+  } else {
+    json.null();
+  }
   json.key("dmarc");
   if (const auto* dmarc = evaluation.dmarc()) {
     mailauth::write_dmarc(json, *dmarc);
@@ -167,6 +174,14 @@ void dkim_text(std::string& out, std::span<const mailauth::dkim::SignatureResult
   }
 }
 
+void arc_text(std::string& out, const mailauth::arc::Outcome* arc) {
+  if (arc == nullptr) return;
+  out += fmt::format("ARC          {:<9} {} set{}, sealed by {}", mailauth::word(arc->result),
+                     arc->sets, arc->sets == 1 ? "" : "s", base::escaped(arc->sealer));
+  if (!arc->reason.empty()) out += ": " + arc->reason;
+  out += "; changes nothing\n";
+}
+
 void dmarc_text(std::string& out, const mailauth::dmarc::Outcome* dmarc) {
   if (dmarc == nullptr) return;
   out += fmt::format("DMARC        {:<9} ", mailauth::word(dmarc->result));
@@ -196,6 +211,7 @@ std::string verdict_text(const Verdict& verdict) {
   std::string out;
   spf_text(out, *evaluation.spf());
   dkim_text(out, evaluation.dkim());
+  arc_text(out, evaluation.arc());
   dmarc_text(out, evaluation.dmarc());
   out += fmt::format("disposition  {}\nreply        {}\n\n{}", mailauth::word(verdict.disposition),
                      verdict.reply, verdict.results_field);

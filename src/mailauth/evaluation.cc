@@ -1,18 +1,34 @@
 #include "mailauth/evaluation.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/assert.h"
 
 namespace mxring::mailauth {
 
+namespace {
+
+bool is_of_chain(const mail::Field& field) {
+  return field.name == mail::FieldName::kArcSeal ||
+         field.name == mail::FieldName::kArcMessageSignature ||
+         field.name == mail::FieldName::kArcAuthenticationResults;
+}
+
+}  // namespace
+
 Evaluation::Evaluation(const EvaluationOptions& options, const base::Limits& limits,
                        crypto::Sha256Batch& hashes)
-    : options_(options), spf_(limits), dkim_(limits, hashes), dmarc_(limits) {}
+    : options_(options),
+      spf_(limits),
+      dkim_(limits, hashes),
+      arc_(limits, hashes),
+      dmarc_(limits) {}
 
 void Evaluation::begin(const spf::Request& request) {
   phase_ = Phase::kEnvelope;
   author_known_ = false;
+  has_chain_ = false;
   gave_up_ = false;
   if (options_.spf) spf_.begin(request);
 }
@@ -21,7 +37,11 @@ void Evaluation::header(std::string_view section, std::span<const mail::Field> f
                         std::int64_t now_unix_s) {
   MXRING_ASSERT(phase_ == Phase::kEnvelope);
   phase_ = Phase::kMessage;
-  if (options_.dkim) dkim_.begin(section, fields, now_unix_s);
+  if (options_.dkim) {
+    dkim_.begin(section, fields, now_unix_s);
+    has_chain_ = std::ranges::any_of(fields, is_of_chain);
+    if (has_chain_) arc_.begin(section, fields);
+  }
   if (options_.dmarc) {
     const auto author = dmarc::find_author_domain(section, fields, author_);
     author_known_ = author.has_value();
@@ -32,20 +52,29 @@ void Evaluation::header(std::string_view section, std::span<const mail::Field> f
   }
 }
 
-bool Evaluation::wants_body() const {
+bool Evaluation::dkim_wants_body() const {
   return options_.dkim && dkim_.has_signatures();
+}
+bool Evaluation::arc_wants_body() const {
+  return has_chain_ && arc_.wants_body();
+}
+bool Evaluation::wants_body() const {
+  return dkim_wants_body() || arc_wants_body();
 }
 
 void Evaluation::body(std::string_view run) {
-  if (wants_body()) dkim_.body(run);
+  if (dkim_wants_body()) dkim_.body(run);
+  if (arc_wants_body()) arc_.body(run);
 }
 
 void Evaluation::end_of_body() {
-  if (wants_body()) dkim_.end_of_body();
+  if (dkim_wants_body()) dkim_.end_of_body();
+  if (arc_wants_body()) arc_.end_of_body();
 }
 
 void Evaluation::abandon() {
   if (phase_ != Phase::kEnvelope && options_.dkim) dkim_.abandon();
+  if (has_chain_) arc_.abandon();
 }
 
 bool Evaluation::active(Part part) const {
@@ -54,6 +83,8 @@ bool Evaluation::active(Part part) const {
       return options_.spf;
     case Part::kDkim:
       return options_.dkim && phase_ != Phase::kEnvelope;
+    case Part::kArc:
+      return has_chain_;
     case Part::kDmarc:
       return author_known_;
   }
@@ -69,6 +100,9 @@ bool Evaluation::step(Part part) {
       break;
     case Part::kDkim:
       idle = dkim_.step();
+      break;
+    case Part::kArc:
+      idle = arc_.step();
       break;
     case Part::kDmarc:
       idle = dmarc_.step();
@@ -88,6 +122,8 @@ std::span<const dns::Question> Evaluation::questions(Part part) const {
       return spf_.questions();
     case Part::kDkim:
       return dkim_.questions();
+    case Part::kArc:
+      return arc_.questions();
     case Part::kDmarc:
       return dmarc_.questions();
   }
@@ -101,6 +137,9 @@ void Evaluation::supply(Part part, const dns::Question& question, dns::AnswerPtr
       break;
     case Part::kDkim:
       dkim_.supply(question, std::move(answer));
+      break;
+    case Part::kArc:
+      arc_.supply(question, std::move(answer));
       break;
     case Part::kDmarc:
       dmarc_.supply(question, std::move(answer));
@@ -118,6 +157,10 @@ void Evaluation::give_up(Part part) {
     case Part::kDkim:
       dkim_.give_up();
       dkim_.step();
+      break;
+    case Part::kArc:
+      arc_.give_up();
+      arc_.step();
       break;
     case Part::kDmarc:
       dmarc_.give_up();
@@ -138,11 +181,13 @@ void Evaluation::give_up() {
 
 void Evaluation::collect(std::vector<crypto::RsaCheck*>& checks) {
   if (options_.dkim) dkim_.collect(checks);
+  if (has_chain_) arc_.collect(checks);
 }
 
 void Evaluation::conclude() {
   MXRING_ASSERT(phase_ == Phase::kMessage);
   if (options_.dkim) dkim_.conclude();
+  if (has_chain_) arc_.conclude();
   if (!author_known_) {
     phase_ = Phase::kDone;
     return;

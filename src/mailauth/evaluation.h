@@ -34,6 +34,7 @@
 #include "dns/question.h"
 #include "dns/record.h"
 #include "mail/header_index.h"
+#include "mailauth/arc/verifier.h"
 #include "mailauth/dkim/verifier.h"
 #include "mailauth/dmarc/author.h"
 #include "mailauth/dmarc/evaluator.h"
@@ -47,8 +48,8 @@ struct EvaluationOptions {
   bool dmarc = true;
 };
 
-enum class Part : std::uint8_t { kSpf, kDkim, kDmarc };
-inline constexpr std::array kParts{Part::kSpf, Part::kDkim, Part::kDmarc};
+enum class Part : std::uint8_t { kSpf, kDkim, kArc, kDmarc };
+inline constexpr std::array kParts{Part::kSpf, Part::kDkim, Part::kArc, Part::kDmarc};
 
 class Evaluation {
  public:
@@ -79,6 +80,8 @@ class Evaluation {
   // Null when that method was not asked for; otherwise they stand when done().
   const spf::Outcome* spf() const { return options_.spf ? &spf_.outcome() : nullptr; }
   std::span<const dkim::SignatureResult> dkim() const { return dkim_.signatures(); }
+  // Reported, and overrides nothing. Null also for a message without a chain.
+  const arc::Outcome* arc() const { return has_chain_ ? &arc_.outcome() : nullptr; }
   // Also null when the message has no author domain: such a message is refused before.
   const dmarc::Outcome* dmarc() const { return author_known_ ? &dmarc_.outcome() : nullptr; }
   const EvaluationOptions& options() const { return options_; }
@@ -87,6 +90,8 @@ class Evaluation {
   enum class Phase : std::uint8_t { kEnvelope, kMessage, kConcluded, kDone };
 
   bool active(Part part) const;
+  bool dkim_wants_body() const;
+  bool arc_wants_body() const;
   void give_up(Part part);
   void expect_domains();
   void align();
@@ -94,11 +99,13 @@ class Evaluation {
   EvaluationOptions options_;
   spf::Evaluator spf_;
   dkim::Verifier dkim_;
+  arc::Verifier arc_;
   dmarc::Evaluator dmarc_;
   dmarc::AuthorScratch author_;
   std::vector<dmarc::Authenticated> authenticated_;
   Phase phase_ = Phase::kEnvelope;
   bool author_known_ = false;
+  bool has_chain_ = false;
   bool gave_up_ = false;  // nothing is asked any more
 };
 

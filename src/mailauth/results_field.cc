@@ -12,6 +12,7 @@ void write_results_field(authres::Builder& builder, const ResultsField& field) {
     authres::add_spf(builder, *outcome, field.mail_from);
   }
   if (evaluation.options().dkim) authres::add_dkim(builder, evaluation.dkim());
+  if (const auto* outcome = evaluation.arc()) authres::add_arc(builder, *outcome, field.client);
   if (!field.client_name.empty()) {
     authres::add_iprev(builder, Result::kPass, field.client, field.client_name);
   }

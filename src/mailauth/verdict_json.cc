@@ -34,6 +34,16 @@ void write_dkim(base::JsonWriter& json, std::span<const dkim::SignatureResult> s
   json.end_array();
 }
 
+void write_arc(base::JsonWriter& json, const arc::Outcome& outcome) {
+  json.begin_object();
+  json.key("result").value(word(outcome.result));
+  json.key("reason").value(outcome.reason);
+  json.key("sets").value(outcome.sets);
+  json.key("oldest_pass").value(outcome.oldest_pass);
+  json.key("sealer").value(outcome.sealer);
+  json.end_object();
+}
+
 void write_dmarc(base::JsonWriter& json, const dmarc::Outcome& outcome) {
   json.begin_object();
   json.key("result").value(word(outcome.result));

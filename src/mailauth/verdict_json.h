@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/json.h"
+#include "mailauth/arc/verifier.h"
 #include "mailauth/dkim/verifier.h"
 #include "mailauth/dmarc/evaluator.h"
 #include "mailauth/spf/evaluator.h"
@@ -13,6 +14,7 @@ namespace mxring::mailauth {
 
 void write_spf(base::JsonWriter& json, const spf::Outcome& outcome);
 void write_dkim(base::JsonWriter& json, std::span<const dkim::SignatureResult> signatures);
+void write_arc(base::JsonWriter& json, const arc::Outcome& outcome);
 void write_dmarc(base::JsonWriter& json, const dmarc::Outcome& outcome);
 
 }  // namespace mxring::mailauth

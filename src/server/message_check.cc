@@ -95,6 +95,7 @@ void MessageCheck::take(Message& message, bool complete, base::Now now) {
         message.bytes_between(0, header.header_bytes(), header_scratch_);
     evaluation_.header(section, header.fields(), now.wall.us / 1'000'000);
     advance(mailauth::Part::kDkim, now.mono);
+    advance(mailauth::Part::kArc, now.mono);
     advance(mailauth::Part::kDmarc, now.mono);
   }
   if (evaluation_.wants_body()) {

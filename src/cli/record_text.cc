@@ -21,6 +21,32 @@ void stored_json(base::JsonWriter& json, std::string_view key, std::string_view 
   json.key(key).raw(stored.empty() ? absent : stored);
 }
 
+// Every "result" in a stored verdict, in order: "pass", "fail". Quotes inside its values are
+// escaped, so the words found are members and nothing else.
+std::string results_of(std::string_view stored) {
+  constexpr std::string_view kMember = "\"result\":\"";
+  std::string words;
+  for (std::size_t at = stored.find(kMember); at != std::string_view::npos;
+       at = stored.find(kMember, at)) {
+    at += kMember.size();
+    if (!words.empty()) words += '+';
+    words += stored.substr(at, stored.find('"', at) - at);
+  }
+  return words.empty() ? "none" : words;
+}
+
+std::string verdicts_line(const Record& record) {
+  std::string line;
+  const auto add = [&line](std::string_view method, std::string_view stored) {
+    if (!stored.empty()) line += fmt::format("{}={} ", method, results_of(stored));
+  };
+  add("spf", record.spf);
+  add("dkim", record.dkim);
+  add("dmarc", record.dmarc);
+  if (!line.empty()) line.pop_back();
+  return line;
+}
+
 }  // namespace
 
 void write_members(base::JsonWriter& json, const Record& record) {
@@ -74,6 +100,8 @@ std::string record_listing(const Record& record, bool colour) {
   }
   if (!record.tls.empty()) out += fmt::format(", {}", base::escaped(record.tls));
   out += '\n';
+  const std::string verdicts = verdicts_line(record);
+  if (!verdicts.empty()) out += fmt::format("    {}\n", base::escaped(verdicts));
   return out;
 }
 

@@ -61,7 +61,7 @@ TEST(RecordText, NothingFromTheNetworkMovesATerminal) {
   EXPECT_NE(listing.find("evil\\x1b[2J\\x0d\\x0a"), std::string::npos) << listing;
   EXPECT_NE(listing.find("\\xff@mx.test"), std::string::npos) << listing;
   EXPECT_NE(listing.find("\\xc2\\x9b.test"), std::string::npos) << listing;
-  EXPECT_EQ(std::count(listing.begin(), listing.end(), '\n'), 3);
+  EXPECT_EQ(std::count(listing.begin(), listing.end(), '\n'), 4);
   const std::string json = record_json(record);
   EXPECT_NE(json.find("evil\\u001b[2J\\u000d\\u000a"), std::string::npos) << json;
   EXPECT_NE(json.find("\xEF\xBF\xBD@mx.test"), std::string::npos) << json;
@@ -71,6 +71,18 @@ TEST(RecordText, ListingNamesAFewRecipientsAndCountsTheRest) {
   Record record = sample();
   record.rcpt_to.assign(20, {"b@mx.test", "", 0});
   EXPECT_NE(record_listing(record, false).find("<b@mx.test> and 15 more\n"), std::string::npos);
+}
+
+TEST(RecordText, ListingShowsTheVerdicts) {
+  Record record = sample();
+  record.dkim =
+      R"([{"domain":"a","result":"fail","reason":"\"result\":\"pass\""},{"result":"pass"}])";
+  record.dmarc = R"({"result":"fail"})";
+  const std::string listing = record_listing(record, false);
+  EXPECT_NE(listing.find("\n    spf=pass dkim=fail+pass dmarc=fail\n"), std::string::npos)
+      << listing;
+  record.spf = record.dkim = record.dmarc = "";
+  EXPECT_EQ(record_listing(record, false).find("spf="), std::string::npos);
 }
 
 TEST(RecordText, ColourOnlyWhenAsked) {

@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""The whole story on one screen: domains publish their keys and policies, genuine and spoofed mail
+arrives, and every message gets its verdict.
+
+    python3 bench/demo.py [--binary PATH] [--seconds N] [--rate R]
+
+Starts a real name server (knotd) with three domains, `mxring serve` that asks it, and six load
+generators: for each domain one that signs with the domain's key and one that only says it is that
+domain. Shows a table of verdicts while they run, and at the end what is in the log. Everything
+runs on loopback, in a temporary folder, and is gone afterwards. `./run.sh demo` does all of it.
+"""
+
+import argparse
+import collections
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+
+# domain -> its policy
+DOMAINS = {"bank.example": "reject", "shop.example": "quarantine", "news.example": "none"}
+SELECTOR = "s1"
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--binary", default=os.path.join(ROOT, "build", "release", "mxring"))
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--rate", type=int, default=50, help="messages/s of each generator")
+    return parser.parse_args()
+
+
+class Demo:
+    def __init__(self, arguments, directory):
+        self.binary = arguments.binary
+        self.seconds = arguments.seconds
+        self.rate = arguments.rate
+        self.directory = directory
+        self.log = os.path.join(directory, "log")
+        self.children = []
+        self.name_server = None
+        self.counts = collections.Counter()
+        self.samples = {}
+        self.live = sys.stdout.isatty()
+
+    def mxring(self, *args):
+        return subprocess.run([self.binary, *args], check=True, capture_output=True, text=True,
+                              cwd=self.directory).stdout
+
+    def start(self, *args, **more):
+        child = subprocess.Popen([self.binary, *args], stdin=subprocess.DEVNULL,
+                                 cwd=self.directory, text=True, **more)
+        self.children.append(child)
+        return child
+
+    # Each domain: a key pair, the public half in DNS, SPF that names other hosts, and a policy.
+    def publish(self):
+        os.environ["MXRING_BINARY"] = self.binary
+        import dns_server  # finds mxring through the environment
+        zones = {}
+        for domain, policy in DOMAINS.items():
+            key = json.loads(self.mxring("dkim", "keygen", "--domain", domain, "--selector",
+                                         SELECTOR, "--json"))
+            zones[domain] = (f'@ TXT "v=spf1 ip4:192.0.2.0/24 -all"\n'
+                             f'_dmarc TXT "v=DMARC1; p={policy}"\n{key["zone_lines"]}')
+        self.name_server = dns_server.DnsServer(self.directory, zones)
+
+    def serve(self):
+        server = self.start("serve", "--smtp", "127.0.0.1:0", "--smtps", "", "--admin", "",
+                            "--hostname", "mx.example.net", "--log-dir", self.log, "--resolver",
+                            self.name_server.address, stdout=subprocess.PIPE)
+        line = server.stdout.readline()
+        if not line.startswith("ready "):
+            sys.exit(f"demo: the server did not start: {line!r}")
+        return dict(word.split("=", 1) for word in line.split()[1:])["smtp"]
+
+    def follow(self):
+        tail = self.start("log", "tail", self.log, "--from", "0", "--refused", "--json",
+                          stdout=subprocess.PIPE)
+        for line in tail.stdout:
+            record = json.loads(line)
+            dmarc = record["dmarc"] or {}
+            key = (dmarc.get("from_domain"), dmarc.get("result"), record["disposition"])
+            self.counts[key] += 1
+            self.samples.setdefault(record["disposition"], record)
+
+    def send(self, address, domain, signed):
+        command = ["load", address, "--connections", "4", "--rate", f"{self.rate}/s", "--duration",
+                   f"{self.seconds}s", "--size", "2KiB-20KiB", "--mail-from", f"sender%d@{domain}",
+                   "--json"]
+        if signed:
+            command += ["--sign", f"{SELECTOR}.{domain}.pem", "--domain", domain, "--selector",
+                        SELECTOR]
+        return self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def table(self):
+        lines = [f"{'From domain':<14} {'its policy':<11} {'genuine: pass':>14} "
+                 f"{'spoofed: fail':>14}   what happened to the spoofed"]
+        for domain, policy in DOMAINS.items():
+            passed = sum(n for (d, result, _), n in self.counts.items()
+                         if d == domain and result == "pass")
+            failed = {disposition: n for (d, result, disposition), n in self.counts.items()
+                      if d == domain and result == "fail"}
+            fate = {"reject": "refused, 550 5.7.26", "quarantine": "accepted, marked",
+                    "accept": "accepted"}
+            words = ", ".join(f"{fate[what]}" for what in failed) or "-"
+            lines.append(f"{domain:<14} {policy:<11} {passed:>14} {sum(failed.values()):>14}   "
+                         f"{words}")
+        other = sum(n for (_, result, _), n in self.counts.items()
+                    if result not in ("pass", "fail"))
+        if other:
+            lines.append(f"{'other verdicts':<41} {other:>14}")
+        return lines
+
+    def show(self, again):
+        lines = self.table()
+        if again:
+            print(f"\x1b[{len(lines)}A", end="")
+        for line in lines:
+            print(f"\x1b[K{line}")
+        sys.stdout.flush()
+        return True
+
+    def run(self):
+        print(f"Publishing keys and policies of {', '.join(DOMAINS)} on a name server of our own")
+        self.publish()
+        address = self.serve()
+        print(f"mxring receives on {address}, asking {self.name_server.address}; for each domain "
+              f"{self.rate} signed\nand {self.rate} spoofed messages a second for "
+              f"{self.seconds} s\n")
+        threading.Thread(target=self.follow, daemon=True).start()
+        loads = [self.send(address, domain, signed)
+                 for domain in DOMAINS for signed in (True, False)]
+        shown = False
+        while any(load.poll() is None for load in loads):
+            time.sleep(0.25)
+            if self.live:
+                shown = self.show(shown)
+        results = [json.loads(load.stdout.read()) for load in loads]
+        decided = sum(r["sent"] for r in results)
+        deadline = time.monotonic() + 5
+        while sum(self.counts.values()) < decided and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.show(shown)
+        self.summary(results)
+
+    def summary(self, results):
+        sent = sum(r["sent"] for r in results)
+        accepted = sum(r["accepted"] for r in results)
+        refused = sum(r["count"] for result in results for r in result["rejected"])
+        print(f"\n{sent} messages sent, {accepted} accepted, {refused} refused; p99 "
+              f"{max(r['latency_us']['p99'] for r in results) / 1000:.1f} ms, durable")
+        quarantined = self.samples.get("quarantine")
+        if quarantined:
+            text = self.mxring("log", "cat", self.log, "--from", str(quarantined["offset"]),
+                               "--count", "1", "--raw")
+            print("\nOne that was marked, as readers get it:\n")
+            for line in text.split("\n\n")[0].splitlines()[:8]:
+                print(f"    {line}")
+        refusal = self.samples.get("reject")
+        if refusal:
+            print(f"\nOne that was refused: record {refusal['offset']}, the fact and no message:\n")
+            print(f"    dmarc {json.dumps(refusal['dmarc'])[:200]}")
+        print("\nThe log:\n")
+        for line in self.mxring("log", "info", self.log).splitlines()[:6]:
+            print(f"    {line}")
+
+    def clean_up(self):
+        for child in self.children:
+            if child.poll() is None:
+                child.terminate()
+        for child in self.children:
+            try:
+                child.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        if self.name_server:
+            self.name_server.stop()
+
+
+def main():
+    arguments = parse_arguments()
+    if not os.access(arguments.binary, os.X_OK):
+        sys.exit(f"demo: {arguments.binary} is not there; build first (./run.sh demo does)")
+    if not any(os.access(os.path.join(d, "knotd"), os.X_OK)
+               for d in (os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin").split(":")):
+        sys.exit("demo: knotd is not installed (apt-get install knot)")
+    # Next to the build, not in /tmp: a log is refused on tmpfs.
+    base = os.path.dirname(os.path.abspath(arguments.binary))
+    directory = tempfile.mkdtemp(prefix="demo-", dir=base)
+    demo = Demo(arguments, directory)
+    try:
+        demo.run()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        demo.clean_up()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -75,6 +75,7 @@ TEST(RecordText, ListingNamesAFewRecipientsAndCountsTheRest) {
 
 TEST(RecordText, ListingShowsTheVerdicts) {
   Record record = sample();
+  record.spf = R"({"result":"pass"})";
   record.dkim =
       R"([{"domain":"a","result":"fail","reason":"\"result\":\"pass\""},{"result":"pass"}])";
   record.dmarc = R"({"result":"fail"})";

@@ -49,7 +49,14 @@ bool is_valid_utf8(std::string_view text) {
 }
 
 void append_escaped(std::string& out, std::string_view text) {
+  const auto is_plain = [](char c) { return c >= 0x20 && c < 0x7F && c != '\\'; };
   while (!text.empty()) {
+    // Most text is plain, so whole stretches of it are taken at once.
+    std::size_t plain = 0;
+    while (plain < text.size() && is_plain(text[plain])) ++plain;
+    out.append(text.substr(0, plain));
+    text.remove_prefix(plain);
+    if (text.empty()) return;
     const std::size_t length = utf8_sequence(text);
     const auto first = static_cast<std::uint8_t>(text[0]);
     // C1 controls (U+0080 to U+009F) move terminals too.

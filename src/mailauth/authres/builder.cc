@@ -1,6 +1,7 @@
 #include "mailauth/authres/builder.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/assert.h"
 #include "base/text.h"
@@ -13,14 +14,20 @@ constexpr std::string_view kFieldName = "Authentication-Results: ";
 constexpr std::string_view kFold = "\r\n\t";
 constexpr std::size_t kTabColumns = 8;
 
-bool is_alphanumeric(char c) {
+constexpr bool is_alphanumeric(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
 // RFC 2045 5.1: a token's characters, ASCII only.
+constexpr std::array<bool, 256> kTokenBytes = [] {
+  std::array<bool, 256> token{};
+  for (const char c : std::string_view("!#$%&'*+-.^_`{|}~"))
+    token[static_cast<std::size_t>(c)] = true;
+  for (std::size_t c = 0; c < 128; ++c) token[c] |= is_alphanumeric(static_cast<char>(c));
+  return token;
+}();
 bool is_token_byte(char c) {
-  constexpr std::string_view kMarks = "!#$%&'*+-.^_`{|}~";
-  return is_alphanumeric(c) || kMarks.contains(c);
+  return kTokenBytes[static_cast<unsigned char>(c)];
 }
 
 bool is_keyword(std::string_view text) {
@@ -139,6 +146,10 @@ void Builder::fold() {
 }
 
 void Builder::write_value(std::string_view value) {
+  if (value.size() <= kValueBytesMax && is_plain(value)) {
+    chunk_ += value;
+    return;
+  }
   clean_.clear();
   append_clean(clean_, value);
   if (is_plain(clean_)) {

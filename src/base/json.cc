@@ -28,9 +28,8 @@ JsonWriter& JsonWriter::close(char bracket) {
 
 JsonWriter& JsonWriter::key(std::string_view name) {
   separate();
-  out_ += '"';
-  out_ += name;
-  out_ += "\":";
+  append_string(name);
+  out_ += ':';
   need_comma_ = false;
   return *this;
 }

@@ -24,9 +24,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 DEBIAN = ["exim4-daemon-heavy", "exim4-base", "opensmtpd", "python3-aiosmtpd", "opendkim", "knot"]
 NODE = ["smtp-server", "mailauth", "Haraka", "haraka-plugin-dkim", "haraka-plugin-spf"]
-# A registry that holds back what is new may lack what the newest release asks for; then one of half a
-# year ago is taken.
-OLDER_DAYS = 180
+# A registry that holds back what is new may lack what the newest release asks for; then what was
+# there so many days ago is tried.
+OLDER_DAYS = (75, 165, 180)
 USERS = ["Debian-exim", "opensmtpd", "opensmtpq"]
 
 
@@ -91,16 +91,19 @@ def fetch_node(into, say):
     if shutil.which("npm") is None:
         say(f"no npm here: {', '.join(NODE)} are not fetched")
         return
-    tree = os.path.join(into, "node")
-    os.makedirs(tree, exist_ok=True)
     for package in NODE:
+        # A folder for each: releases of one day need not agree with those of another.
+        tree = os.path.join(into, "node", package)
         if os.path.isdir(os.path.join(tree, "node_modules", package)):
             continue
+        os.makedirs(tree, exist_ok=True)
         command = ["npm", "install", "--prefix", tree, "--no-audit", "--no-fund", "--omit=dev",
                    "--omit=optional"]
         done = run([*command, package], timeout=600)
-        if done.returncode != 0:
-            day = datetime.date.today() - datetime.timedelta(days=OLDER_DAYS)
+        for days in OLDER_DAYS:
+            if done.returncode == 0:
+                break
+            day = datetime.date.today() - datetime.timedelta(days=days)
             done = run([*command, "--before", day.isoformat(), package], timeout=600)
         if done.returncode == 0:
             say(f"{package}: installed")

@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def node_modules(options, package):
-    folder = os.path.join(options.peers_dir, "node", "node_modules")
+    folder = os.path.join(options.peers_dir, "node", package, "node_modules")
     if not os.path.isdir(os.path.join(folder, package)):
         raise Skip(f"the npm package {package} is not installed (bench/peers.py)")
     return folder
@@ -43,14 +43,14 @@ class SmtpServer(Script):
     def start(self):
         node = program("node")
         modules = node_modules(self.options, "smtp-server")
-        if self.work == "verify":
-            node_modules(self.options, "mailauth")
+        more = node_modules(self.options, "mailauth") if self.work == "verify" else ""
         self.make_directory()
         os.mkdir(os.path.join(self.directory, "store"))
         zone = self.options.zone.server if self.work == "verify" else ""
-        # A script outside the tree of modules would not find them.
-        self.launch([node, os.path.join(HERE, "js", "smtp_server.js"), modules, self.work,
-                     os.path.join(self.directory, "store"), zone])
+        # A script outside the tree of modules finds them by these folders.
+        self.launch([node, os.path.join(HERE, "js", "smtp_server.js"), self.work,
+                     os.path.join(self.directory, "store"), zone],
+                    {"NODE_PATH": f"{modules}:{more}"})
         self.port = int(self.await_ready(r"ready (\d+)")[1])
 
 
@@ -130,6 +130,11 @@ class Haraka(Script):
         for name in ("bench_first", "bench_last"):
             with open(os.path.join(HERE, "js", f"haraka_{name}.js"), encoding="utf-8") as file:
                 self.write(f"plugins/{name}.js", file.read())
+        # It looks for plugins that are packages of their own beside the configuration.
+        os.mkdir(os.path.join(self.directory, "node_modules"))
+        for name in (f"haraka-plugin-{plugin}" for plugin in self.plugins.split()):
+            os.symlink(os.path.join(node_modules(self.options, name), name),
+                       os.path.join(self.directory, "node_modules", name))
         environment = {"BENCH_WORK": self.work, "BENCH_STORE": os.path.join(self.directory, "store"),
                        "BENCH_DNS": self.options.zone.server if self.work == "verify" else "",
                        "NODE_PATH": modules}

@@ -94,7 +94,7 @@ class Sweep(TuneTest):
                            "--connections", 16, *args, timeout=timeout)
 
     def test_a_short_one(self):
-        done = self.sweep("--time", "25s", "--only", "log.commit_window", "--only", "shards.pin",
+        done = self.sweep("--time", "30s", "--only", "shards.pin", "--only", "log.commit_window",
                           "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
         result = json.loads(done.stdout)

@@ -11,8 +11,8 @@ function hasPassed(connection) {
   const transaction = connection.transaction;
   const dkim = transaction.results.get('dkim');
   const spf = transaction.results.get('spf') || connection.results.get('spf');
-  const good = (result) => result && JSON.stringify(result).toLowerCase().includes('pass');
-  return good(dkim) && good(spf);
+  // Each result lists what passed.
+  return Boolean(dkim && dkim.pass.length > 0 && spf && spf.pass.length > 0);
 }
 
 exports.hook_queue = function (next, connection) {

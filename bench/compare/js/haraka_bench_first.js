@@ -9,4 +9,11 @@ exports.register = function () {
   }
 };
 
+// SPF is not evaluated for private addresses, and loopback is one.
+exports.hook_connect_init = (next, connection) => {
+  connection.set('remote', 'is_private', false);
+  connection.set('remote', 'is_local', false);
+  next();
+};
+
 exports.hook_rcpt = (next) => next(OK);

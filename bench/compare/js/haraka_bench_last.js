@@ -10,9 +10,8 @@ let passed = 0;
 function hasPassed(connection) {
   const transaction = connection.transaction;
   const dkim = transaction.results.get('dkim');
-  const spf = transaction.results.get('spf') || connection.results.get('spf');
-  // Each result lists what passed.
-  return Boolean(dkim && dkim.pass.length > 0 && spf && spf.pass.length > 0);
+  const spf = transaction.results.get('spf');
+  return Boolean(dkim && dkim.pass.length > 0 && spf && spf.result === 'Pass');
 }
 
 exports.hook_queue = function (next, connection) {

@@ -1,16 +1,13 @@
 """Real clients deliver, and the log holds exactly the bytes they sent."""
 
 import os
-import pwd
 import re
-import shutil
 import smtplib
-import subprocess
 import sys
-import tempfile
 
 import mxtest
 from mxtest import Log, sample_message, sha256
+from postfix import Postfix
 
 
 class DeliveryCase(mxtest.TestCase):
@@ -196,122 +193,18 @@ Promise.all(files.map(file => transport.sendMail(
 
 
 class PostfixRelay(DeliveryCase):
-    """A whole Postfix of its own, which takes mail over SMTP and relays it to us."""
-
-    MAIN = """
-compatibility_level = 3.6
-queue_directory = {base}/queue
-data_directory = {base}/data
-daemon_directory = /usr/lib/postfix/sbin
-command_directory = /usr/sbin
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = relay.test
-mydestination =
-mynetworks = 127.0.0.0/8
-inet_interfaces = 127.0.0.1
-inet_protocols = ipv4
-relayhost = [127.0.0.1]:{port}
-relay_domains =
-alias_maps =
-alias_database =
-local_recipient_maps =
-smtp_host_lookup = native
-disable_dns_lookups = yes
-smtp_tls_security_level = none
-smtpd_tls_security_level = none
-maillog_file_prefixes = {base}
-maillog_file = {base}/maillog
-import_environment = MAIL_CONFIG PATH
-"""
-    MASTER = """
-127.0.0.1:{listen} inet n - n - - smtpd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-tlsmgr unix - - n 1000? 1 tlsmgr
-postlog unix-dgram n - n - 1 postlogd
-"""
-
-    def setUp(self):
-        super().setUp()
-        self.postfix = self.need("postfix")
-        if os.geteuid() != 0:
-            self.skipTest("only root can start a Postfix")
-        try:
-            pwd.getpwnam("postfix")
-        except KeyError:
-            self.skipTest("there is no user postfix")
-        self.base = self.place()
-        self.addCleanup(shutil.rmtree, self.base, ignore_errors=True)
-
-    def place(self):
-        """A directory that the user postfix can reach and whose sockets have short enough names (108
-        bytes); the scratch one when it is such."""
-        path = self.directory
-        if len(path) > 50:
-            return tempfile.mkdtemp(prefix="mxring-postfix.", dir="/var/tmp")
-        while path != "/":
-            if not os.stat(path).st_mode & 0o001 and path != self.directory:
-                return tempfile.mkdtemp(prefix="mxring-postfix.", dir="/var/tmp")
-            path = os.path.dirname(path)
-        os.chmod(self.directory, 0o755)
-        return tempfile.mkdtemp(prefix="postfix.", dir=self.directory)
-
-    def start_postfix(self):
-        listen = mxtest.free_port()
-        os.chmod(self.base, 0o755)
-        for name in ("etc", "queue", "data"):
-            os.mkdir(os.path.join(self.base, name))
-        owner = pwd.getpwnam("postfix")
-        os.chown(os.path.join(self.base, "data"), owner.pw_uid, owner.pw_gid)
-        etc = os.path.join(self.base, "etc")
-        with open(os.path.join(etc, "main.cf"), "w") as out:
-            out.write(self.MAIN.format(base=self.base, port=self.port))
-        with open(os.path.join(etc, "master.cf"), "w") as out:
-            out.write(self.MASTER.format(listen=listen).lstrip())
-        # Its daemons outlive the command and would hold its pipes open.
-        output = os.path.join(self.base, "start.txt")
-        with open(output, "wb") as out:
-            started = subprocess.run([self.postfix, "-c", etc, "start"], stdin=subprocess.DEVNULL,
-                                     stdout=out, stderr=out, timeout=60)
-        self.addCleanup(subprocess.run, [self.postfix, "-c", etc, "stop"], timeout=60,
-                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL)
-        with open(output) as text:
-            self.assertEqual(started.returncode, 0, text.read())
-        return listen
-
-    def maillog(self):
-        try:
-            with open(os.path.join(self.base, "maillog")) as text:
-                return text.read()
-        except OSError:
-            return "(no maillog)"
+    """Postfix takes the mail and relays it to us."""
 
     def test_relays_to_us(self):
-        listen = self.start_postfix()
+        postfix = Postfix(self, self.port)
         messages = [sample_message(700 * (i + 1), f"relayed{i}") for i in range(12)]
-        with smtplib.SMTP("127.0.0.1", listen, timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", postfix.port, timeout=30) as client:
             for message in messages:
                 client.sendmail("a@client.test", ["b@mx.test", "c@mx.test"], message)
         try:
             mxtest.wait_until(lambda: len(self.log.records()) >= len(messages), 60, "all relayed")
         except AssertionError:
-            print(self.maillog(), file=sys.stderr)
+            print(postfix.maillog(), file=sys.stderr)
             raise
         self.assert_logged(recipients=("b@mx.test", "c@mx.test"))
         # A relay puts one Received field on top and changes nothing else.
@@ -320,7 +213,7 @@ postlog unix-dgram n - n - 1 postlogd
         self.assertTrue(all(received.match(text) for text in relayed))
         self.assertEqual(sorted(received.sub(b"", text, count=1) for text in relayed),
                          sorted(messages))
-        log = self.maillog()
+        log = postfix.maillog()
         self.assertEqual(len(re.findall(r"status=sent \(250 2\.0\.0 Ok \d+\)", log)),
                          2 * len(messages), log)
 

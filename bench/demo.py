@@ -64,13 +64,14 @@ class Demo:
     def publish(self):
         os.environ["MXRING_BINARY"] = self.binary
         import dns_server  # finds mxring through the environment
-        zones = {}
+        zone = ""  # of the top-level domain, which a search for a policy ends at
         for domain, policy in DOMAINS.items():
             key = json.loads(self.mxring("dkim", "keygen", "--domain", domain, "--selector",
                                          SELECTOR, "--json"))
-            zones[domain] = (f'@ TXT "v=spf1 ip4:192.0.2.0/24 -all"\n'
-                             f'_dmarc TXT "v=DMARC1; p={policy}"\n{key["zone_lines"]}')
-        self.name_server = dns_server.DnsServer(self.directory, zones)
+            name = domain.removesuffix(".example")
+            zone += (f'{name} TXT "v=spf1 ip4:192.0.2.0/24 -all"\n'
+                     f'_dmarc.{name} TXT "v=DMARC1; p={policy}"\n{key["zone_lines"]}')
+        self.name_server = dns_server.DnsServer(self.directory, {"example": zone})
 
     def serve(self):
         server = self.start("serve", "--smtp", "127.0.0.1:0", "--smtps", "", "--admin", "",

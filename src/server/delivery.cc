@@ -88,6 +88,7 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   const smtp::Envelope& envelope = session.envelope();
   const std::string_view protocol = protocol_of(session);
   trace_text_.clear();
+  TraceFields::append_return_path(trace_text_, envelope);
   if (verdicts.evaluation != nullptr) {
     mailauth::write_results_field(results_, {.hostname = setup_.hostname,
                                              .mail_from = envelope.reverse_path(),
@@ -95,16 +96,16 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
                                              .client_name = verdicts.client_name,
                                              .evaluation = *verdicts.evaluation});
   }
-  trace_.append(trace_text_,
-                {.hostname = setup_.hostname,
-                 .helo = session.helo(),
-                 .client_name = verdicts.client_name,
-                 .client_ip = client.ip,
-                 .client_is_v6 = client.is_v6,
-                 .protocol = protocol,
-                 .id_high = static_cast<std::uint64_t>(message.received_at.us),
-                 .id_low = (sequence_++ << 8) | (setup_.shard & 0xFF)},
-                envelope, message.received_at);
+  trace_.append_received(trace_text_,
+                         {.hostname = setup_.hostname,
+                          .helo = session.helo(),
+                          .client_name = verdicts.client_name,
+                          .client_ip = client.ip,
+                          .client_is_v6 = client.is_v6,
+                          .protocol = protocol,
+                          .id_high = static_cast<std::uint64_t>(message.received_at.us),
+                          .id_low = (sequence_++ << 8) | (setup_.shard & 0xFF)},
+                         envelope, message.received_at);
 
   seglog::MetadataWriter out(message.metadata);
   out.text(MetadataTag::kClientIp, client.ip);

@@ -42,11 +42,15 @@ std::string_view TraceFields::date(base::WallTime at) {
   return date_;
 }
 
-void TraceFields::append(std::string& out, const TraceInput& input, const smtp::Envelope& envelope,
-                         base::WallTime received_at) {
+void TraceFields::append_return_path(std::string& out, const smtp::Envelope& envelope) {
   out += "Return-Path: <";
   out += envelope.reverse_path();
-  out += ">\r\nReceived: from ";
+  out += ">\r\n";
+}
+
+void TraceFields::append_received(std::string& out, const TraceInput& input,
+                                  const smtp::Envelope& envelope, base::WallTime received_at) {
+  out += "Received: from ";
   append_safe(out, input.helo);
   out += " (";
   if (!input.client_name.empty()) {

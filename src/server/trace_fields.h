@@ -1,5 +1,6 @@
-// The fields we add on top of a message (RFC 5321 4.4): Return-Path and Received. They are kept
-// beside the message in its record and put on top by readers.
+// The fields we add on top of a message (RFC 5321 4.4): Return-Path, first, and Received, between
+// which the results of authentication stand (RFC 8601 5). They are kept beside the message in its
+// record and put on top by readers.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +27,10 @@ struct TraceInput {
 // Thread: one.
 class TraceFields {
  public:
-  // Appends CRLF-terminated lines.
-  void append(std::string& out, const TraceInput& input, const smtp::Envelope& envelope,
-              base::WallTime received_at);
+  // Each appends CRLF-terminated lines.
+  static void append_return_path(std::string& out, const smtp::Envelope& envelope);
+  void append_received(std::string& out, const TraceInput& input, const smtp::Envelope& envelope,
+                       base::WallTime received_at);
 
  private:
   std::string_view date(base::WallTime at);

@@ -17,8 +17,7 @@ void check(const Record& record) {
       const std::string_view uri = record.part(part);
       MXRING_ASSERT(uri.find_first_of("!, ;\t") == std::string_view::npos);
       if (const auto address = report_address(uri)) {
-        MXRING_ASSERT(address->address.ends_with(address->host) ||
-                      address->host.starts_with("xn--") || !address->host.empty());
+        MXRING_ASSERT(!address->host.empty() && address->address.contains('@'));
         MXRING_ASSERT(address->address.find_first_of("\r\n <>") == std::string::npos);
       }
     }

@@ -21,12 +21,14 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/key_file.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/temporary_server.h"
 #include "load/fail_if.h"
 #include "load/report.h"
 #include "load/run.h"
+#include "mailauth/dkim/signature.h"
 
 namespace mxring::cli {
 
@@ -36,6 +38,7 @@ constexpr std::uint32_t kConnectionsMax = 60'000;
 constexpr std::uint32_t kThreadsMax = 256;
 constexpr std::uint64_t kMessagesMax = 999'999'999'999;
 constexpr std::uint32_t kSpareDescriptors = 64;
+constexpr std::uint64_t kSignedMax = 1'000'000;  // their signatures are held in memory
 
 struct LoadArguments {
   std::string address;  // none: a server is started for the run
@@ -51,6 +54,7 @@ struct LoadArguments {
   std::string sign;
   std::string domain;
   std::string selector;
+  std::optional<std::uint64_t> signed_messages;
   std::vector<std::string> message;
   std::vector<std::string> mail_from;
   std::vector<std::string> rcpt_to;
@@ -109,10 +113,39 @@ Problem refuse_unavailable(const LoadArguments& arguments) {
     return fmt::format("--tls {}: this version of the load generator sends plaintext only",
                        base::escaped(arguments.tls));
   }
-  if (!arguments.sign.empty() || !arguments.domain.empty() || !arguments.selector.empty()) {
-    return "--sign: this version of the load generator does not sign; sign a message with another "
-           "program and send it with --message";
+  return std::nullopt;
+}
+
+// Everything about --sign but its key file.
+Problem read_signing(const LoadArguments& arguments, Plan& plan) {
+  if (arguments.sign.empty()) {
+    if (arguments.domain.empty() && arguments.selector.empty() && !arguments.signed_messages) {
+      return std::nullopt;
+    }
+    return "--domain, --selector and --signed-messages go with --sign";
   }
+  const auto domain = mailauth::dkim::parse_domain(arguments.domain);
+  if (!domain || domain->labels() < 2) {
+    return fmt::format("--domain {}: not a domain; --sign needs one",
+                       base::escaped(arguments.domain));
+  }
+  const auto selector = mailauth::dkim::parse_domain(arguments.selector);
+  if (!selector) {
+    return fmt::format("--selector {}: not a selector; --sign needs one",
+                       base::escaped(arguments.selector));
+  }
+  load::Signing signing;
+  signing.domain = domain->to_text();
+  signing.selector = selector->to_text();
+  if (arguments.signed_messages) signing.messages = *arguments.signed_messages;
+  if (arguments.messages) signing.messages = std::min(signing.messages, *arguments.messages);
+  // The domain that signs is the one the reader sees, unless somebody says otherwise.
+  if (arguments.mail_from.empty()) {
+    const auto from = load::AddressPattern::parse("sender%d@" + signing.domain, false);
+    if (!from) return fmt::format("--domain {}: too long", base::escaped(arguments.domain));
+    plan.options.content.mail_from = {*from};
+  }
+  plan.options.content.sign = std::move(signing);
   return std::nullopt;
 }
 
@@ -229,8 +262,9 @@ std::expected<std::unique_ptr<TemporaryServer>, std::string> start_server(Plan& 
   plan.options.server_pid = (*server)->pid();
   fmt::print(stderr, "mxring: no address given: a receiver is started for this run on {}, {}\n",
              (*server)->smtp().to_string(),
-             folder.durable ? fmt::format("with its log in {}, removed afterwards", folder.path)
-                            : std::string("without durable commits: no disk was found for its log"));
+             folder.durable
+                 ? fmt::format("with its log in {}, removed afterwards", folder.path)
+                 : std::string("without durable commits: no disk was found for its log"));
   return server;
 }
 
@@ -240,9 +274,18 @@ int run_command(const LoadArguments& arguments) {
   if (!problem) problem = read_address(arguments, plan);
   if (!problem) problem = read_plan(arguments, plan);
   if (!problem) problem = read_content(arguments, plan);
+  if (!problem) problem = read_signing(arguments, plan);
   if (problem) {
     complain(*problem);
     return kUsage;
+  }
+  if (plan.options.content.sign) {
+    const auto key = read_private_key(arguments.sign);
+    if (!key) {
+      complain(fmt::format("--sign {}", key.error()));
+      return kFailed;
+    }
+    plan.options.content.sign->key_pem = key->to_pem();
   }
   if ((problem = raise_descriptor_limit(arguments.connections))) {
     complain(*problem);
@@ -330,9 +373,18 @@ void add_content_options(CLI::App& app, LoadArguments& arguments) {
   app.add_option("--rcpt-to", arguments.rcpt_to,
                  "Recipient; repeatable, all of them for each message; %d as above")
       ->type_name("ADDR");
-  app.add_option("--sign", arguments.sign, "Not in this version")->type_name("KEYFILE");
-  app.add_option("--domain", arguments.domain, "With --sign");
-  app.add_option("--selector", arguments.selector, "With --sign");
+  app.add_option(
+         "--sign", arguments.sign,
+         "Sign with this key (PEM, as `dkim keygen` writes it); before the start, not while\n"
+         "sending")
+      ->type_name("KEYFILE");
+  app.add_option("--domain", arguments.domain,
+                 "With --sign: d=, and the domain of senders if --mail-from names none");
+  app.add_option("--selector", arguments.selector, "With --sign: s=");
+  app.add_option("--signed-messages", arguments.signed_messages,
+                 "With --sign: so many different messages are made and sent in turn; default 1000")
+      ->check(CLI::Range(std::uint64_t{1}, kSignedMax).description(""))
+      ->type_name("N");
 }
 
 void add_result_options(CLI::App& app, LoadArguments& arguments) {

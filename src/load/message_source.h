@@ -4,6 +4,10 @@
 // message's own buffer (the header section), ready for sendmsg(2): dots doubled, the end of data
 // included. Nothing is allocated once the buffers have grown to their size.
 //
+// With --sign, so many messages are signed before the run starts, and then sent in turn, each under
+// a number of its own in a field above the signature: a generator that signed while it sends would
+// measure itself. Files are signed as they are read.
+//
 // Thread: built before the run; compose() is const and may be called by all workers at once. An
 // OutgoingMessage belongs to one connection and stays untouched while a send of it is in flight.
 #pragma once
@@ -13,6 +17,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +26,10 @@
 #include "load/header_template.h"
 #include "load/size_distribution.h"
 #include "load/text_pool.h"
+
+namespace mxring::mailauth::dkim {
+class Signer;
+}
 
 namespace mxring::load {
 
@@ -41,6 +50,13 @@ struct OutgoingMessage {
   OutgoingMessage& operator=(OutgoingMessage&&) = default;
 };
 
+struct Signing {
+  std::string key_pem;
+  std::string domain;
+  std::string selector;
+  std::uint64_t messages = 1000;  // different ones, of those generated
+};
+
 class MessageSource {
  public:
   struct Options {
@@ -49,6 +65,7 @@ class MessageSource {
     std::vector<AddressPattern> rcpt_to;    // at least one
     std::string run_id;                     // letters and digits
     std::uint64_t seed = 1;
+    std::optional<Signing> sign;
   };
   // Reads the files at `paths`; a folder stands for the files in it, in order of name. The error is
   // one line for a person.
@@ -57,16 +74,29 @@ class MessageSource {
 
   void compose(std::uint64_t number, std::string_view date, OutgoingMessage& out) const;
 
+  // Messages that bear a signature of ours; 0 without --sign.
+  std::uint64_t signed_messages() const { return signed_messages_; }
+
  private:
   struct StoredMessage {
     std::string wire;  // CRLF line ends, stuffed, with the end of data
     std::uint64_t content_bytes = 0;
     bool eight_bit = false;
   };
+  struct Signature {
+    std::string field;
+    bool compact = false;  // the message has the shortest header section
+  };
   explicit MessageSource(const Options& options);
-  std::expected<void, std::string> check_sizes() const;
-  std::expected<void, std::string> add(const std::string& path);
-  static StoredMessage prepare(std::string_view file);
+  std::expected<void, std::string> check_sizes(std::size_t signature_bytes) const;
+  std::expected<void, std::string> add(const std::string& path, mailauth::dkim::Signer* signer);
+  std::expected<void, std::string> sign_all(mailauth::dkim::Signer& signer);
+  const Sender& sender_of(std::uint64_t number) const;
+  // The generated message `number`, under a signature if there is one. `sent_as` goes above that.
+  void generate(std::uint64_t number, std::string_view date, const Signature* signature,
+                std::uint64_t sent_as, OutgoingMessage& out) const;
+  void address(std::uint64_t number, OutgoingMessage& out) const;
+  static StoredMessage prepare(std::string_view content);
 
   Options options_;
   std::vector<StoredMessage> stored_;  // when not empty, these are sent and nothing is generated
@@ -74,6 +104,9 @@ class MessageSource {
   TextPool text_;
   std::vector<Sender> senders_;
   HeaderTemplate compact_;
+  std::vector<Signature> signatures_;  // of the messages 0, 1, ...
+  std::string signed_date_;            // the Date of those messages
+  std::uint64_t signed_messages_ = 0;
 };
 
 }  // namespace mxring::load

@@ -214,7 +214,14 @@ std::expected<Results, std::string> run_load(Options options,
   }
   const auto after = cpu_of_server();
   for (const auto& worker : workers) worker->join();
-  return collect(options, workers, start_ns, connected, before, after);
+  Results results = collect(options, workers, start_ns, connected, before, after);
+  if (source->signed_messages() != 0) {
+    results.notes.push_back(
+        fmt::format("{} different messages were signed before the start, and "
+                    "sent in turn",
+                    base::format_count(source->signed_messages())));
+  }
+  return results;
 }
 
 }  // namespace mxring::load

@@ -11,6 +11,8 @@
 #include <string>
 
 #include "tests/load/tiny_server.h"
+#include "tests/mailauth/dkim_check.h"
+#include "tests/mailauth/dkim_signing.h"
 #include "tests/support/server_process.h"
 #include "tests/support/temp_dir.h"
 
@@ -142,12 +144,64 @@ TEST(LoadCommandTest, NobodyListeningIsOneClearLine) {
   EXPECT_EQ(std::ranges::count(outcome.output, '\n'), 1) << outcome.output;
 }
 
+TEST(LoadCommandTest, SignedMessagesArriveGenuine) {
+  test::ServerProcess server("[limits]\ndisk_reserve_percent = 0\ndisk_reserve_segments = 1\n",
+                             "segment_bytes = \"32MiB\"");
+  ASSERT_TRUE(server.ready());
+  test::TempDir folder;
+  test::SigningDomain domain(crypto::KeyType::kRsa);
+  const std::string key_file = (folder.path() / "key.pem").string();
+  std::ofstream(key_file) << domain.key().to_pem();
+  const std::string sign = " --sign " + key_file + " --domain example.org --selector sel";
+  const Outcome outcome = run(at(server.port()) + " --messages 60 --signed-messages 40" + sign);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_NE(outcome.output.find("40 different messages were signed before the start"),
+            std::string::npos)
+      << outcome.output;
+  EXPECT_EQ(run(at(server.port()) + " --messages 1 --sign /nonexistent --domain example.org" +
+                " --selector sel 2>&1")
+                .exit_code,
+            1);
+
+  auto reader = LogReader::open(server.log_dir());
+  ASSERT_TRUE(reader.has_value()) << reader.error().message;
+  std::set<std::string> messages;
+  for (;;) {
+    const auto record = reader->next();
+    ASSERT_TRUE(record.has_value()) << record.error().message;
+    if (!*record) break;
+    messages.emplace((*record)->message);
+    test::DkimSetup setup;
+    setup.now_unix_s = 1'900'000'000;
+    EXPECT_EQ(test::dkim_words((*record)->message, domain.zone(), setup), "pass");
+    EXPECT_TRUE((*record)->mail_from.ends_with("@example.org"));
+  }
+  EXPECT_EQ(messages.size(), 60U);
+}
+
 TEST(LoadCommandTest, MistakesOnTheCommandLineAre2) {
-  for (const char* arguments :
-       {"--tls starttls", "--tls implicit", "--tls yes", "--sign key.pem", "--size none",
-        "--size 5-4", "--rate fast", "--duration 5", "--messages 5 --duration 5s", "--messages 0",
-        "--connections 0", "--fail-if p98", "--mail-from nobody", "--rcpt-to '<>'",
-        "--pipelining 1", "--reply-timeout 0", "--helo 'a b'", "--unknown"}) {
+  for (const char* arguments : {"--tls starttls",
+                                "--tls implicit",
+                                "--tls yes",
+                                "--sign key.pem",
+                                "--sign key.pem --domain example.org",
+                                "--sign key.pem --domain example --selector s",
+                                "--domain example.org",
+                                "--signed-messages 5",
+                                "--size none",
+                                "--size 5-4",
+                                "--rate fast",
+                                "--duration 5",
+                                "--messages 5 --duration 5s",
+                                "--messages 0",
+                                "--connections 0",
+                                "--fail-if p98",
+                                "--mail-from nobody",
+                                "--rcpt-to '<>'",
+                                "--pipelining 1",
+                                "--reply-timeout 0",
+                                "--helo 'a b'",
+                                "--unknown"}) {
     const Outcome outcome = run(std::string("127.0.0.1:1 ") + arguments + " 2>&1");
     EXPECT_EQ(outcome.exit_code, 2) << arguments << "\n" << outcome.output;
   }

@@ -11,6 +11,8 @@
 
 #include "load/address_pattern.h"
 #include "smtp/data_scanner.h"
+#include "tests/mailauth/dkim_check.h"
+#include "tests/mailauth/dkim_signing.h"
 #include "tests/support/temp_dir.h"
 
 namespace mxring::load {
@@ -169,6 +171,81 @@ TEST(MessageSourceTest, TheMailMixIsSpreadWide) {
   EXPECT_GT(sizes[2000], 9000U);  // the median, 12 KiB
   EXPECT_LT(sizes[2000], 16000U);
   EXPECT_GT(sizes[3960], 200'000U);
+}
+
+// Every message of a signed run: its size, and that somebody who has the key finds it genuine.
+TEST(MessageSourceTest, SignedMessagesVerify) {
+  test::SigningDomain domain;
+  const test::Zone zone = domain.zone();
+  const auto sizes = {SizeDistribution::fixed(600), SizeDistribution::fixed(1200),
+                      *SizeDistribution::parse("900-9000")};
+  for (const auto& size : sizes) {
+    MessageSource::Options options = options_of(size);
+    options.mail_from = {*AddressPattern::parse("s%d@example.org", false)};
+    options.sign = {domain.key().to_pem(), "example.org", "sel", 100};
+    const auto source = MessageSource::create(options, {});
+    ASSERT_TRUE(source) << source.error();
+    EXPECT_EQ(source->signed_messages(), 100U);
+    OutgoingMessage message;
+    std::set<std::string> signatures;
+    std::set<std::string> contents;
+    for (std::uint64_t number = 0; number < 250; ++number) {
+      source->compose(number, kDate, message);
+      const std::string content = received(wire_of(message));
+      EXPECT_EQ(content.size(), message.content_bytes);
+      EXPECT_GE(content.size(), size.min());
+      contents.insert(content);
+      signatures.insert(content.substr(content.find("\tb=")));
+      test::DkimSetup setup;
+      setup.now_unix_s = 1'900'000'000;
+      ASSERT_EQ(test::dkim_words(content, zone, setup), "pass") << content;
+    }
+    EXPECT_EQ(contents.size(), 250U);  // no two messages of a run are the same
+    EXPECT_EQ(signatures.size(), 100U);
+  }
+}
+
+TEST(MessageSourceTest, SignedMessagesHaveTheSizeAskedFor) {
+  test::SigningDomain domain(crypto::KeyType::kRsa);
+  // Where the sizes of signature and header section decide which header section has room.
+  for (std::uint64_t size = 1000; size < 1700; size += 37) {
+    MessageSource::Options options = options_of(SizeDistribution::fixed(size));
+    options.sign = {domain.key().to_pem(), "example.org", "sel", 5};
+    const auto source = MessageSource::create(options, {});
+    ASSERT_TRUE(source) << source.error();
+    OutgoingMessage message;
+    for (std::uint64_t number = 0; number < 7; ++number) {
+      source->compose(number, kDate, message);
+      ASSERT_EQ(received(wire_of(message)).size(), size);
+    }
+  }
+  MessageSource::Options options = options_of(SizeDistribution::fixed(300));
+  options.sign = {domain.key().to_pem(), "example.org", "sel", 5};
+  const auto source = MessageSource::create(options, {});
+  ASSERT_FALSE(source);
+  EXPECT_NE(source.error().find("DKIM-Signature"), std::string::npos);
+  options.sign->key_pem = "not a key";
+  EXPECT_FALSE(MessageSource::create(options, {}));
+}
+
+TEST(MessageSourceTest, SignedFilesVerify) {
+  test::SigningDomain domain;
+  test::TempDir folder;
+  std::ofstream(folder.path() / "one") << "From: a@example.org\n\n.dot\n..\nlast";
+  MessageSource::Options options = options_of(SizeDistribution::fixed(600));
+  options.sign = {domain.key().to_pem(), "example.org", "sel", 100};
+  const auto source = MessageSource::create(options, {(folder.path() / "one").string()});
+  ASSERT_TRUE(source) << source.error();
+  EXPECT_EQ(source->signed_messages(), 1U);
+  OutgoingMessage message;
+  source->compose(3, kDate, message);
+  const std::string content = received(wire_of(message));
+  EXPECT_TRUE(content.ends_with("\r\n.dot\r\n..\r\nlast\r\n"));
+  test::DkimSetup setup;
+  setup.now_unix_s = 1'900'000'000;
+  EXPECT_EQ(test::dkim_words(content, domain.zone(), setup), "pass");
+  std::ofstream(folder.path() / "two") << "no header\n";
+  EXPECT_FALSE(MessageSource::create(options, {(folder.path() / "two").string()}));
 }
 
 TEST(MessageSourceTest, TooSmallIsSaid) {

@@ -20,9 +20,26 @@ bool is_tag_name(std::string_view name) {
   return !name.empty() && is_letter(name[0]) && std::ranges::all_of(name, is_name_byte);
 }
 
-bool is_value_byte(char c) {
-  const auto byte = static_cast<std::uint8_t>(c);
-  return (byte >= 0x20 && byte != 0x7F) || is_folding_space(c);
+// Without a branch per byte, so that the compiler can look at many at once: values are long.
+bool is_value(std::string_view text) {
+  unsigned wrong = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    const unsigned control = byte < 0x20 ? 1 : 0;
+    const unsigned space = byte == '\t' || byte == '\r' || byte == '\n' ? 1 : 0;
+    const unsigned del = byte == 0x7F ? 1 : 0;
+    wrong |= (control & (space ^ 1)) | del;
+  }
+  return wrong == 0;
+}
+
+// Names have a letter or two: as numbers they are compared at once.
+std::uint64_t key_of(std::string_view name) {
+  std::uint64_t key = name.size();
+  for (std::size_t i = 0; i < std::min<std::size_t>(name.size(), 7); ++i) {
+    key = key << 8 | static_cast<std::uint8_t>(name[i]);
+  }
+  return key;
 }
 
 }  // namespace
@@ -50,10 +67,10 @@ std::optional<TagError> parse_tag_list(std::string_view text, std::vector<Tag>& 
       if (last && trimmed(spec).empty() && !tags.empty()) break;
       return TagError{"not a tag", trimmed(spec)};
     }
-    const Tag tag{trimmed(spec.substr(0, equals)), trimmed(spec.substr(equals + 1)),
-                  spec.substr(equals + 1)};
+    const std::string_view name = trimmed(spec.substr(0, equals));
+    const Tag tag{name, key_of(name), trimmed(spec.substr(equals + 1)), spec.substr(equals + 1)};
     if (!is_tag_name(tag.name)) return TagError{"not the name of a tag", tag.name};
-    if (!std::ranges::all_of(tag.raw, is_value_byte)) {
+    if (!is_value(tag.raw)) {
       return TagError{"a character that no value may have, in", tag.name};
     }
     if (find_tag(tags, tag.name) != nullptr) return TagError{"a tag that comes twice", tag.name};
@@ -65,8 +82,9 @@ std::optional<TagError> parse_tag_list(std::string_view text, std::vector<Tag>& 
 }
 
 const Tag* find_tag(const std::vector<Tag>& tags, std::string_view name) {
+  const std::uint64_t key = key_of(name);
   for (const Tag& tag : tags) {
-    if (tag.name == name) return &tag;
+    if (tag.key == key && (name.size() <= 7 || tag.name == name)) return &tag;
   }
   return nullptr;
 }

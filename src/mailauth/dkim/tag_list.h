@@ -20,6 +20,7 @@ constexpr std::size_t kTagsMax = 64;
 
 struct Tag {
   std::string_view name;
+  std::uint64_t key;  // of the name: equal for equal names, and for others only if both are long
   std::string_view value;  // without the white space around it
   std::string_view raw;    // with it: from behind the "=" up to the ";" or the end
 };

@@ -88,7 +88,9 @@ bool Evaluator::step() {
 void Evaluator::supply(const dns::Question& question, dns::AnswerPtr answer) {
   MXRING_ASSERT(answer != nullptr);
   if (done_ || std::ranges::find(wanted_, question) == wanted_.end()) return;
-  if (std::ranges::find(asked_, question, &Asked::question) != asked_.end()) return;
+  // What is wanted was not asked before, so only this step's answers may be the same.
+  const auto since = std::span(asked_).last(wanted_.size() - missing_);
+  if (std::ranges::find(since, question, &Asked::question) != since.end()) return;
   asked_.emplace_back(question, std::move(answer));
   --missing_;
 }

@@ -80,7 +80,7 @@ class Postfix:
         self._start(MAIN.format(base=self.base, port=relay_port) + settings)
 
     def _place(self):
-        """A directory that the user postfix can reach and whose sockets have short enough names (108
+        """A directory that the user postfix can reach, and whose sockets have short enough names (108
         bytes); the scratch one when it is such."""
         path = self.test.directory
         if len(path) > 50:

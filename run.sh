@@ -3,6 +3,7 @@
 #
 #   ./run.sh           build, then `mxring serve` on its defaults
 #   ./run.sh test      build and run every test
+#   ./run.sh demo      build, then genuine and spoofed mail under three DMARC policies, live
 #   ./run.sh load      build, then ten seconds of load against a receiver of its own
 #   ./run.sh tune check
 #                      build, then what this host offers and what to change
@@ -229,6 +230,10 @@ main() {
   fi
   install_build_packages
   build release mxring
+  if [[ ${1:-} == demo ]]; then
+    command -v /usr/sbin/knotd >/dev/null || install_test_package knot
+    exec python3 -B "$root/bench/demo.py" --binary "$root/build/release/mxring" "${@:2}"
+  fi
   if [[ $# == 0 ]]; then set -- serve --welcome; fi
   exec "$root/build/release/mxring" "$@"
 }

@@ -74,9 +74,13 @@ class Demo:
         self.name_server = dns_server.DnsServer(self.directory, {"example": zone})
 
     def serve(self):
-        server = self.start("serve", "--smtp", "127.0.0.1:0", "--smtps", "", "--admin", "",
-                            "--hostname", "mx.example.net", "--log-dir", self.log, "--resolver",
-                            self.name_server.address, stdout=subprocess.PIPE)
+        configuration = os.path.join(self.directory, "mxring.toml")
+        with open(configuration, "w", encoding="ascii") as out:
+            out.write(f'hostname = "mx.example.net"\n'
+                      f'[listen]\nsmtp = ["127.0.0.1:0"]\nsmtps = []\nadmin = ""\n'
+                      f'[log]\ndir = "{self.log}"\n'
+                      f'[dns]\nservers = ["{self.name_server.address}"]\n')
+        server = self.start("serve", "-c", configuration, stdout=subprocess.PIPE)
         line = server.stdout.readline()
         if not line.startswith("ready "):
             sys.exit(f"demo: the server did not start: {line!r}")
@@ -125,7 +129,7 @@ class Demo:
         if again:
             print(f"\x1b[{len(lines)}A", end="")
         for line in lines:
-            print(f"\x1b[K{line}")
+            print(f"\x1b[K{line}" if self.live else line)
         sys.stdout.flush()
         return True
 
@@ -167,10 +171,14 @@ class Demo:
                 print(f"    {line}")
         refusal = self.samples.get("reject")
         if refusal:
-            print(f"\nOne that was refused: record {refusal['offset']}, the fact and no message:\n")
-            print(f"    dmarc {json.dumps(refusal['dmarc'])[:200]}")
+            print("\nOne that was refused, of which the log keeps the fact and no message "
+                  "(mxring log cat --refused):\n")
+            text = self.mxring("log", "cat", self.log, "--from", str(refusal["offset"]), "--count",
+                               "1", "--refused")
+            for line in text.splitlines():
+                print(f"    {line}")
         print("\nThe log:\n")
-        for line in self.mxring("log", "info", self.log).splitlines()[:6]:
+        for line in self.mxring("log", "info", self.log).splitlines():
             print(f"    {line}")
 
     def clean_up(self):

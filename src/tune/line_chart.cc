@@ -185,11 +185,11 @@ std::string to_svg(const LineChart& chart) {
   std::vector<const ChartSeries*> by_height;
   for (const ChartSeries& series : chart.series) by_height.push_back(&series);
   // From the top downwards, so that names only ever move down.
-  std::ranges::stable_sort(by_height, [](const ChartSeries* a, const ChartSeries* b) {
+  std::ranges::sort(by_height, [](const ChartSeries* a, const ChartSeries* b) {
     const auto end = [](const ChartSeries* s) {
       return s->points.empty() ? 0 : s->points.back().y;
     };
-    return end(a) > end(b);
+    return end(a) != end(b) ? end(a) > end(b) : a < b;
   });
   for (const ChartSeries* series : by_height) {
     const auto index = static_cast<std::size_t>(series - chart.series.data());

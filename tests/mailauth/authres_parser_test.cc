@@ -90,6 +90,10 @@ TEST(AuthresParserTest, TheCorpusRoundTrips) {
   }
   EXPECT_EQ(cases, 19);
 }
+#else
+TEST(AuthresParserTest, TheCorpusRoundTrips) {
+  GTEST_SKIP() << "yaml-cpp was not there when this was built";
+}
 #endif
 
 TEST(AuthresParserTest, CommentsQuotesAndFolding) {

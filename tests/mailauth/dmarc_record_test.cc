@@ -96,8 +96,8 @@ TEST(DmarcRecordTest, ABrokenValueLeavesTheDefault) {
 // RFC 9989 4.10.1.
 TEST(DmarcRecordTest, WithoutAValidPolicyAReportAddressMakesItNone) {
   for (const std::string_view tags :
-       {"", "p=bob;", "p=;", "p=n;", "sp=bob; p=reject;", "np=bob; p=reject;", "p;",
-        "p=reject p=reject;", "p=reject; p=none;", "p=reject\x01;"}) {
+       {"p=bob;", "p=;", "p=n;", "sp=bob; p=reject;", "np=bob; p=reject;", "p=reject p=reject;",
+        "p=reject; p=none;", "p=reject\x01;"}) {
     const std::string record = "v=DMARC1; " + std::string(tags);
     const Record alone = must_parse(record);
     EXPECT_FALSE(alone.usable) << record;
@@ -111,6 +111,21 @@ TEST(DmarcRecordTest, WithoutAValidPolicyAReportAddressMakesItNone) {
     EXPECT_EQ(reported.spf_alignment, Alignment::kStrict);
     EXPECT_NE(reported.problem, "");
   }
+}
+
+// RFC 9989 4.7.
+TEST(DmarcRecordTest, WithoutAPolicyItIsNone) {
+  for (const std::string_view text :
+       {"v=DMARC1", "v=DMARC1;", "v=DMARC1; pct=100", "v=DMARC1; p"}) {
+    const Record record = must_parse(text);
+    EXPECT_TRUE(record.usable) << text;
+    EXPECT_EQ(record.policy, Policy::kNone);
+    EXPECT_NE(record.problem, "");
+  }
+  const Record below = must_parse("v=DMARC1; sp=reject");
+  EXPECT_EQ(below.policy, Policy::kNone);
+  EXPECT_EQ(below.subdomain_policy, Policy::kReject);
+  EXPECT_EQ(below.nonexistent_policy, Policy::kReject);
 }
 
 TEST(DmarcRecordTest, ATagGivenTwiceMustSayTheSame) {

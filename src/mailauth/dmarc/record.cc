@@ -237,15 +237,16 @@ class Parser {
     return !uris.empty();
   }
 
-  // RFC 9989 4.7 (defaults of sp and np) and 4.10.1 (what an invalid one means).
+  // RFC 9989 4.7 (the defaults) and 4.10.1 (what an invalid one means).
   void settle_policies() {
     const auto broken = [&](Tag tag) { return seen(tag).count != 0 && !seen(tag).valid; };
-    if (!seen(Tag::kP).valid || broken(Tag::kSp) || broken(Tag::kNp)) {
+    if (broken(Tag::kP) || broken(Tag::kSp) || broken(Tag::kNp)) {
       record_.policy = record_.subdomain_policy = record_.nonexistent_policy = Policy::kNone;
       record_.usable = !record_.aggregate_uris.empty();
-      note(seen(Tag::kP).count == 0 ? "no p tag" : "a policy that is none of the three");
+      note("a policy that is none of the three");
       return;
     }
+    if (seen(Tag::kP).count == 0) note("no p tag, which is p=none");
     if (!seen(Tag::kSp).valid) record_.subdomain_policy = record_.policy;
     if (!seen(Tag::kNp).valid) record_.nonexistent_policy = record_.subdomain_policy;
   }

@@ -3,8 +3,8 @@
 //
 // Only "v=DMARC1" at the front makes a record. After it nothing makes it unreadable: unknown tags
 // are ignored, and a value that breaks its rule counts as absent, so that the default holds. The
-// policy tags are the exception (4.10.1): without a valid p, or with an invalid sp or np, the
-// record asks for p=none if it has a usable rua, and for nothing at all otherwise.
+// policy tags are the exception (4.10.1): with an invalid p, sp or np the record asks for p=none if
+// it has a usable rua, and for nothing at all otherwise. A record without p has p=none (4.7).
 //
 // Decided here, where the text leaves it open: names of tags are taken in any case, as the
 // grammar's "v" is; a tag given twice with different values has no valid value (RFC 6376 3.2

@@ -93,6 +93,8 @@ std::string Explainer::covers(const dkim::SignatureResult& result) {
   if (result.body_limited) {
     out += fmt::format("; only the first {} bytes of the body (l=): more may have been added",
                        result.body_bytes_signed);
+  } else if (signature_.body_bytes && result.result != mailauth::Result::kPass) {
+    out += fmt::format("; the first {} bytes of the body (l=)", *signature_.body_bytes);
   } else {
     out += "; the whole body";
   }

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/text.h"
 #include "cli/mail_text.h"
 #include "cli/owned_fd.h"
@@ -187,7 +188,7 @@ class SingleFile : public MailStore {
     base::JsonWriter json;
     json.begin_object();
     write_members(json, record);
-    json.key("message_base64").value(base64(message));
+    json.key("message_base64").value(base::encode_base64(message));
     json.end_object();
     return std::move(json).text() + '\n';
   }

@@ -15,6 +15,4 @@ std::string with_lf(std::string_view message);
 // of '>'s and "From " gets one more '>', and an empty line.
 std::string mbox_entry(const Record& record, std::string_view message);
 
-std::string base64(std::string_view bytes);
-
 }  // namespace mxring::cli

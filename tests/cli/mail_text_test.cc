@@ -37,17 +37,5 @@ TEST(MailText, SenderIsOneWord) {
   EXPECT_TRUE(mbox_entry(from("\"a b\nc\"@d.test"), "").starts_with("From \"a_b_c\"@d.test Sun"));
 }
 
-// The examples of RFC 4648, section 10.
-TEST(MailText, Base64) {
-  EXPECT_EQ(base64(""), "");
-  EXPECT_EQ(base64("f"), "Zg==");
-  EXPECT_EQ(base64("fo"), "Zm8=");
-  EXPECT_EQ(base64("foo"), "Zm9v");
-  EXPECT_EQ(base64("foob"), "Zm9vYg==");
-  EXPECT_EQ(base64("fooba"), "Zm9vYmE=");
-  EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
-  EXPECT_EQ(base64("\xff\xfe\xfd"), "//79");
-}
-
 }  // namespace
 }  // namespace mxring::cli

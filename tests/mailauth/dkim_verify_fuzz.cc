@@ -39,7 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     MXRING_ASSERT(signature.result != mailauth::Result::kSoftfail);
     MXRING_ASSERT(signature.reason.empty() == (signature.result == mailauth::Result::kPass));
   }
-  for (const std::size_t run : {1, 5, 64}) {
+  for (const std::size_t run : {5, 64}) {
     setup.run_bytes = run;
     setup.keys_first = run == 5;
     const auto split = test::verify_dkim(message, zone(), setup);

@@ -2,14 +2,14 @@
 // in as DNS answers, the body as it arrives, hashes and RSA operations are done by the caller
 // together with those of other messages.
 //
-//   verifier.begin(header_section, fields, now);      // the header section is complete
-//   while (!verifier.step()) { supply(question, answer) for all of questions() }   // as with SPF
-//   verifier.body(run); ...                           // each run of the body, in any split
+//   verifier.begin(header_section, fields, now);  // the header section is complete
+//   while (!verifier.step()) { supply(question, answer) for all of questions() }  // as with SPF
+//   verifier.body(run); ...                       // each run of the body, in any split
 //   verifier.end_of_body();
 //   hashes.flush();
-//   verifier.collect(checks);                         // when step() was true and the hashes
-//   flushed rsa.verify(checks); verifier.conclude();                              // signatures()
-//   stand
+//   verifier.collect(checks);                     // step() was true, the hashes are flushed
+//   rsa.verify(checks);
+//   verifier.conclude();                          // signatures() stand
 //
 // Keys may be supplied before, while or after the body comes. What is given to begin() and body()
 // must stay readable until the batch's next flush(); nothing else is kept of it but copies of the
@@ -17,6 +17,15 @@
 //
 // collect() leaves out what needs no public-key operation: a wrong body hash, no usable key, a
 // policy refusal; Ed25519 is decided on the spot.
+//
+// Where the standards leave a choice (results in the words of RFC 8601 2.7.1):
+// - neutral: the field is malformed, or its version, algorithm, canonicalization or way to the key
+//   is unknown. permerror: From is not signed, or the key is missing, revoked, malformed or not for
+//   this. fail: a hash or the signature differs, or the body is shorter than l=. policy: rsa-sha1
+//   (RFC 8301 3.1), RSA keys outside Limits (3.2), or x= is over.
+// - A t= in the future is not held against a signature: clocks differ.
+// - The first Limits::dkim_signatures fields from the top are tried, the rest ignored.
+// - Several keys at one name: see key_record.h. Domains may be U-labels or A-labels (RFC 8616).
 //
 // Thread: the owner's. Reuse: begin() starts over and keeps the memory. Failure: none; whatever is
 // wrong is a signature's result.

@@ -7,8 +7,8 @@ packages are only unpacked, with the libraries this machine lacks, and nothing i
   bench/peers.py [--into build/peers] [--users]
 
 With --users the users that Exim and OpenSMTPD change to are made; without them these two are not
-run. Debian packages go to INTO/root, npm's to INTO/node. What cannot be had is said, and is no error:
-bench/compare lists it as not run. Uses apt-get download and npm; standard library only.
+run. Debian packages go to INTO/root, npm's to INTO/node. What cannot be had is said, and is no
+error: bench/compare lists it as not run. Uses apt-get download and npm; standard library only.
 """
 
 import argparse
@@ -116,7 +116,8 @@ def make_users(say):
     for user in USERS:
         if run(["getent", "passwd", user]).returncode == 0:
             continue
-        done = run(["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", user])
+        done = run(["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin",
+                    user])
         say(f"user {user}: {'made' if done.returncode == 0 else done.stderr.strip()}; undo: "
             f"userdel {user}")
     # OpenSMTPD's processes look at an empty folder only.

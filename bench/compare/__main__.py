@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Asks: what does receiving one message cost, in mxring, in a program that does nothing with it, and
-in what people would use instead?
+"""Asks: what does receiving one message cost, in mxring, in a program that does nothing with it,
+and in what people would use instead?
 
 Runs the servers one after the other, in interleaved rounds so that a change of the machine's mood
 hits all of them, with Postfix smtp-source as the client. The server is pinned to one core and the
@@ -209,8 +209,8 @@ def report(options, machine, results, skipped):
                           "results": rows, "skipped": skipped}))
         return
     print(f"{headline};\n{options.sessions} kept-alive sessions without pipelining, interleaved "
-          f"rounds: {options.rounds};\nserver on core {options.server_cpu}, client (smtp-source) on "
-          f"core {options.client_cpu}; medians\n")
+          f"rounds: {options.rounds};\nserver on core {options.server_cpu}, client (smtp-source) "
+          f"on core {options.client_cpu}; medians\n")
     if options.peers:
         reporting.print_peers(rows)
     else:

@@ -1,8 +1,8 @@
 """CPU time and memory of a server with all its processes, those that have ended included.
 
-A control group of its own counts exactly, in either hierarchy, when this user may make one. Else the
-process tree is walked: living processes with what they have waited for; a daemon that detached from
-its parent would be missed, so such servers are run in the foreground.
+A control group of its own counts exactly, in either hierarchy, when this user may make one. Else
+the process tree is walked: living processes with what they have waited for; a daemon that detached
+from its parent would be missed, so such servers are run in the foreground.
 """
 
 import contextlib

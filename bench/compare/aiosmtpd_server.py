@@ -1,5 +1,5 @@
-"""aiosmtpd as bench/compare runs it: aiosmtpd_server.py discard|store STORE. Prints "ready PORT", and
-at SIGTERM "messages N passed 0"."""
+"""aiosmtpd as bench/compare runs it: aiosmtpd_server.py discard|store STORE. Prints "ready PORT",
+and at SIGTERM "messages N passed 0"."""
 
 import asyncio
 import os

@@ -112,7 +112,8 @@ def chart(rows, title, subtitle):
 
     floor = height - 44
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-           f'width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="13" fill="#222">',
+           f'width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="13" '
+           'fill="#222">',
            '<rect width="100%" height="100%" fill="#fff"/>',
            text(20, 28, title, more=' font-size="17" font-weight="bold"'),
            text(20, 50, subtitle, more=' fill="#555"')]
@@ -140,7 +141,8 @@ def chart(rows, title, subtitle):
             middle = y + LINE * 0.6
             out.append(text(LEFT - 10, middle + 4, row["server"], "end"))
             out.append(f'<line x1="{LEFT}" y1="{middle:.1f}" x2="{x(cpu["median"]):.1f}" '
-                       f'y2="{middle:.1f}" stroke="{colour}" stroke-opacity="0.35" stroke-width="5"/>')
+                       f'y2="{middle:.1f}" stroke="{colour}" stroke-opacity="0.35" '
+                       'stroke-width="5"/>')
             out.append(f'<line x1="{x(cpu["min"]):.1f}" y1="{middle:.1f}" x2="{x(cpu["max"]):.1f}" '
                        f'y2="{middle:.1f}" stroke="{colour}" stroke-width="2"/>')
             out.append(f'<circle cx="{x(cpu["median"]):.1f}" cy="{middle:.1f}" r="4.5" '

@@ -74,7 +74,7 @@ class SmtpServerVerify(SmtpServer):
 
 class AioSmtpd(Script):
     def start(self):
-        root = os.path.join(self.options.peers_dir, "root", "usr", "lib", "python3", "dist-packages")
+        root = os.path.join(self.options.peers_dir, "root/usr/lib/python3/dist-packages")
         environment = {"PYTHONPATH": root if os.path.isdir(root) else ""}
         python = "/usr/bin/python3"
         probe = subprocess.run([python, "-c", "import aiosmtpd"], capture_output=True, check=False,
@@ -135,7 +135,8 @@ class Haraka(Script):
         for name in (f"haraka-plugin-{plugin}" for plugin in self.plugins.split()):
             os.symlink(os.path.join(node_modules(self.options, name), name),
                        os.path.join(self.directory, "node_modules", name))
-        environment = {"BENCH_WORK": self.work, "BENCH_STORE": os.path.join(self.directory, "store"),
+        environment = {"BENCH_WORK": self.work,
+                       "BENCH_STORE": os.path.join(self.directory, "store"),
                        "BENCH_DNS": self.options.zone.server if self.work == "verify" else "",
                        "NODE_PATH": modules}
         self.launch([node, os.path.join(modules, "Haraka", "bin", "haraka"), "-c", self.directory],

@@ -1,4 +1,4 @@
-"""What the compared servers have in common: a temporary folder, a pinned process, a port, an end."""
+"""What the compared servers have in common: a temporary folder, a pinned process, a port."""
 
 import os
 import re
@@ -22,7 +22,7 @@ class Skip(Exception):
 
 
 def program(name, options=None):
-    """A program in PATH, where Debian keeps administrators' programs, or among the peers fetched."""
+    """A program in PATH, where Debian keeps administrators' programs, or among the peers."""
     places = [os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]
     if options is not None:
         root = os.path.join(options.peers_dir, "root")

@@ -1,5 +1,5 @@
-"""What the verifying servers need: a DNS server on loopback with a key, SPF and DMARC records, and a
-message signed with that key. knot serves, `mxring dkim` makes the key and the signature."""
+"""What the verifying servers need: a DNS server on loopback with a key, SPF and DMARC records, and
+a message signed with that key. knot serves, `mxring dkim` makes the key and the signature."""
 
 import json
 import os
@@ -124,7 +124,7 @@ class Zone:
                  "Content-Type: text/plain; charset=us-ascii", ""]
         size = sum(len(line) + 2 for line in lines)
         while size < size_kib * 1024 - 600:
-            line = "".join(words.choice("abcdefghijklmnopqrstuvwxyz      ") for _ in range(70)).strip()
+            line = "".join(words.choices("abcdefghijklmnopqrstuvwxyz      ", k=70)).strip()
             lines.append(line)
             size += len(line) + 2
         plain = "\r\n".join(lines) + "\r\n"

@@ -1,6 +1,7 @@
-// npm smtp-server as bench/compare runs it: `node smtp_server.js WORK STORE [DNS]`, its modules found
-// by NODE_PATH. WORK is discard, store (a file with fsync for each message) or verify (mailauth,
-// refused unless DKIM, SPF and DMARC pass). Prints "ready PORT", and at SIGTERM "messages N passed M".
+// npm smtp-server as bench/compare runs it: `node smtp_server.js WORK STORE [DNS]`, its modules
+// found by NODE_PATH. WORK is discard, store (a file with fsync for each message) or verify
+// (mailauth, refused unless DKIM, SPF and DMARC pass). Prints "ready PORT", and at SIGTERM
+// "messages N passed M".
 'use strict';
 const fs = require('fs');
 const path = require('path');

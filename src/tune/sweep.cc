@@ -82,20 +82,22 @@ std::vector<Setting> settings_around(const Around& around) {
   settings.push_back({"shards.completion_entries", number(around.completion_entries),
                       powers_around(around.completion_entries, 256, 65'536, number),
                       "depth of the ring's completion queue", ""});
+  // On the load generator's own cores a pinned shard waits and an unpinned one moves away; with
+  // clients elsewhere neither happens.
+  const std::string crowded =
+      around.cores > around.shards + 1
+          ? ""
+          : "the load generator needs a core too and there is none left: judge it with clients on "
+            "another host";
   settings.push_back({"shards.pin",
                       around.pinned ? "true" : "false",
                       {around.pinned ? "false" : "true"},
                       "shards stay on their cores",
-                      ""});
-  Setting shards{"shards.count", number(around.shards), {}, "receiving threads", ""};
+                      crowded});
+  Setting shards{"shards.count", number(around.shards), {}, "receiving threads", crowded};
   const std::uint32_t steps[] = {1, around.cores / 2, around.cores - 1, around.cores};
   for (const std::uint32_t count : std::set<std::uint32_t>(std::begin(steps), std::end(steps))) {
     if (count > 0 && count != around.shards) shards.values.push_back(number(count));
-  }
-  if (around.cores <= around.shards + 1) {
-    shards.unjudged =
-        "the load generator needs a core too and there is none left: judge it with clients on "
-        "another host";
   }
   if (!shards.values.empty()) settings.push_back(std::move(shards));
   return settings;

@@ -171,7 +171,7 @@ std::string sweep_toml(const SweepResult& result, const SweepOptions& options) {
   std::vector<Assignment> sorted = result.recommended;
   std::ranges::sort(sorted, {}, &Assignment::key);
   std::string out =
-      "# From mxring tune sweep on this host: " + advice_sentence(result, options) + '\n';
+      "# From mxring tune sweep on this host.\n# " + advice_sentence(result, options) + '\n';
   std::string section;
   for (const Assignment& assignment : sorted) {
     const std::size_t dot = assignment.key.find('.');

@@ -195,6 +195,7 @@ TEST(SweepTest, SettingsAroundTheCurrentOnes) {
             (std::vector<std::string>{"\"4KiB\"", "\"8KiB\"", "\"32KiB\"", "\"64KiB\""}));
   EXPECT_EQ(settings["shards.count"].values, std::vector<std::string>{"1"});
   EXPECT_FALSE(settings["shards.count"].unjudged.empty());
+  EXPECT_FALSE(settings["shards.pin"].unjudged.empty());
   EXPECT_EQ(settings["shards.pin"].values, std::vector<std::string>{"false"});
   EXPECT_EQ(settings["log.commit_window"].values.size(), 4U);
   around.cores = 16;

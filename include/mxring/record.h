@@ -35,8 +35,8 @@ struct Record {
   std::uint16_t client_port = 0;
   std::string_view helo;         // as given
   std::string_view client_name;  // forward-confirmed reverse name; empty when unknown
-  std::string_view tls;          // version and cipher; empty without TLS
-  std::string_view protocol;     // SMTP, ESMTP, UTF8SMTP (RFC 3848, 6531)
+  std::string_view tls;          // JSON: version, cipher, sni, resumed; empty without TLS
+  std::string_view protocol;     // SMTP, ESMTP, ESMTPS, UTF8SMTP, UTF8SMTPS (RFC 3848, 6531)
 
   std::string_view mail_from;  // without angle brackets; empty for the null reverse-path
   std::vector<Recipient> rcpt_to;
@@ -45,6 +45,7 @@ struct Record {
   std::string_view body_type;    // "7bit", "8bitmime" or empty
   bool smtputf8 = false;
   bool has_long_line = false;  // a line over 998 octets
+  bool requiretls = false;     // RFC 8689: must not go on without TLS
 
   std::string_view spf;          // JSON, or empty when not evaluated
   std::string_view dkim;         // JSON array, or empty

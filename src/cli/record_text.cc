@@ -47,6 +47,15 @@ std::string verdicts_line(const Record& record) {
   return line;
 }
 
+// The text of a member of a stored object, as long as there is nothing escaped in it.
+std::string_view text_member(std::string_view object, std::string_view name) {
+  const std::string opening = fmt::format("\"{}\":\"", name);
+  const std::size_t at = object.find(opening);
+  if (at == std::string_view::npos) return {};
+  const std::string_view rest = object.substr(at + opening.size());
+  return rest.substr(0, rest.find('"'));
+}
+
 }  // namespace
 
 void write_members(base::JsonWriter& json, const Record& record) {
@@ -58,7 +67,7 @@ void write_members(base::JsonWriter& json, const Record& record) {
   json.key("helo").value(record.helo);
   text_or_null(json, "name", record.client_name);
   json.end_object();
-  text_or_null(json, "tls", record.tls);
+  stored_json(json, "tls", record.tls, "null");
   json.key("mail_from").value(record.mail_from);
   json.key("rcpt_to").begin_array();
   for (const Recipient& recipient : record.rcpt_to) json.value(recipient.address);
@@ -98,7 +107,10 @@ std::string record_listing(const Record& record, bool colour) {
   if (!record.client_name.empty()) {
     out += fmt::format(" ({})", base::escaped(record.client_name));
   }
-  if (!record.tls.empty()) out += fmt::format(", {}", base::escaped(record.tls));
+  if (const auto cipher = text_member(record.tls, "cipher"); !cipher.empty()) {
+    out += fmt::format(", {} {}", base::escaped(text_member(record.tls, "version")),
+                       base::escaped(cipher));
+  }
   out += '\n';
   const std::string verdicts = verdicts_line(record);
   if (!verdicts.empty()) out += fmt::format("    {}\n", base::escaped(verdicts));

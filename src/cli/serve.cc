@@ -1,6 +1,6 @@
-// `mxring serve`: runs the receiver until SIGTERM, SIGINT or SIGHUP, which drain it: transactions
-// in progress finish, everything acknowledged is durable, exit code 0. A second signal ends it at
-// once; that loses nothing that was acknowledged either.
+// `mxring serve`: runs the receiver until SIGTERM or SIGINT, which drain it: transactions in progress
+// finish, everything acknowledged is durable, exit code 0. A second signal ends it at once; that
+// loses nothing that was acknowledged either. SIGHUP reads the certificates again.
 //
 // Threads: the main thread waits for the server; one thread waits for signals. Signals are blocked
 // before any thread starts, so no other thread ever sees one.
@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/serve_words.h"
+#include "server/certificates.h"
 #include "server/config.h"
 #include "server/server.h"
 
@@ -79,6 +80,10 @@ Loaded load(const ServeOptions& options) {
     if (!parsed) return std::unexpected(parsed.error());
     list.target = *std::move(parsed);
     config->set_at[list.key] = list.flag;
+  }
+  // Whoever names a listener means it, as in a file.
+  if (!options.smtp.empty() && !config->set_at.contains("listen.smtps")) {
+    config->listen.smtps.clear();
   }
   if (options.admin) {
     config->listen.admin = *options.admin;
@@ -145,6 +150,10 @@ class SignalThread {
         fmt::print(stderr, "{}", receiver.ledger());
         continue;
       }
+      if (signal == SIGHUP) {
+        if (!draining) receiver.reload_certificates();
+        continue;
+      }
       if (draining) _exit(kDone);
       draining = true;
       fmt::print(stderr, "mxring: {}\n",
@@ -159,6 +168,11 @@ class SignalThread {
 };
 
 int check_only(const server::Config& config) {
+  for (const std::string& warning : warnings(config)) complain(warning);
+  if (const auto checked = server::check_certificates(config, complain); !checked) {
+    complain(checked.error());
+    return kBadConfiguration;
+  }
   fmt::print("configuration ok\n\n{}", server::to_toml(config, false));
   return kDone;
 }
@@ -185,8 +199,12 @@ int run_serve(const ServeOptions& options) {
     return receiver.error().exit_code;
   }
   signals.start(**receiver);
-  const Listening listening{(*receiver)->smtp_endpoints(), (*receiver)->admin_endpoint(),
-                            config->log.dir, (*receiver)->shards(), getpid()};
+  const Listening listening{(*receiver)->smtp_endpoints(),
+                            (*receiver)->smtps_endpoints(),
+                            (*receiver)->admin_endpoint(),
+                            config->log.dir,
+                            (*receiver)->shards(),
+                            getpid()};
   fmt::print("{}\n", ready_line(listening));
   if (options.welcome || isatty(STDOUT_FILENO) == 1) fmt::print("\n{}", welcome(listening));
   std::fflush(stdout);
@@ -218,8 +236,10 @@ void add_serve(CLI::App& program, Commands& commands) {
       ->type_name("NAME");
   serve->add_flag("--welcome", options->welcome,
                   "Say how to send a message even when standard output is no terminal");
-  serve->footer("SIGTERM drains; SIGUSR1 prints where the CPU time went.\n"
-                "Flags go over the file; without a file: 127.0.0.1:2525, log in ./mxring-log.");
+  serve->footer(
+      "SIGTERM drains; SIGHUP reads the certificates again; SIGUSR1 prints where the CPU time went.\n"
+      "Flags go over the file; without a file: 127.0.0.1:2525, TLS on 127.0.0.1:4650, log in\n"
+      "./mxring-log.");
   for (const char* repeatable : {"--smtp", "--smtps", "--resolver"}) {
     serve->get_option(repeatable)
         ->expected(1)

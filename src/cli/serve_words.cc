@@ -70,6 +70,9 @@ std::string ready_line(const Listening& listening) {
   for (const base::Endpoint& endpoint : listening.smtp) {
     line += fmt::format(" smtp={}", endpoint.to_string());
   }
+  for (const base::Endpoint& endpoint : listening.smtps) {
+    line += fmt::format(" smtps={}", endpoint.to_string());
+  }
   std::string directory;
   for (const char c : base::escaped(listening.log_dir))
     c == ' ' ? directory += "\\x20" : directory += c;
@@ -101,13 +104,11 @@ std::vector<std::string> warnings(const server::Config& config) {
         "WARNING: log.sync = \"none\": acknowledged messages ARE LOST when this machine "
         "crashes. For benchmarks only.");
   }
-  std::string unused;
-  for (const auto& [key, where] : config.set_at) {
-    const std::string_view section = std::string_view(key).substr(0, key.find('.'));
-    if (section != "tls") continue;
-    unused += unused.empty() ? key : ", " + key;
+  const bool own_certificate = !config.tls.certificate.empty() || !config.tls.certificates.empty();
+  if (!own_certificate && config.set_at.contains("listen.smtps")) {
+    lines.push_back(
+        "no tls.certificate: a self-made one is used, which clients that check certificates refuse");
   }
-  if (!unused.empty()) lines.push_back("set, but not used by this version yet: " + unused);
   return lines;
 }
 

@@ -11,12 +11,13 @@ namespace mxring::net {
 using uring::Operation;
 
 Connection::Connection(Context& context, int fd, std::uint32_t slot, std::uint32_t generation)
-    : context_(context), fd_(fd), slot_(slot), generation_(generation) {}
+    : context_(context),
+      fd_(fd),
+      slot_(slot),
+      generation_(generation),
+      output_(context.outputs) {}
 
-Connection::~Connection() {
-  drop_input();
-  if (output_ != nullptr) context_.outputs.release(output_);
-}
+Connection::~Connection() { drop_input(); }
 
 void Connection::resume_receiving() {
   if (receive_armed_ || shut_ || end_of_file_) return;
@@ -41,7 +42,9 @@ ReceiveOutcome Connection::on_receive(const uring::Completion& completion) {
     }
     const auto size = static_cast<std::uint32_t>(completion.result);
     bytes_received_ += size;
-    chunks_.push_back({completion.buffer_id, 0, size});
+    const Chunk chunk{completion.buffer_id, 0, size};
+    if (tls_ != nullptr) return on_ciphertext(chunk);
+    chunks_.push_back(chunk);
     return ReceiveOutcome::kData;
   }
   switch (completion.result) {
@@ -55,6 +58,31 @@ ReceiveOutcome Connection::on_receive(const uring::Completion& completion) {
     default:
       return shut_ ? ReceiveOutcome::kStopped : ReceiveOutcome::kBroken;
   }
+}
+
+ReceiveOutcome Connection::on_ciphertext(const Chunk& chunk) {
+  const bool handshaking =
+      tls_->state() == TlsState::kHello || tls_->state() == TlsState::kHandshake;
+  tls_->add(chunk);
+  if (handshaking) return ReceiveOutcome::kHandshake;
+  if (!decrypt()) return ReceiveOutcome::kStarved;
+  if (chunks() > 0 || !end_of_file_) {
+    return tls_->state() == TlsState::kFailed ? ReceiveOutcome::kUntrusted : ReceiveOutcome::kData;
+  }
+  return ReceiveOutcome::kEndOfFile;
+}
+
+void Connection::start_tls(std::shared_ptr<const TlsServer> server) {
+  MXRING_ASSERT(tls_ == nullptr && chunks() == 0);
+  tls_ = std::make_unique<TlsConnection>(std::move(server), context_.buffers, context_.outputs,
+                                         output_);
+}
+
+bool Connection::decrypt() {
+  decrypt_starved_ = !tls_->decrypt(chunks_);
+  // close_notify is TLS's end of file; a bare FIN means the same to us, since no message ends there.
+  if (tls_->state() == TlsState::kClosed) end_of_file_ = true;
+  return !decrypt_starved_;
 }
 
 std::string_view Connection::front_bytes() const {
@@ -78,32 +106,25 @@ bool Connection::consume(std::size_t n) {
 }
 
 void Connection::drop_input() {
+  if (tls_ != nullptr) tls_->stop_reading();
   while (chunks() > 0) consume(chunks_[front_].end - chunks_[front_].begin);
 }
 
-std::span<char> Connection::output() {
-  if (output_ == nullptr) output_ = context_.outputs.acquire();
-  return {output_->bytes + output_->filled, OutputBlock::kBytes - output_->filled};
-}
+std::span<char> Connection::output() { return tls_ != nullptr ? tls_->room() : output_.room(); }
 
-void Connection::wrote(std::size_t n) {
-  if (output_ == nullptr) return;
-  output_->filled += static_cast<std::uint32_t>(n);
-}
+void Connection::wrote(std::size_t n) { tls_ != nullptr ? tls_->wrote(n) : output_.wrote(n); }
 
 bool Connection::has_unsent() const {
-  return output_ != nullptr && output_->sent < output_->filled;
+  return output_.has_unsent() || (tls_ != nullptr && tls_->has_unsent());
 }
 
 void Connection::flush() {
-  if (output_ == nullptr || send_in_flight_) return;
-  if (output_->sent == output_->filled) {
-    context_.outputs.release(output_);
-    output_ = nullptr;
-    return;
-  }
-  if (shut_) return;
-  context_.ring.send(fd_, output_->bytes + output_->sent, output_->filled - output_->sent,
+  if (send_in_flight_) return;
+  if (tls_ != nullptr) tls_->seal();
+  output_.release_sent();
+  const std::string_view unsent = output_.unsent();
+  if (unsent.empty() || shut_) return;
+  context_.ring.send(fd_, unsent.data(), static_cast<unsigned>(unsent.size()),
                      tag(Operation::kSend));
   send_in_flight_ = true;
 }
@@ -113,12 +134,13 @@ bool Connection::on_send(const uring::Completion& completion) {
   send_in_flight_ = false;
   if (completion.result <= 0) return false;
   bytes_sent_ += static_cast<std::uint64_t>(completion.result);
-  output_->sent += static_cast<std::uint32_t>(completion.result);
-  if (output_->sent == output_->filled) {
-    context_.outputs.release(output_);
-    output_ = nullptr;
-  }
+  output_.sent(static_cast<std::size_t>(completion.result));
+  if (tls_ != nullptr) tls_->seal();  // makes room for replies
   return true;
+}
+
+void Connection::end_tls() {
+  if (tls_ != nullptr && !half_closed_ && !shut_) tls_->close_notify();
 }
 
 void Connection::finish_sending() {

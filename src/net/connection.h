@@ -5,6 +5,9 @@
 // bytes of it longer takes a reference of its own (BufferPool::add_ref). Replies are written into a
 // block of the shard's OutputPool, held from the first byte written to the last byte sent.
 //
+// After start_tls() the same functions take and give plaintext; what is sent is encrypted in
+// flush(), what is received is decrypted in on_receive().
+//
 // Half-closing is a direct shutdown(2): on a ring the kernel hands it to a worker thread, which looks
 // the descriptor up later, when it may be closed and belong to another connection.
 //
@@ -13,29 +16,26 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "net/output_pool.h"
+#include "net/tls_connection.h"
 #include "uring/buffer_pool.h"
 #include "uring/ring.h"
 
 namespace mxring::net {
 
-// Received bytes that nobody has parsed yet.
-struct Chunk {
-  uring::BufferId buffer = 0;
-  std::uint32_t begin = 0;
-  std::uint32_t end = 0;
-};
-
 enum class ReceiveOutcome : std::uint8_t {
-  kData,       // a chunk was queued
+  kData,       // a chunk was queued; under TLS maybe none yet
   kEndOfFile,  // the peer will send no more
   kStarved,    // no receive buffer was free: resume_receiving() once there is
   kStopped,    // the receive ended because it was paused or the connection is being shut
   kBroken,     // reset by the peer or another error
+  kHandshake,  // bytes of a TLS handshake: look at handshake_ready()
+  kUntrusted,  // what came is not what TLS sent; an alert waits to be sent, nothing more is read
 };
 
 class Connection {
@@ -66,6 +66,20 @@ class Connection {
   bool consume(std::size_t n);
   void drop_input();
 
+  // The server's side of TLS from here on. Whatever was received and not consumed must have been
+  // dropped; what was written in the clear is sent before.
+  void start_tls(std::shared_ptr<const TlsServer> server);
+  bool has_tls() const { return tls_ != nullptr; }
+  const TlsConnection& tls() const { return *tls_; }
+  // Enough has arrived for a step of the handshake, which takes up to the time of a private-key
+  // operation.
+  bool handshake_ready() { return tls_->handshake_ready(); }
+  TlsState handshake() { return tls_->handshake(); }
+  // Bytes that wait for a free buffer, or came behind the handshake, become chunks. False: there
+  // was no buffer again.
+  bool decrypt();
+  bool decrypt_starved() const { return decrypt_starved_; }
+
   // Sending. output() lends the free part of the block; wrote() says how much of it was filled.
   std::span<char> output();
   void wrote(std::size_t n);
@@ -76,8 +90,10 @@ class Connection {
   // False when the peer is gone. Bytes written meanwhile, or not taken, wait for the next flush().
   bool on_send(const uring::Completion& completion);
 
-  // Winding up. finish_sending() closes our half and lets the peer read the last reply; shut() ends
+  // Winding up. end_tls() tells the peer that nothing will follow what was written, before the
+  // last flush(). finish_sending() closes our half and lets the peer read the last reply; shut() ends
   // what is in flight. Either may be called once; later calls change nothing.
+  void end_tls();
   void finish_sending();
   void shut();
   bool shutting() const { return shut_; }
@@ -91,6 +107,7 @@ class Connection {
   bool end_of_file() const { return end_of_file_; }
 
  private:
+  ReceiveOutcome on_ciphertext(const Chunk& chunk);
   uring::Tag tag(uring::Operation operation) const { return {operation, generation_, slot_}; }
 
   Context& context_;
@@ -99,7 +116,8 @@ class Connection {
   std::uint32_t generation_;
   std::vector<Chunk> chunks_;  // chunks_[front_...] are live; memory is kept
   std::size_t front_ = 0;
-  OutputBlock* output_ = nullptr;
+  OutputQueue output_;
+  std::unique_ptr<TlsConnection> tls_;
   std::uint64_t bytes_received_ = 0;
   std::uint64_t bytes_sent_ = 0;
   bool receive_armed_ = false;
@@ -108,6 +126,7 @@ class Connection {
   bool half_closed_ = false;
   bool shut_ = false;
   bool end_of_file_ = false;
+  bool decrypt_starved_ = false;
 };
 
 }  // namespace mxring::net

@@ -32,6 +32,10 @@ namespace mxring::obs {
   X(kBytesCopiedFragment, "copied_fragment_bytes_total", "body bytes copied: tiny fragments")     \
   X(kBytesCopiedCompact, "copied_compact_bytes_total", "body bytes moved to bound slice counts")  \
   X(kBytesCopiedHeader, "copied_header_bytes_total", "header bytes copied: a field straddled")    \
+  X(kBytesCopiedTls, "copied_tls_bytes_total", "bytes decrypted into other memory")               \
+  X(kTlsHandshakes, "tls_handshakes_total", "TLS handshakes completed, resumed ones too")         \
+  X(kTlsResumed, "tls_resumed_total", "of them, sessions resumed by a ticket")                    \
+  X(kTlsFailures, "tls_failures_total", "connections ended by a TLS error")                       \
   X(kLoopTurns, "loop_turns_total", "event loop turns")                                           \
   X(kSystemCalls, "system_calls_total", "system calls made by shards and the writer")             \
   X(kCompletions, "completions_total", "ring completions handled")                                \

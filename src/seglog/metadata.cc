@@ -99,6 +99,7 @@ bool decode_field(MetadataTag tag, std::string_view value, Record& record) {
       const auto flags = load<std::uint32_t>(value, 0);
       record.smtputf8 = (flags & kFlagSmtpUtf8) != 0;
       record.has_long_line = (flags & kFlagLongLine) != 0;
+      record.requiretls = (flags & kFlagRequireTls) != 0;
       return true;
     }
     case MetadataTag::kRecipient:

@@ -34,7 +34,7 @@ enum class MetadataTag : std::uint16_t {
   kLeaveOut = 18,  // begin u64, end u64; repeated
 };
 
-enum MetadataFlag : std::uint32_t { kFlagSmtpUtf8 = 1, kFlagLongLine = 2 };
+enum MetadataFlag : std::uint32_t { kFlagSmtpUtf8 = 1, kFlagLongLine = 2, kFlagRequireTls = 4 };
 
 class MetadataWriter {
  public:

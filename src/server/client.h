@@ -56,6 +56,7 @@ struct ClientTimer : uring::Timer {
 
 struct Client {
   enum class Phase : std::uint8_t {
+    kHandshake,  // TLS is being set up; the session has not begun, or forgets what it knew
     kTalking,
     kLastWords,  // the final reply is being sent
     kLingering,  // sent; waiting for the peer to close so that it can read the reply
@@ -86,10 +87,14 @@ struct Client {
   bool memory_paused = false;  // too little message memory
   bool said_goodbye = false;   // the last words are 221: the peer expects the close
 
+  bool greeted = false;           // the banner was sent, in the clear or under TLS
+
   ClientTimer timer;
   bool timer_ticks = false;  // it measures the data rate (or the slow-down), not idleness
   RateWindow rate;
   std::int64_t paused_since_ns = 0;
+  std::int64_t handshake_deadline_ns = 0;
+  std::uint64_t counted_tls_copies = 0;
   std::uint64_t counted_commands = 0;
   std::uint64_t counted_copies = 0;
 
@@ -97,6 +102,7 @@ struct Client {
 
   base::ListHook dirty_hook;    // has output to flush, or may be closed, at the end of this turn
   base::ListHook starved_hook;  // its receive found no buffer
+  base::ListHook handshake_hook;  // waits for its turn to go on with the TLS handshake
 };
 
 }  // namespace mxring::server

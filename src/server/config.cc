@@ -66,7 +66,7 @@ constexpr std::array kKeys{
     key<Endpoints, MEMBER(listen.smtp)>("listen", "smtp",
                                         "where SMTP is spoken; port 0 = a free one"),
     key<Endpoints, MEMBER(listen.smtps)>("listen", "smtps",
-                                         "implicit TLS; must be empty in this version"),
+                                         "where TLS comes first; default none once smtp is set"),
     key<OptionalEndpoint, MEMBER(listen.admin)>("listen", "admin",
                                                 "/metrics and /status over HTTP; \"\" = off"),
 
@@ -94,10 +94,17 @@ constexpr std::array kKeys{
     key<Duration<0>, MEMBER(log.commit_window_ns)>(
         "log", "commit_window", "when busy, wait this long for more messages before a commit"),
 
-    key<Text, MEMBER(tls.certificate)>("tls", "certificate", "PEM file; not used by this version"),
-    key<Text, MEMBER(tls.key)>("tls", "key", "PEM file; not used by this version"),
-    key<Choice<kTlsWords>, MEMBER(tls.minimum)>("tls", "minimum",
-                                                "oldest TLS version; not used by this version"),
+    key<Text, MEMBER(tls.certificate)>("tls", "certificate",
+                                     "PEM file, its chain behind it; \"\" = a self-made one"),
+    key<Text, MEMBER(tls.key)>("tls", "key", "PEM file with its private key"),
+    key<CertificateFiles, MEMBER(tls.certificates)>(
+        "tls", "certificates",
+        "more of them, for the names in them that a client asks for; or as [[tls.certificates]]"),
+    key<Choice<kTlsWords>, MEMBER(tls.minimum)>("tls", "minimum", "oldest TLS version"),
+    key<Flag, MEMBER(tls.starttls)>("tls", "starttls", "offer STARTTLS where smtp is spoken"),
+    key<Flag, MEMBER(tls.tickets)>("tls", "tickets", "let clients resume their TLS sessions"),
+    key<Duration<base::kNsPerSecond>, MEMBER(tls.ticket_rotation_ns)>(
+        "tls", "ticket_rotation", "a new ticket key so often; the one before it still decrypts"),
 
     key<Resolvers, MEMBER(dns.servers)>("dns", "servers", "empty = the system's resolver"),
     key<Duration<kMs>, MEMBER(dns.timeout_ns)>("dns", "timeout", "for one answer"),
@@ -280,10 +287,10 @@ std::vector<Rule> rules(const Config& config) {
   // Beside the message a record carries its envelope: 1,000 paths and more fit in this.
   constexpr std::uint64_t kRecordExtraBytes = base::kMiB;
   std::vector<Rule> all{
-      {!config.listen.smtp.empty(), "listen.smtp",
+      {!config.listen.smtp.empty() || !config.listen.smtps.empty(), "listen.smtp",
        "names no address: nothing to listen on; try [\"127.0.0.1:2525\"]"},
-      {config.listen.smtps.empty(), "listen.smtps",
-       "is set, but this version does not speak TLS yet: remove it or make it []"},
+      {config.tls.certificate.empty() == config.tls.key.empty(), "tls.certificate",
+       "and tls.key belong together: set both or neither"},
       {config.listen.admin.empty() || base::Endpoint::parse(config.listen.admin).has_value(),
        "listen.admin", "must be ADDRESS:PORT, or \"\" for none"},
       {config.hostname.empty() || is_domain(config.hostname), "hostname",
@@ -340,6 +347,9 @@ std::expected<Config, ConfigError> parse_config(std::string_view text, std::stri
   Config config = default_config();
   read_table(parsed.table(), "", file, config, faults);
   if (faults.any()) return std::unexpected(faults.first(file));
+  if (config.set_at.contains("listen.smtp") && !config.set_at.contains("listen.smtps")) {
+    config.listen.smtps.clear();
+  }
   return config;
 }
 
@@ -373,6 +383,7 @@ std::expected<void, ConfigError> validate(const Config& config) {
 Config default_config() {
   Config config;
   config.listen.smtp = {*base::Endpoint::parse("127.0.0.1:2525")};
+  config.listen.smtps = {*base::Endpoint::parse("127.0.0.1:4650")};
   return config;
 }
 

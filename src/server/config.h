@@ -46,9 +46,19 @@ struct Config {
   } log;
 
   struct Tls {
+    // A PEM file with the chain, one with the key; both empty = a self-made certificate.
     std::string certificate;
     std::string key;
+    // Further ones, chosen by the name that the client asks for.
+    struct Files {
+      std::string certificate;
+      std::string key;
+    };
+    std::vector<Files> certificates;  // [[tls.certificates]]
     std::string minimum = "1.2";
+    bool starttls = true;  // offered on listen.smtp
+    bool tickets = true;
+    std::int64_t ticket_rotation_ns = 12LL * 3600 * 1'000'000'000;
   } tls;
 
   struct Dns {
@@ -91,7 +101,8 @@ std::optional<base::Endpoint> parse_resolver(std::string_view text);
 // message, no listener, shards beyond the cores that exist).
 std::expected<void, ConfigError> validate(const Config& config);
 
-// Safe defaults without a file: 127.0.0.1:2525, log in ./mxring-log.
+// Safe defaults without a file: 127.0.0.1:2525, TLS on 127.0.0.1:4650, log in ./mxring-log. Whoever
+// names a listener means it: listen.smtp without listen.smtps is no TLS listener.
 Config default_config();
 
 // The whole configuration as TOML that parse_config() reads back; `explain` adds a comment with

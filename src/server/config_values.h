@@ -276,6 +276,44 @@ struct Domains {
   }
 };
 
+// [[tls.certificates]], or a list of inline tables.
+struct CertificateFiles {
+  static constexpr std::string_view kName = "a list of {certificate = \"FILE\", key = \"FILE\"}";
+  static void read(const toml::node& node, std::vector<Config::Tls::Files>& out,
+                   const Reading& reading) {
+    const toml::array* list = node.as_array();
+    if (list == nullptr) return reading.refuse(node, kName);
+    out.clear();
+    for (const toml::node& element : *list) {
+      const toml::table* table = element.as_table();
+      if (table == nullptr) return reading.refuse(element, kName);
+      Config::Tls::Files files;
+      for (const auto& [name, value] : *table) {
+        std::string* target = name.str() == "certificate" ? &files.certificate
+                              : name.str() == "key"       ? &files.key
+                                                          : nullptr;
+        if (target == nullptr) {
+          reading.faults.add(name.source(), fmt::format("unknown key \"{}\" in {}; certificate and "
+                                                        "key belong there",
+                                                        base::escaped(name.str()), reading.key));
+          return;
+        }
+        Text::read(value, *target, reading);
+      }
+      if (files.certificate.empty() || files.key.empty()) return reading.refuse(element, kName);
+      out.push_back(std::move(files));
+    }
+  }
+  static std::string show(const std::vector<Config::Tls::Files>& value) {
+    std::vector<std::string> parts;
+    for (const auto& [certificate, key] : value) {
+      parts.push_back(
+          fmt::format("{{certificate = {}, key = {}}}", quoted(certificate), quoted(key)));
+    }
+    return fmt::format("[{}]", fmt::join(parts, ", "));
+  }
+};
+
 // One of a few words; the words and their values are given by the table at each use.
 template <auto& Words>
 struct Choice {

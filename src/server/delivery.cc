@@ -53,8 +53,10 @@ void Delivery::count_copies(const Message& message) {
 namespace {
 
 std::string_view protocol_of(const smtp::Session& session) {
-  if (session.envelope().smtputf8) return "UTF8SMTP";
-  return session.esmtp() ? "ESMTP" : "SMTP";
+  // RFC 3848, 6531; there is no name for HELO under TLS.
+  if (session.envelope().smtputf8) return session.tls() ? "UTF8SMTPS" : "UTF8SMTP";
+  if (!session.esmtp()) return "SMTP";
+  return session.tls() ? "ESMTPS" : "ESMTP";
 }
 
 std::string_view body_type_of(smtp::BodyType body) {
@@ -103,6 +105,7 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
                           .client_ip = client.ip,
                           .client_is_v6 = client.is_v6,
                           .protocol = protocol,
+                          .tls_cipher = client.tls_cipher,
                           .id_high = static_cast<std::uint64_t>(message.received_at.us),
                           .id_low = (sequence_++ << 8) | (setup_.shard & 0xFF)},
                          envelope, message.received_at);
@@ -112,6 +115,7 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   out.u16(MetadataTag::kClientPort, client.port);
   out.text(MetadataTag::kHelo, session.helo());
   out.text(MetadataTag::kClientName, verdicts.client_name);
+  out.text(MetadataTag::kTls, client.tls);
   out.text(MetadataTag::kProtocol, protocol);
   out.text(MetadataTag::kMailFrom, envelope.reverse_path());
   for (std::size_t i = 0; i < envelope.recipients(); ++i) {
@@ -122,7 +126,8 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   out.text(MetadataTag::kDsnReturn, dsn_return_of(envelope.dsn_return));
   out.text(MetadataTag::kBodyType, body_type_of(envelope.body));
   const std::uint32_t flags = (envelope.smtputf8 ? seglog::kFlagSmtpUtf8 : 0U) |
-                              (session.data().has_long_line() ? seglog::kFlagLongLine : 0U);
+                              (session.data().has_long_line() ? seglog::kFlagLongLine : 0U) |
+                              (envelope.requiretls ? seglog::kFlagRequireTls : 0U);
   if (flags != 0) out.u32(MetadataTag::kFlags, flags);
   describe_verdicts(out, verdicts);
   out.text(MetadataTag::kDisposition, mailauth::word(verdicts.disposition));

@@ -37,6 +37,9 @@ struct ClientFacts {
   std::string ip;
   std::uint16_t port = 0;
   bool is_v6 = false;
+  // Empty without TLS:
+  std::string tls;         // as JSON for the record
+  std::string tls_cipher;  // as IANA calls it
 };
 
 // What was found out about the sender and the message, and what follows from it.

@@ -13,6 +13,7 @@
 #include "obs/exposition.h"
 #include "seglog/writer.h"
 #include "server/admin.h"
+#include "server/certificates.h"
 #include "server/commit_thread.h"
 #include "server/connection_gate.h"
 #include "server/cpu_layout.h"
@@ -57,6 +58,8 @@ struct Server::Impl {
       : config(given), notice(std::move(notice_function)), policy(config), gate(config.limits) {}
 
   std::expected<void, StartError> start(uring::FaultPlan* faults);
+  std::expected<void, StartError> load_certificates();
+  void reload_certificates();
   std::expected<void, StartError> open_log(uring::FaultPlan* faults);
   std::expected<void, StartError> start_shards(uring::FaultPlan* faults);
   std::expected<void, StartError> start_admin();
@@ -74,12 +77,32 @@ struct Server::Impl {
   std::atomic<bool> draining{false};
   std::atomic<std::uint32_t> undrained{0};
   std::atomic<bool> storage_failed{false};
+  std::unique_ptr<Certificates> certificates;  // none: no TLS at all
   std::unique_ptr<CommitThread> writer;
   std::vector<std::unique_ptr<Shard>> shards;
   std::unique_ptr<Admin> admin;
-  std::vector<base::Endpoint> endpoints;
+  std::vector<base::Endpoint> smtp_endpoints;
+  std::vector<base::Endpoint> smtps_endpoints;
   bool waited = false;
 };
+
+std::expected<void, StartError> Server::Impl::load_certificates() {
+  if (!config.tls.starttls && config.listen.smtps.empty()) return {};
+  auto loaded = Certificates::load(config, notice);
+  if (!loaded) return std::unexpected(StartError{kExitConfiguration, loaded.error()});
+  certificates = std::move(*loaded);
+  return {};
+}
+
+void Server::Impl::reload_certificates() {
+  if (certificates == nullptr) return notice("there is no TLS here: no certificates to load");
+  if (const auto loaded = certificates->reload(); !loaded) {
+    notice(fmt::format("the certificates were not loaded again, the old ones stay in use: {}",
+                       loaded.error()));
+  } else {
+    notice("certificates loaded again");
+  }
+}
 
 std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults) {
   seglog::WriterOptions options;
@@ -108,21 +131,26 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
 std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* faults) {
   const CpuLayout layout =
       lay_out_cpus(read_cpu_facts(), config.shards.count, config.shards.pin);
-  endpoints = config.listen.smtp;
+  smtp_endpoints = config.listen.smtp;
+  smtps_endpoints = config.listen.smtps;
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
-    std::vector<net::Listener> listeners;
-    for (base::Endpoint& endpoint : endpoints) {
-      if (i == 0) {
-        const auto unused = net::Listener::check_unused(endpoint);
-        if (!unused) return std::unexpected(StartError{1, unused.error().message});
+    ShardListeners listeners;
+    for (auto* endpoints : {&smtp_endpoints, &smtps_endpoints}) {
+      listeners.implicit_tls_from = listeners.all.size();
+      for (base::Endpoint& endpoint : *endpoints) {
+        if (i == 0) {
+          const auto unused = net::Listener::check_unused(endpoint);
+          if (!unused) return std::unexpected(StartError{1, unused.error().message});
+        }
+        auto listener = net::Listener::open(endpoint);
+        if (!listener) return std::unexpected(StartError{1, listener.error().message});
+        endpoint = listener->endpoint();  // a port chosen by the kernel is the next shards' too
+        listeners.all.push_back(std::move(*listener));
       }
-      auto listener = net::Listener::open(endpoint);
-      if (!listener) return std::unexpected(StartError{1, listener.error().message});
-      endpoint = listener->endpoint();  // a port chosen by the kernel is the next shards' too
-      listeners.push_back(std::move(*listener));
     }
     shards.push_back(std::make_unique<Shard>(
-        ShardShared{config, policy, gate, *writer, draining, undrained, notice, faults},
+        ShardShared{config, policy, gate, *writer, draining, undrained, notice, faults,
+                    certificates.get()},
         static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners),
         counters.make_set(fmt::format("shard-{}", i))));
     writer->add_lane(&shards.back()->lane());
@@ -158,6 +186,7 @@ std::expected<void, StartError> Server::Impl::start_admin() {
 std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
   if (config.hostname.empty()) config.hostname = host_name();
   raise_descriptor_limit(config.limits, notice);
+  if (auto loaded = load_certificates(); !loaded) return loaded;
   if (auto opened = open_log(faults); !opened) return opened;
   if (auto started = start_shards(faults); !started) return started;
   return start_admin();
@@ -226,7 +255,15 @@ std::expected<std::unique_ptr<Server>, StartError> Server::start(
   return server;
 }
 
-const std::vector<base::Endpoint>& Server::smtp_endpoints() const { return impl_->endpoints; }
+const std::vector<base::Endpoint>& Server::smtp_endpoints() const {
+  return impl_->smtp_endpoints;
+}
+
+const std::vector<base::Endpoint>& Server::smtps_endpoints() const {
+  return impl_->smtps_endpoints;
+}
+
+void Server::reload_certificates() { impl_->reload_certificates(); }
 
 std::string Server::admin_endpoint() const {
   return impl_->admin ? impl_->admin->endpoint().to_string() : std::string();

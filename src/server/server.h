@@ -35,11 +35,16 @@ class Server {
 
   // The addresses actually bound (ports chosen by the kernel filled in).
   const std::vector<base::Endpoint>& smtp_endpoints() const;
+  const std::vector<base::Endpoint>& smtps_endpoints() const;
   std::string admin_endpoint() const;   // "" when off
   std::uint32_t shards() const;
   const obs::CounterRegistry& counters() const;
   // Where the CPU time went, as a table for the operator.
   std::string ledger() const;
+
+  // Reads certificates and keys again, for connections that begin from now on. When they cannot be
+  // used the old ones stay, and the notice says why. Any thread.
+  void reload_certificates();
 
   // New connections get 421 4.3.2; transactions in progress may finish within limits.drain_ns.
   void begin_drain();

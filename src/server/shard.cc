@@ -55,14 +55,16 @@ void pin_to(int cpu) {
 }  // namespace
 
 Shard::Shard(ShardShared shared, std::uint32_t number, int cpu,
-             std::vector<net::Listener> listeners, obs::CounterSet& counters)
+             ShardListeners listeners, obs::CounterSet& counters)
     : shared_(std::move(shared)),
       number_(number),
       cpu_(cpu),
-      listeners_(std::move(listeners)),
+      listeners_(std::move(listeners.all)),
+      implicit_tls_from_(listeners.implicit_tls_from),
       counters_(counters),
       stages_(counters),
-      session_options_{shared_.config.hostname, shared_.config.limits, {}},
+      session_options_{shared_.config.hostname, shared_.config.limits, {},
+                       shared_.certificates != nullptr && shared_.config.tls.starttls},
       event_fd_(::eventfd(0, EFD_CLOEXEC)) {
   // Each connection waits for at most one message, so this many are never exceeded.
   lane_ = std::make_unique<WriterLane>(std::max(shared_.config.limits.connections, 64U), event_fd_);
@@ -159,7 +161,9 @@ void Shard::turn() {
     const std::int64_t dns_ns = resolver_->wait_ns(now_.mono);
     if (dns_ns >= 0 && (timeout_ns < 0 || dns_ns < timeout_ns)) timeout_ns = dns_ns;
   }
-  if (!lane_->from_writer.empty() || !touched_checks_.empty()) timeout_ns = 0;
+  const bool more_to_do =
+      !touched_checks_.empty() || !handshakes_.empty() || !dirty_.empty();
+  if (!lane_->from_writer.empty() || more_to_do) timeout_ns = 0;
   // What is queued is replies, mostly: in a measured turn their sending is a call of its own.
   if (measured) {
     stages_.in_kernel(obs::Stage::kReply, [this] { return ring_->submit(); });
@@ -191,6 +195,7 @@ void Shard::turn() {
   if (shared_.draining.load(std::memory_order_relaxed) && !draining_) start_draining();
   if (draining_) drain_overdue();
 
+  run_handshakes();
   run_checks();
   relieve_memory();
   {
@@ -262,18 +267,18 @@ void Shard::on_accept(const uring::Completion& completion) {
     return;
   }
   counters_.add(obs::Counter::kConnectionsAccepted);
-  welcome(completion.result);
+  welcome(completion.result, completion.tag.slot >= implicit_tls_from_);
 }
 
-void Shard::welcome(int fd) {
-  if (draining_) return turn_away(fd, replies::kDraining);
+void Shard::welcome(int fd, bool implicit_tls) {
+  if (draining_) return turn_away(fd, implicit_tls, replies::kDraining);
   const base::Endpoint peer = net::peer_of(fd);
-  if (!shared_.gate.enter(peer.address)) return turn_away(fd, replies::kTooManyConnections);
+  if (!shared_.gate.enter(peer.address)) return turn_away(fd, implicit_tls, replies::kTooManyConnections);
   Clients::Ref ref;
   Client* client = clients_->acquire(&ref, *connection_context_, session_options_, fd, ref);
   if (client == nullptr) {
     shared_.gate.leave(peer.address);
-    return turn_away(fd, replies::kTooManyConnections);
+    return turn_away(fd, implicit_tls, replies::kTooManyConnections);
   }
   client->address = peer.address;
   client->facts.address = peer.address;
@@ -281,27 +286,42 @@ void Shard::welcome(int fd) {
   client->facts.port = peer.port;
   client->facts.is_v6 = !peer.address.is_v4();
 
-  // A client that already spoke did not wait for the banner (RFC 5321 3.1).
-  char byte = 0;
-  const bool early = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-  direct_system_calls_ += 2;
-  smtp::ReplyBuffer out(client->connection.output());
-  if (early) {
-    client->session.refuse_early_talker(out);
-    client->phase = Client::Phase::kLastWords;
-    counters_.add(obs::Counter::kReplies5xx);
+  ++direct_system_calls_;
+  if (implicit_tls) {
+    begin_tls(*client);
   } else {
-    client->session.greet(out);
+    char byte = 0;
+    greet(*client, ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
+    ++direct_system_calls_;
   }
-  client->connection.wrote(out.size());
   client->connection.resume_receiving();
   begin_name(*client);
   set_timer(*client);
   mark_dirty(*client);
 }
 
-void Shard::turn_away(int fd, std::string_view reply) {
+void Shard::greet(Client& client, bool spoke_early) {
+  smtp::ReplyBuffer out(client.connection.output());
+  // A client that already spoke did not wait for the banner (RFC 5321 3.1).
+  if (spoke_early) {
+    client.session.refuse_early_talker(out);
+    client.phase = Client::Phase::kLastWords;
+    counters_.add(obs::Counter::kReplies5xx);
+  } else {
+    client.session.greet(out);
+  }
+  client.connection.wrote(out.size());
+  client.greeted = true;
+}
+
+void Shard::turn_away(int fd, bool implicit_tls, std::string_view reply) {
   counters_.add(obs::Counter::kConnectionsRefused);
+  if (implicit_tls) {
+    // A reply in the clear would mean nothing to it.
+    ::close(fd);
+    ++direct_system_calls_;
+    return;
+  }
   counters_.add(obs::Counter::kReplies4xx);
   std::string line(reply);
   line += "\r\n";

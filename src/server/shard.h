@@ -2,9 +2,9 @@
 // makes one system call: it submits what the last turn queued, collects what has completed, and
 // then handles all of it, so that replies gather per connection and commits gather per group.
 //
-// Files: shard.cc the loop and accepting, shard_client.cc the dialogue, shard_check.cc what is
-// looked up and verified about a message, shard_memory.cc what happens when message memory runs
-// short.
+// Files: shard.cc the loop and accepting, shard_client.cc the dialogue, shard_tls.cc how a connection
+// becomes encrypted, shard_check.cc what is looked up and verified about a message, shard_memory.cc
+// what happens when message memory runs short.
 #pragma once
 
 #include <atomic>
@@ -40,6 +40,8 @@
 
 namespace mxring::server {
 
+class Certificates;
+
 // Shared by all shards, owned by the server.
 struct ShardShared {
   const Config& config;
@@ -52,11 +54,17 @@ struct ShardShared {
   std::atomic<std::uint32_t>& undrained;
   std::function<void(const std::string&)> notice;
   uring::FaultPlan* faults = nullptr;
+  const Certificates* certificates = nullptr;  // none: no TLS at all
+};
+
+struct ShardListeners {
+  std::vector<net::Listener> all;
+  std::size_t implicit_tls_from = 0;  // these and those behind begin with TLS
 };
 
 class Shard final : private CheckOwner {
  public:
-  Shard(ShardShared shared, std::uint32_t number, int cpu, std::vector<net::Listener> listeners,
+  Shard(ShardShared shared, std::uint32_t number, int cpu, ShardListeners listeners,
         obs::CounterSet& counters);
   ~Shard();
 
@@ -80,8 +88,9 @@ class Shard final : private CheckOwner {
   void arm_wake();
   bool arm_accepts();
   void on_accept(const uring::Completion& completion);
-  void welcome(int fd);
-  void turn_away(int fd, std::string_view reply);
+  void welcome(int fd, bool implicit_tls);
+  void greet(Client& client, bool spoke_early);
+  void turn_away(int fd, bool implicit_tls, std::string_view reply);
   void start_draining();
   void drain_overdue();
   bool finished();
@@ -108,6 +117,15 @@ class Shard final : private CheckOwner {
   void count_session(Client& client);
   void drop_message(Client& client);
 
+  // shard_tls.cc
+  void begin_tls(Client& client);
+  void queue_handshake(Client& client);
+  void run_handshakes();
+  void step_handshake(Client& client);
+  void on_encrypted(Client& client);
+  void decrypt_waiting(Client& client);
+  void end_untrusted(Client& client);
+
   // shard_check.cc
   void begin_name(Client& client);
   void drop_name(Client& client);
@@ -132,6 +150,7 @@ class Shard final : private CheckOwner {
   const std::uint32_t number_;
   const int cpu_;
   std::vector<net::Listener> listeners_;
+  const std::size_t implicit_tls_from_;
   obs::CounterSet& counters_;
   obs::StageClock stages_;
   smtp::SessionOptions session_options_;
@@ -163,6 +182,7 @@ class Shard final : private CheckOwner {
   std::optional<Clients> clients_;
   base::IntrusiveList<Client, &Client::dirty_hook> dirty_;
   base::IntrusiveList<Client, &Client::starved_hook> starved_;
+  base::IntrusiveList<Client, &Client::handshake_hook> handshakes_;
   std::vector<bool> accept_armed_;
   base::Now now_;
   PolicyScratch policy_scratch_;

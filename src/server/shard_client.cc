@@ -46,9 +46,16 @@ void Shard::on_receive(Client& client, const uring::Completion& completion) {
     case net::ReceiveOutcome::kStarved:
       counters_.add(obs::Counter::kRecvStarved);
       if (!client.starved_hook.linked()) starved_.push_back(client);
+      if (client.connection.chunks() > 0) pump(client);  // decrypted before the buffers ran out
       break;
     case net::ReceiveOutcome::kBroken:
       shut(client);
+      break;
+    case net::ReceiveOutcome::kHandshake:
+      queue_handshake(client);
+      break;
+    case net::ReceiveOutcome::kUntrusted:
+      end_untrusted(client);
       break;
     case net::ReceiveOutcome::kEndOfFile:
     case net::ReceiveOutcome::kStopped:
@@ -89,6 +96,7 @@ void Shard::pump(Client& client) {
       if (out.text().front() == '4') counters_.add(obs::Counter::kReplies4xx);
       if (out.text().front() == '5') counters_.add(obs::Counter::kReplies5xx);
     }
+    if (step.event == smtp::Event::kStartTls) begin_tls(client);
     if (client.phase != Client::Phase::kTalking) break;
     if (step.consumed == input.bytes.size() && client.message != nullptr) {
       client.message->settle(buffer);
@@ -130,6 +138,9 @@ bool Shard::handle(Client& client, const smtp::Step& step, smtp::ReplyBuffer& ou
     case smtp::Event::kData:
       on_data(client, out);
       return true;
+    case smtp::Event::kStartTls:
+      client.session.accept(out);
+      return false;  // pump() begins with TLS once the reply is written
     case smtp::Event::kContent:
       on_content(client, step.run);
       return true;
@@ -278,6 +289,10 @@ void Shard::on_decided(Message& message) {
 }
 
 void Shard::say_last_words(Client& client, std::string_view reply) {
+  if (client.phase == Client::Phase::kHandshake) {
+    shut(client);  // nothing can be said to it
+    mark_dirty(client);
+  }
   if (client.phase != Client::Phase::kTalking) return;
   drop_message(client);
   drop_check(client);
@@ -300,6 +315,11 @@ void Shard::on_timer(Client& client) {
       return;
     case Client::Phase::kLastWords:
     case Client::Phase::kLingering:
+      shut(client);
+      mark_dirty(client);
+      return;
+    case Client::Phase::kHandshake:
+      counters_.add(obs::Counter::kTimeouts);
       shut(client);
       mark_dirty(client);
       return;
@@ -348,7 +368,9 @@ void Shard::on_timer(Client& client) {
 void Shard::set_timer(Client& client) {
   const base::Limits& limits = shared_.config.limits;
   std::int64_t wait_ns = limits.command_wait_ns;
-  if (client.phase != Client::Phase::kTalking) {
+  if (client.phase == Client::Phase::kHandshake) {
+    wait_ns = client.handshake_deadline_ns - now_.mono.ns;
+  } else if (client.phase != Client::Phase::kTalking) {
     wait_ns = kLingerNs;
   } else if (client.slowed) {
     wait_ns = limits.error_delay_ns;
@@ -367,9 +389,17 @@ void Shard::end_of_turn(Client& client) {
     if (connection.try_close()) destroy(client);
     return;
   }
+  if (client.phase == Client::Phase::kLastWords) connection.end_tls();
   connection.flush();
   const bool all_sent = !connection.has_unsent();
   switch (client.phase) {
+    case Client::Phase::kHandshake:
+      if (connection.end_of_file()) {
+        shut(client);
+        break;
+      }
+      if (!client.starved_hook.linked()) connection.resume_receiving();
+      return;
     case Client::Phase::kTalking: {
       if (client.input_paused && connection.chunks() == 0) client.input_paused = false;
       const bool idle = connection.chunks() == 0 && !client.waiting() && !client.slowed;
@@ -434,6 +464,7 @@ void Shard::destroy(Client& client) {
   if (client.memory_paused) --memory_paused_;
   if (client.dirty_hook.linked()) dirty_.remove(client);
   if (client.starved_hook.linked()) starved_.remove(client);
+  if (client.handshake_hook.linked()) handshakes_.remove(client);
   timers_->cancel(client.timer);
   shared_.gate.leave(client.address);
   clients_->release(client.ref);
@@ -447,6 +478,11 @@ void Shard::count_session(Client& client) {
   if (copied != client.counted_copies) {
     counters_.add(obs::Counter::kBytesCopiedLine, copied - client.counted_copies);
     client.counted_copies = copied;
+  }
+  if (client.connection.has_tls()) {
+    const std::uint64_t decrypted = client.connection.tls().bytes_copied();
+    counters_.add(obs::Counter::kBytesCopiedTls, decrypted - client.counted_tls_copies);
+    client.counted_tls_copies = decrypted;
   }
 }
 

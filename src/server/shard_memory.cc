@@ -101,6 +101,11 @@ void Shard::resume_starved() {
     Client* client = starved_.front();
     if (client == nullptr) return;
     starved_.remove(*client);
+    if (client->connection.decrypt_starved() && client->phase == Client::Phase::kTalking) {
+      decrypt_waiting(*client);
+      if (client->phase == Client::Phase::kTalking) pump(*client);
+      continue;
+    }
     client->connection.resume_receiving();
   }
 }

@@ -71,6 +71,10 @@ void TraceFields::append_received(std::string& out, const TraceInput& input,
     out += envelope.recipient(0).path;
     out += '>';
   }
+  if (!input.tls_cipher.empty()) {
+    out += "\r\n\ttls ";  // RFC 8314 4.3
+    out += input.tls_cipher;
+  }
   out += "; ";
   out += date(received_at);
   out += "\r\n";

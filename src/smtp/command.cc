@@ -33,8 +33,8 @@ constexpr std::array kNamedVerbs{
 };
 
 // Known to SMTP, not to us: 502 tells a client that the spelling was right.
-constexpr std::array<std::string_view, 11> kNotOfferedVerbs{
-    "EXPN", "STARTTLS", "AUTH", "BDAT", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "LHLO"};
+constexpr std::array<std::string_view, 10> kNotOfferedVerbs{
+    "EXPN", "AUTH", "BDAT", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "LHLO"};
 
 constexpr std::array<std::string_view, 9> kHttpVerbs{
     "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE"};
@@ -46,6 +46,7 @@ Verb find_verb(std::string_view word, bool has_argument) {
       if (name == named.name) return named.verb;
     }
   }
+  if (base::ascii_iequals(word, "STARTTLS")) return Verb::kStartTls;
   for (const std::string_view name : kNotOfferedVerbs) {
     if (base::ascii_iequals(word, name)) return Verb::kNotOffered;
   }
@@ -104,6 +105,7 @@ std::expected<MailArguments, std::string_view> parse_mail(std::string_view argum
     if (outcome != ParameterError::kNone) return std::unexpected(reply_for(outcome));
   }
   if (reader.failed()) return std::unexpected(replies::kBadParameter);
+  if (mail.requiretls && !extensions.tls) return std::unexpected(replies::kUnknownParameter);
   if (reader.utf8() && !mail.smtputf8) return std::unexpected(replies::kBadParameter);
   if (path->utf8 && !mail.smtputf8) return std::unexpected(replies::kNeedSmtpUtf8);
   return mail;

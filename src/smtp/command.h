@@ -28,6 +28,7 @@ enum class Verb : std::uint8_t {
   kVrfy,
   kHelp,
   kQuit,
+  kStartTls,
   kNotOffered,  // a command of some RFC that this server does not have
   kHttp,        // not SMTP at all: a web client or an attack through one
   kUnknown,
@@ -49,6 +50,7 @@ CommandLine parse_command(Temporary&& line) = delete;
 // Which extensions are in force.
 struct Extensions {
   bool esmtp = false;     // EHLO was said: parameters are allowed
+  bool tls = false;       // REQUIRETLS may be asked for
   bool smtputf8 = false;  // given at MAIL: RCPT may have UTF-8 too
   Leniency leniency;
 };
@@ -60,6 +62,7 @@ struct MailArguments {
   BodyType body = BodyType::kUnstated;
   DsnReturn dsn_return = DsnReturn::kUnstated;
   bool smtputf8 = false;
+  bool requiretls = false;
 };
 
 // `arguments` is CommandLine::arguments: "FROM:<...> ...".

@@ -43,7 +43,7 @@ struct CommandRow {
   Verb id;
   StateSet states;
   std::uint8_t flags;
-  std::string_view section;  // of RFC 5321
+  std::string_view section;  // of RFC 5321, unless it names another
   Handlers::Function handler;
 };
 
@@ -61,6 +61,7 @@ constexpr std::array<CommandRow, kVerbs> kCommandTable{{
   {"VRFY", Verb::kVrfy,       kAnyState,      kArgumentRequired,  "4.1.1.6",  Handlers::vrfy},
   {"HELP", Verb::kHelp,       kAnyState,      0,                  "4.1.1.8",  Handlers::help},
   {"QUIT", Verb::kQuit,       kAnyState,      kArgumentForbidden, "4.1.1.10", Handlers::quit},
+  {"STARTTLS", Verb::kStartTls, kGreetedOnly, kArgumentForbidden, "RFC 3207", Handlers::starttls},
   {"",     Verb::kNotOffered, kAnyState,      0,                  "4.2.4",    Handlers::other},
   {"",     Verb::kHttp,       kAnyState,      0,                  "4.5.1",    Handlers::http},
   {"",     Verb::kUnknown,    kAnyState,      0,                  "4.2.4",    Handlers::unknown},
@@ -82,7 +83,7 @@ static_assert(rows_in_order());
 // The reply to a command that its row does not allow in `state`.
 constexpr std::string_view out_of_order(Verb verb, State state) {
   if (state == State::kConnected) return replies::kNeedHello;
-  if (verb == Verb::kMail) return replies::kNestedMail;
+  if (verb == Verb::kMail || verb == Verb::kStartTls) return replies::kNestedMail;
   if (verb == Verb::kData && state == State::kSender) return replies::kNoValidRecipients;
   return replies::kNeedMail;
 }

@@ -37,6 +37,7 @@ void Envelope::clear() {
   body = BodyType::kUnstated;
   dsn_return = DsnReturn::kUnstated;
   smtputf8 = false;
+  requiretls = false;
 }
 
 Envelope::Recipient Envelope::recipient(std::size_t i) const& {

@@ -56,6 +56,7 @@ class Envelope {
   BodyType body = BodyType::kUnstated;
   DsnReturn dsn_return = DsnReturn::kUnstated;
   bool smtputf8 = false;
+  bool requiretls = false;  // RFC 8689
 
  private:
   struct Text {

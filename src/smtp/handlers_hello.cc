@@ -1,4 +1,4 @@
-// EHLO and HELO (RFC 5321 4.1.1.1).
+// EHLO and HELO (RFC 5321 4.1.1.1), STARTTLS (RFC 3207).
 #include <fmt/format.h>
 
 #include "smtp/command_table.h"
@@ -13,6 +13,9 @@ Handlers::Outcome Handlers::greet_back(Session& session, const Call& call, bool 
   session.esmtp_ = esmtp;
   session.mail_refused_ = false;
   const SessionOptions& options = session.options_;
+  const std::string_view tls_lines = session.tls_         ? "250-REQUIRETLS\r\n"
+                                     : options.starttls ? "250-STARTTLS\r\n"
+                                                        : "";
   char reply[kReplyBytesMax];
   const auto end =
       esmtp ? fmt::format_to_n(reply, sizeof reply,
@@ -24,9 +27,11 @@ Handlers::Outcome Handlers::greet_back(Session& session, const Call& call, bool 
                                "250-SMTPUTF8\r\n"
                                "250-DSN\r\n"
                                "250-LIMITS RCPTMAX={} MAILMAX={}\r\n"
+                               "{}"
                                "250 HELP\r\n",
                                options.hostname, options.limits.message_bytes,
-                               options.limits.recipients, options.limits.messages_per_connection)
+                               options.limits.recipients, options.limits.messages_per_connection,
+                               tls_lines)
             : fmt::format_to_n(reply, sizeof reply, "250 {}\r\n", options.hostname);
   call.out.append({reply, end.size});
   if (!session.in_transaction()) return {};
@@ -40,6 +45,14 @@ Handlers::Outcome Handlers::ehlo(Session& session, const Call& call) {
 
 Handlers::Outcome Handlers::helo(Session& session, const Call& call) {
   return greet_back(session, call, false);
+}
+
+// Whatever was sent behind the command was sent in the clear, maybe by somebody in between: the
+// owner drops it unread.
+Handlers::Outcome Handlers::starttls(Session& session, const Call& call) {
+  if (session.tls_) return session.error(replies::kTlsAlready, call.out);
+  if (!session.options_.starttls) return session.error(replies::kNotOffered, call.out);
+  return session.ask(Event::kStartTls);
 }
 
 }  // namespace mxring::smtp

@@ -12,7 +12,10 @@ Handlers::Outcome Handlers::mail(Session& session, const Call& call) {
   }
   const auto mail = parse_mail(
       call.arguments,
-      {.esmtp = session.esmtp_, .smtputf8 = false, .leniency = session.options_.leniency});
+      {.esmtp = session.esmtp_,
+       .tls = session.tls_,
+       .smtputf8 = false,
+       .leniency = session.options_.leniency});
   if (!mail) return session.error(mail.error(), call.out);
   if (mail->declared_size > limits.message_bytes) {
     // The client's own business, not an error of the dialogue; RCPTs pipelined behind it neither.
@@ -26,6 +29,7 @@ Handlers::Outcome Handlers::mail(Session& session, const Call& call) {
   envelope.body = mail->body;
   envelope.dsn_return = mail->dsn_return;
   envelope.smtputf8 = mail->smtputf8;
+  envelope.requiretls = mail->requiretls;
   return session.ask(Event::kMail);
 }
 

@@ -17,6 +17,7 @@ enum Seen : std::uint8_t {
   kEnvid = 16,
   kNotify = 32,
   kOrcpt = 64,
+  kRequireTls = 128,
 };
 
 bool is_alnum(char c) {
@@ -156,6 +157,10 @@ ParameterError apply_mail_parameter(const Parameter& parameter, std::uint8_t& se
   } else if (keyword_is("SMTPUTF8")) {
     if (!first_time(seen, kSmtpUtf8)) return ParameterError::kUnknown;
     mail.smtputf8 = true;
+    good = !parameter.has_value;
+  } else if (keyword_is("REQUIRETLS")) {
+    if (!first_time(seen, kRequireTls)) return ParameterError::kUnknown;
+    mail.requiretls = true;
     good = !parameter.has_value;
   } else if (keyword_is("RET")) {
     if (!first_time(seen, kRet)) return ParameterError::kUnknown;

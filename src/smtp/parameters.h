@@ -44,7 +44,7 @@ class ParameterReader {
   bool utf8_ = false;
 };
 
-// SIZE BODY SMTPUTF8 RET ENVID.
+// SIZE BODY SMTPUTF8 REQUIRETLS RET ENVID.
 ParameterError apply_mail_parameter(const Parameter& parameter, std::uint8_t& seen,
                                     MailArguments& mail);
 // NOTIFY ORCPT.

@@ -16,6 +16,7 @@ constexpr std::string_view kRecipientOk = "250 2.1.5 Ok";
 constexpr std::string_view kCannotVerify = "252 2.0.0 Cannot VRFY, send some mail and see";
 constexpr std::string_view kHelp =
     "214 2.0.0 EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT; see RFC 5321";
+constexpr std::string_view kStartTls = "220 2.0.0 Ready to start TLS";
 constexpr std::string_view kStartData = "354 End data with <CR><LF>.<CR><LF>";
 
 // Temporary.
@@ -35,6 +36,7 @@ constexpr std::string_view kNotOffered = "502 5.5.1 Command not implemented";
 constexpr std::string_view kNeedHello = "503 5.5.1 Say EHLO or HELO first";
 constexpr std::string_view kNeedMail = "503 5.5.1 MAIL first";
 constexpr std::string_view kNestedMail = "503 5.5.1 A transaction is open already";
+constexpr std::string_view kTlsAlready = "503 5.5.1 TLS is active already";
 constexpr std::string_view kNoValidRecipients = "554 5.5.1 No valid recipients";
 
 // Arguments.

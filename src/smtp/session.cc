@@ -244,6 +244,9 @@ void Session::accept(ReplyBuffer& out) {
       envelope_.add_recipient(offered_);
       append_line(replies::kRecipientOk, out);
       break;
+    case Event::kStartTls:
+      append_line(replies::kStartTls, out);
+      break;
     default:
       scanner_.reset();
       phase_ = Phase::kContent;
@@ -280,6 +283,16 @@ void Session::discard(std::string_view reply) {
   discarding_ = true;
   dropped_ = true;
   refusal_ = reply;
+}
+
+void Session::start_tls() {
+  MXRING_ASSERT(phase_ == Phase::kCommand && !in_transaction());
+  tls_ = true;
+  helo_.clear();
+  esmtp_ = false;
+  mail_refused_ = false;
+  tainted_ = false;
+  forget_line();
 }
 
 void Session::terminate(std::string_view reply, ReplyBuffer& out) {

@@ -1,5 +1,6 @@
 // The SMTP dialogue on one connection as a machine without I/O (RFC 5321 with 2920 PIPELINING,
-// 1870 SIZE, 6152 8BITMIME, 2034 ENHANCEDSTATUSCODES, 6531 SMTPUTF8, 3461 DSN, 9422 LIMITS).
+// 1870 SIZE, 6152 8BITMIME, 2034 ENHANCEDSTATUSCODES, 6531 SMTPUTF8, 3461 DSN, 9422 LIMITS, 3207
+// STARTTLS, 8689 REQUIRETLS).
 //
 // The owner feeds received bytes to step() and acts on the event it returns, removing
 // Step::consumed bytes from the front of its input each time, until kNeedInput:
@@ -51,6 +52,8 @@ enum class Event : std::uint8_t {
                 // Answer with finish(), now or later; until then step() returns kWaiting
   kRefused,     // end of data of a discarded message; the reply is written already
   kWaiting,     // finish() is outstanding; nothing was consumed
+  kStartTls,    // STARTTLS: accept() writes 220; then drop all input behind it, unread, and call
+                // start_tls(). Or refuse()
   kReset,       // the transaction ended without a message (RSET, a new EHLO/HELO)
   kClose,       // a final reply is written: send it, then close
 };
@@ -72,6 +75,7 @@ struct SessionOptions {
   std::string hostname;  // our name in the banner and EHLO reply
   base::Limits limits;
   Leniency leniency;  // all off
+  bool starttls = false;  // offer it where there is no TLS yet
 };
 
 struct Handlers;  // handlers.h
@@ -89,7 +93,7 @@ class Session {
 
   Step step(const Input& input, ReplyBuffer& out);
 
-  // Answers to kMail, kRecipient and kData. `reply` is one reply line without CRLF, its code
+  // Answers to kMail, kRecipient, kData and kStartTls. `reply` is one reply line without CRLF, its code
   // first: "452 4.3.1 Insufficient system storage".
   void accept(ReplyBuffer& out);
   void refuse(std::string_view reply, ReplyBuffer& out);
@@ -99,6 +103,10 @@ class Session {
   // the rest is consumed and dropped, and `reply` is given at end of data. No kDiscard follows.
   // Without effect when the message is being discarded already: the first reason stays.
   void discard(std::string_view reply);
+
+  // The connection is encrypted from here on: what the client said before is forgotten (RFC 3207
+  // 4.2). Right after accept() of kStartTls, or before greet() where TLS is implicit.
+  void start_tls();
 
   // Timeouts and draining: writes the reply (if it fits); the owner then sends and closes. In the
   // middle of data too (RFC 5321 3.8).
@@ -112,6 +120,7 @@ class Session {
   std::string_view helo() const& { return helo_; }  // as given; empty before EHLO/HELO
   std::string_view helo() const&& = delete;
   bool esmtp() const { return esmtp_; }
+  bool tls() const { return tls_; }
   bool in_transaction() const { return envelope_.active(); }
   bool receiving() const { return phase_ == Phase::kContent; }  // between 354 and end of data
   bool waiting() const { return phase_ == Phase::kWaiting; }    // finish() is outstanding
@@ -175,6 +184,7 @@ class Session {
   Phase phase_ = Phase::kCommand;
   Event asked_ = Event::kNeedInput;  // kAnswer: which event
   bool esmtp_ = false;
+  bool tls_ = false;
   bool discarding_ = false;
   bool dropped_ = false;       // kContent: the owner called discard()
   bool mail_refused_ = false;  // the last MAIL was refused by the owner

@@ -38,12 +38,14 @@ TEST(RecordText, JsonKeysAndAbsentValues) {
 TEST(RecordText, StoredVerdictsGoOutAsTheyAre) {
   Record record = sample();
   record.client_name = "mail.client.test";
-  record.tls = "TLSv1.3 X";
+  record.tls = R"({"version":"TLSv1.3","cipher":"X","sni":null,"resumed":false})";
   record.spf = R"({"result":"pass"})";
   record.dkim = R"([{"result":"fail"}])";
   record.dmarc = R"({"result":"none"})";
   const std::string json = record_json(record);
-  EXPECT_NE(json.find(R"("name":"mail.client.test"},"tls":"TLSv1.3 X",)"), std::string::npos);
+  EXPECT_NE(json.find(R"("name":"mail.client.test"},"tls":{"version":"TLSv1.3","cipher":"X",)"),
+            std::string::npos);
+  EXPECT_NE(record_listing(record, false).find(", TLSv1.3 X\n"), std::string::npos);
   EXPECT_NE(json.find(R"("spf":{"result":"pass"},"dkim":[{"result":"fail"}],)"
                       R"("dmarc":{"result":"none"},"disposition":"accept"})"),
             std::string::npos);

@@ -9,6 +9,7 @@ namespace {
 
 Listening sample() {
   return {{*base::Endpoint::parse("127.0.0.1:2525"), *base::Endpoint::parse("[::1]:2526")},
+          {*base::Endpoint::parse("127.0.0.1:4650")},
           "",
           "./mxring-log",
           2,
@@ -17,8 +18,8 @@ Listening sample() {
 
 TEST(ServeWords, ReadyLine) {
   EXPECT_EQ(ready_line(sample()),
-            "ready smtp=127.0.0.1:2525 smtp=[::1]:2526 admin=off log=./mxring-log shards=2 "
-            "pid=1234");
+            "ready smtp=127.0.0.1:2525 smtp=[::1]:2526 smtps=127.0.0.1:4650 admin=off "
+            "log=./mxring-log shards=2 pid=1234");
 }
 
 TEST(ServeWords, ReadyLineStaysOneLineOfWords) {
@@ -26,8 +27,8 @@ TEST(ServeWords, ReadyLineStaysOneLineOfWords) {
   listening.admin = "127.0.0.1:9925";
   listening.log_dir = "a dir\nx";
   EXPECT_EQ(ready_line(listening),
-            "ready smtp=127.0.0.1:2525 smtp=[::1]:2526 admin=127.0.0.1:9925 log=a\\x20dir\\x0ax "
-            "shards=2 pid=1234");
+            "ready smtp=127.0.0.1:2525 smtp=[::1]:2526 smtps=127.0.0.1:4650 admin=127.0.0.1:9925 "
+            "log=a\\x20dir\\x0ax shards=2 pid=1234");
 }
 
 TEST(ServeWords, WelcomeNamesAnAddressThatCanBeReached) {
@@ -62,12 +63,13 @@ TEST(ServeWords, LosingMailIsSaidLoudly) {
   EXPECT_TRUE(warnings(config)[0].starts_with("WARNING: log.sync"));
 }
 
-TEST(ServeWords, SettingsWithoutEffectAreNamed) {
-  const auto config = server::parse_config(
-      "[tls]\nkey = \"k\"\n[auth]\nspf = true\ndmarc = false\n[limits]\nrecipients = 500", "t");
+TEST(ServeWords, ASelfMadeCertificateIsSaidWhereTlsWasAskedFor) {
+  auto config = server::parse_config("[listen]\nsmtps = [\"127.0.0.1:465\"]", "t");
   ASSERT_TRUE(config.has_value());
   ASSERT_EQ(warnings(*config).size(), 1u);
-  EXPECT_EQ(warnings(*config)[0], "set, but not used by this version yet: tls.key");
+  EXPECT_TRUE(warnings(*config)[0].starts_with("no tls.certificate: a self-made one"));
+  config->tls.certificate = "c.pem";
+  EXPECT_TRUE(warnings(*config).empty());
 }
 
 }  // namespace

@@ -48,10 +48,6 @@ class Configuration(ServeCase):
     def test_missing_file(self):
         self.refused(78, "nowhere.toml: cannot be read: No such file", "-c", "nowhere.toml")
 
-    def test_tls_is_not_there_yet(self):
-        self.refused(78, "--smtps: listen.smtps is set, but this version does not speak TLS",
-                     "--smtps", "127.0.0.1:4650")
-
     def test_bad_address(self):
         self.refused(78, "--smtp localhost:25: not an address", "--smtp", "localhost:25")
 

@@ -33,7 +33,8 @@ TEST(Config, EmptyFileIsTheDefaults) {
   const Config config = parsed("");
   ASSERT_EQ(config.listen.smtp.size(), 1u);
   EXPECT_EQ(config.listen.smtp[0].to_string(), "127.0.0.1:2525");
-  EXPECT_TRUE(config.listen.smtps.empty());
+  ASSERT_EQ(config.listen.smtps.size(), 1u);
+  EXPECT_EQ(config.listen.smtps[0].to_string(), "127.0.0.1:4650");
   EXPECT_EQ(config.log.dir, "./mxring-log");
   EXPECT_EQ(config.limits.message_bytes, 26'214'400u);
   EXPECT_TRUE(validate(config).has_value());
@@ -54,14 +55,21 @@ TEST(Config, SampleOfTheDocumentationIsRead) {
   EXPECT_EQ(config->auth.on_dmarc_quarantine, mailauth::Disposition::kQuarantine);
 }
 
-TEST(Config, ImplicitTlsIsRefusedUntilItIsSpoken) {
-  const auto config = load_config(MXRING_TEST_DATA "/sample.toml");
-  ASSERT_TRUE(config.has_value());
-  const auto valid = validate(*config);
-  ASSERT_FALSE(valid.has_value());
-  EXPECT_EQ(valid.error().message, MXRING_TEST_DATA
-            "/sample.toml:5:1: listen.smtps is set, but this version does not speak TLS yet: "
-            "remove it or make it []");
+TEST(Config, NamingOneListenerIsMeant) {
+  EXPECT_TRUE(parsed("[listen]\nsmtp = [\"127.0.0.1:25\"]").listen.smtps.empty());
+  EXPECT_EQ(disagreement("[listen]\nsmtp = []\nsmtps = [\"127.0.0.1:465\"]"), "(no error)");
+  EXPECT_EQ(parsed("[listen]\nsmtps = []").listen.smtp.size(), 1u);
+}
+
+TEST(Config, CertificatesInEitherForm) {
+  const Config tables = parsed(
+      "[tls]\nstarttls = false\n[[tls.certificates]]\ncertificate = \"a\"\nkey = \"b\"\n"
+      "[[tls.certificates]]\nkey = \"d\"\ncertificate = \"c\"\n");
+  ASSERT_EQ(tables.tls.certificates.size(), 2u);
+  EXPECT_EQ(tables.tls.certificates[1].certificate, "c");
+  EXPECT_EQ(tables.tls.certificates[1].key, "d");
+  EXPECT_FALSE(tables.tls.starttls);
+  EXPECT_EQ(to_toml(parsed(to_toml(tables, false)), true), to_toml(tables, true));
 }
 
 TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
@@ -77,7 +85,7 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
   config.log.retain_bytes = 12'345;
   config.log.retain_age_ns = 7 * 86'400'000'000'000;
   config.log.commit_window_ns = 1'500'000;
-  config.tls = {"c.pem", "k.pem", "1.3"};
+  config.tls = {"c.pem", "k.pem", {{"d.pem", "e.pem"}}, "1.3", false, false, 3600LL * 1'000'000'000};
   config.dns.servers = {*base::Endpoint::parse("192.0.2.1:53")};
   config.dns.timeout_ns = 250'000'000;
   config.auth = {false, false, false, mailauth::Disposition::kQuarantine,
@@ -125,6 +133,11 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
   EXPECT_EQ(again.log.commit_window_ns, config.log.commit_window_ns);
   EXPECT_EQ(again.shards.buffers_offered, 64u);
   EXPECT_EQ(again.tls.minimum, "1.3");
+  ASSERT_EQ(again.tls.certificates.size(), 1u);
+  EXPECT_EQ(again.tls.certificates[0].key, "e.pem");
+  EXPECT_FALSE(again.tls.starttls);
+  EXPECT_FALSE(again.tls.tickets);
+  EXPECT_EQ(again.tls.ticket_rotation_ns, config.tls.ticket_rotation_ns);
   EXPECT_EQ(again.dns.servers.at(0).to_string(), "192.0.2.1:53");
   EXPECT_EQ(again.recipients.domains, config.recipients.domains);
   const base::Limits& r = again.limits;
@@ -240,6 +253,12 @@ INSTANTIATE_TEST_SUITE_P(
                 "t.toml:2:9: listen.admin must be an address like \"127.0.0.1:9925\", or \"\" for "
                 "none"},
         Refusal{"[shards]\npin = 1", "t.toml:2:7: shards.pin must be true or false"},
+        Refusal{"[[tls.certificates]]\ncertificate = \"a\"",
+                "t.toml:1:1: tls.certificates must be a list of {certificate = \"FILE\", key = "
+                "\"FILE\"}"},
+        Refusal{"[[tls.certificates]]\ncertificat = \"a\"",
+                "t.toml:2:1: unknown key \"certificat\" in tls.certificates; certificate and key "
+                "belong there"},
         Refusal{"[shards]\ncount = -1",
                 "t.toml:2:9: shards.count must be a whole number from 0 to 1024"},
         Refusal{"[log]\nsync = \"maybe\"",
@@ -301,6 +320,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"[listen]\nsmtp = [\"127.0.0.1:25\", \"127.0.0.1:25\"]",
                 "t.toml:2:1: listen.smtp names 127.0.0.1:25 twice"},
         Refusal{"[listen]\nsmtp = [\"127.0.0.1:0\", \"127.0.0.1:0\"]", "(no error)"},
+        Refusal{"[tls]\ncertificate = \"a\"",
+                "t.toml:2:1: tls.certificate and tls.key belong together: set both or neither"},
         Refusal{"[shards]\nbuffer_bytes = 5000",
                 "t.toml:2:1: shards.buffer_bytes must be a power of two"},
         Refusal{"[shards]\nbuffers_offered = 100",

@@ -29,6 +29,7 @@ Config small_config(const std::filesystem::path& dir) {
   Config config = default_config();
   config.hostname = "mx.test";
   config.listen.smtp = {*base::Endpoint::parse("127.0.0.1:0")};
+  config.listen.smtps.clear();
   config.shards.count = 1;
   config.auth.spf = config.auth.dkim = config.auth.dmarc = false;  // tests ask no resolver outside
   config.log.dir = dir / "log";

@@ -26,6 +26,7 @@ class ServerSpf : public testing::Test {
     Config config = default_config();
     config.hostname = "mx.test";
     config.listen.smtp = {*base::Endpoint::parse("127.0.0.1:0")};
+  config.listen.smtps.clear();
     config.shards.count = 1;
     config.log.dir = dir_.path() / "log";
     config.limits.disk_reserve_percent = 0;

@@ -22,7 +22,7 @@ TEST(Command, VerbsInAnyCase) {
                                    {"VRFY", Verb::kVrfy},
                                    {"help", Verb::kHelp},
                                    {"quit", Verb::kQuit},
-                                   {"StartTls", Verb::kNotOffered},
+                                   {"StartTls", Verb::kStartTls},
                                    {"auth", Verb::kNotOffered}}) {
     EXPECT_EQ(parse_command(word).verb, verb) << word;
     EXPECT_EQ(parse_command(std::string_view(word)).arguments, "");

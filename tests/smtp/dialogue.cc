@@ -111,6 +111,7 @@ class Reader {
       const std::string_view limit = take_word(line);
       return set_limit(dialogue_.options.limits, limit, line);
     }
+    if (name == "starttls") return dialogue_.options.starttls = true, true;
     if (name == "lenient") {
       dialogue_.options.leniency.space_before_path |= line == "space";
       dialogue_.options.leniency.missing_angle_brackets |= line == "brackets";
@@ -127,7 +128,8 @@ class Reader {
                          : what == "discards" ? &dialogue_.expected.discards
                          : what == "resets"   ? &dialogue_.expected.resets
                          : what == "slow"     ? &dialogue_.expected.slow
-                                              : nullptr;
+                         : what == "encrypted" ? &dialogue_.expected.encrypted
+                                               : nullptr;
       return number != nullptr && parse_number(line, *number);
     }
     if (dialogue_.expected.messages.empty()) return false;

@@ -3,6 +3,7 @@
 //   # ...                     a remark
 //   @hostname NAME            before the first C or S line; also:
 //   @limit NAME NUMBER        a member of base::Limits
+//   @starttls                 STARTTLS is offered; what is said after it is under TLS
 //   @lenient space|brackets   a member of smtp::Leniency
 //   @refuse mail|rcpt PATH REPLY    the owner's answers; "<>" is the null path
 //   @refuse data REPLY
@@ -17,7 +18,7 @@
 //   @message FROM TO...       at the end: the messages in order, paths in "<>"
 //   @parameters WORDS         of the last @message
 //   @content TEXT             its content
-//   @count WHAT NUMBER        refused discards resets slow
+//   @count WHAT NUMBER        refused discards resets slow encrypted
 //
 // In TEXT: \r \n \0 \\ \s (space) and \xNN. Consecutive C lines are sent in one group, without
 // waiting.

@@ -41,7 +41,7 @@ std::vector<std::string_view> pieces_of(std::string_view group, std::uint32_t& r
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const unsigned choice = data[size - 1];
-  SessionOptions options{.hostname = "mx.example", .limits = {}, .leniency = {}};
+  SessionOptions options{.hostname = "mx.example", .limits = {}, .leniency = {}, .starttls = true};
   if ((choice & 1) != 0) options.limits.errors_soft = options.limits.errors_hard = 100'000;
   if ((choice & 2) != 0) options.limits.message_bytes = 100;
   if ((choice & 4) != 0) options.limits.message_line_bytes = 80;

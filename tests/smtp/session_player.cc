@@ -18,6 +18,7 @@ std::string in_words(const Envelope& envelope) {
   if (envelope.body == BodyType::k7Bit) add("BODY=7BIT");
   if (envelope.body == BodyType::k8BitMime) add("BODY=8BITMIME");
   if (envelope.smtputf8) add("SMTPUTF8");
+  if (envelope.requiretls) add("REQUIRETLS");
   if (envelope.dsn_return == DsnReturn::kFull) add("RET=FULL");
   if (envelope.dsn_return == DsnReturn::kHeaders) add("RET=HDRS");
   if (!envelope.envelope_id().empty()) add("ENVID=" + std::string(envelope.envelope_id()));
@@ -55,8 +56,11 @@ std::string SessionPlayer::take_replies() {
 }
 
 void SessionPlayer::play(const std::vector<std::string_view>& pieces) {
+  // What follows STARTTLS in a group never gets here: it is dropped, or no TLS.
+  const unsigned encrypted = transcript_.encrypted;
   for (std::size_t i = 0; i < pieces.size() && !transcript_.closed; ++i) {
     play_piece(pieces[i], i + 1 < pieces.size());
+    if (transcript_.encrypted != encrypted) break;
   }
 }
 
@@ -96,6 +100,11 @@ void SessionPlayer::play_piece(std::string_view piece, bool more_behind) {
           session_.refuse(policy_.refuse_data, out_);
         }
         break;
+      case Event::kStartTls:
+        session_.accept(out_);
+        session_.start_tls();
+        ++transcript_.encrypted;
+        return;
       case Event::kContent:
         MXRING_ASSERT(!step.run.empty());
         content_ += step.run;

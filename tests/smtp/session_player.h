@@ -38,6 +38,7 @@ struct Transcript {
   unsigned discards = 0;  // kDiscard
   unsigned resets = 0;
   unsigned slow = 0;
+  unsigned encrypted = 0;  // STARTTLS carried out
   bool closed = false;
 
   friend bool operator==(const Transcript&, const Transcript&) = default;

@@ -46,7 +46,7 @@ static_assert(ParsesCommandFrom<std::string&> && ParsesCommandFrom<const char*>)
 static_assert(sizeof(Session) <= 512);
 
 SessionOptions options() {
-  return {.hostname = "mx.example", .limits = {}, .leniency = {}};
+  return {.hostname = "mx.example", .limits = {}, .leniency = {}, .starttls = true};
 }
 
 void enter(SessionPlayer& player, State state) {
@@ -80,7 +80,8 @@ constexpr Sample kSamples[] = {
     {Verb::kVrfy, "VRFY x", "252 2.0.0"},
     {Verb::kHelp, "HELP", "214 2.0.0"},
     {Verb::kQuit, "QUIT", "221 2.0.0"},
-    {Verb::kNotOffered, "STARTTLS", "502 5.5.1"},
+    {Verb::kStartTls, "STARTTLS", "220 2.0.0"},
+    {Verb::kNotOffered, "AUTH PLAIN", "502 5.5.1"},
     {Verb::kHttp, "GET / HTTP/1.1", "554 5.5.0"},
     {Verb::kUnknown, "XYZZY", "500 5.5.1"},
 };
@@ -95,6 +96,8 @@ State expected_state(Verb verb, State before) {
       return State::kSender;
     case Verb::kRcpt:
       return State::kRecipients;
+    case Verb::kStartTls:
+      return State::kConnected;  // everything is forgotten
     case Verb::kRset:
       return before == State::kConnected ? before : State::kGreeted;
     default:

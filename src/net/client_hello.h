@@ -1,0 +1,39 @@
+// What a TLS server wants to know of a ClientHello before it answers: the name asked for, and
+// whether an ECDSA certificate would be understood (RFC 8446 4.1.2, RFC 6066 3, RFC 8422). The
+// certificate is chosen from this, and a connection that never gets as far as a whole ClientHello
+// costs no TLS state.
+//
+// Pure. read_client_hello() looks at the beginning of a connection's bytes: one or more handshake
+// records that hold the message. It judges only what it needs; everything else is left to the TLS
+// library, which reads the same bytes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace mxring::net {
+
+// RFC 8446 allows 2^24; nobody's hello is near this, post-quantum key shares included.
+constexpr std::size_t kClientHelloBytesMax = 32 * 1024;
+constexpr std::size_t kServerNameBytesMax = 255;
+
+struct ClientHello {
+  // Lower case, without a final dot; empty when none was sent or it is no host name of letters,
+  // digits, hyphens, underscores and dots.
+  std::string server_name;
+  bool server_name_refused = false;  // one was sent, and it is no such name
+  bool takes_tls13 = false;
+  bool takes_ecdsa = false;  // with P-256, in a version and cipher suite that has it
+};
+
+enum class HelloOutcome : std::uint8_t {
+  kMore,       // not all of it is here
+  kHello,      // `hello` was filled
+  kNotTls,     // something else is being spoken
+  kMalformed,  // or too large
+};
+
+HelloOutcome read_client_hello(std::string_view bytes, ClientHello& hello);
+
+}  // namespace mxring::net

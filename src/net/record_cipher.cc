@@ -1,0 +1,242 @@
+#include "net/record_cipher.h"
+
+#include <wolfssl/options.h>
+// After options.h, which decides what the others declare.
+#include <wolfssl/wolfcrypt/aes.h>
+#include <wolfssl/wolfcrypt/cryptocb.h>
+#include <wolfssl/wolfcrypt/error-crypt.h>
+#include <wolfssl/wolfcrypt/random.h>
+
+#ifdef MXRING_IPSEC_MB
+#include <intel-ipsec-mb.h>
+#endif
+
+#include <atomic>
+#include <cstring>
+
+#include "base/assert.h"
+
+namespace mxring::net {
+
+namespace {
+
+constexpr int kDevice = 0x6d78;  // any number that no other device of this process has
+constexpr std::size_t kNonceBytes = 12;
+constexpr std::size_t kTagBytes = 16;
+constexpr std::size_t kKeyBytesMax = 32;
+
+thread_local RecordKeys* t_keys = nullptr;
+std::atomic<bool> g_fast{true};
+
+void wipe(void* memory, std::size_t bytes) {
+  std::memset(memory, 0, bytes);
+  asm volatile("" : : "r"(memory) : "memory");  // so that the stores are not left out
+}
+
+// One generator a thread, seeded by the kernel once.
+class ThreadRandom {
+ public:
+  ThreadRandom() : ready_(wc_InitRng_ex(&rng_, nullptr, INVALID_DEVID) == 0) {}
+  ~ThreadRandom() {
+    if (ready_) wc_FreeRng(&rng_);
+  }
+  ThreadRandom(const ThreadRandom&) = delete;
+  ThreadRandom& operator=(const ThreadRandom&) = delete;
+  int fill(unsigned char* out, word32 bytes) {
+    return ready_ ? wc_RNG_GenerateBlock(&rng_, out, bytes) : RNG_FAILURE_E;
+  }
+
+ private:
+  WC_RNG rng_{};
+  bool ready_;
+};
+
+int random_bytes(unsigned char* out, word32 bytes) {
+  thread_local ThreadRandom random;
+  // One request may not ask the generator for more than this.
+  constexpr word32 kPieceBytes = RNG_MAX_BLOCK_LEN;
+  for (word32 done = 0; done < bytes;) {
+    const word32 piece = bytes - done < kPieceBytes ? bytes - done : kPieceBytes;
+    if (const int result = random.fill(out + done, piece); result != 0) return result;
+    done += piece;
+  }
+  return 0;
+}
+
+}  // namespace
+
+#ifdef MXRING_IPSEC_MB
+
+// Its AES-GCM calls keep their state in their arguments: one manager serves all threads, and is
+// only read after it was made.
+struct RecordKeys::Expanded {
+  alignas(64) gcm_key_data data;
+  const void* owner = nullptr;
+  std::size_t key_bytes = 0;
+  unsigned char key[kKeyBytesMax] = {};
+  ~Expanded() { wipe(this, sizeof *this); }
+};
+
+namespace {
+
+IMB_MGR* make_manager() {
+  IMB_MGR* manager = alloc_mb_mgr(0);
+  if (manager == nullptr) return nullptr;
+  // Without AES-NI and carry-less multiplication it would emulate both, slower than wolfSSL.
+  constexpr std::uint64_t kNeeded = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
+  if ((manager->features & kNeeded) == kNeeded) {
+    init_mb_mgr_auto(manager, nullptr);
+    if (imb_get_errno(manager) == 0) return manager;
+  }
+  free_mb_mgr(manager);
+  return nullptr;
+}
+
+IMB_MGR* manager() {
+  static IMB_MGR* const made = make_manager();
+  return made;
+}
+
+// CRYPTOCB_UNAVAILABLE: wolfSSL's own code does it.
+int fast_gcm(wc_CryptoInfo& info) {
+  IMB_MGR* imb = manager();
+  if (imb == nullptr || t_keys == nullptr || !g_fast.load(std::memory_order_relaxed)) {
+    return CRYPTOCB_UNAVAILABLE;
+  }
+  const bool encrypt = info.cipher.enc != 0;
+  // The two structures differ in the constness of the tag only.
+  const auto& enc = info.cipher.aesgcm_enc;
+  const auto& dec = info.cipher.aesgcm_dec;
+  const Aes* aes = encrypt ? enc.aes : dec.aes;
+  const word32 nonce_bytes = encrypt ? enc.ivSz : dec.ivSz;
+  const word32 tag_bytes = encrypt ? enc.authTagSz : dec.authTagSz;
+  const auto key_bytes = static_cast<std::size_t>(aes->keylen);
+  if (nonce_bytes != kNonceBytes || tag_bytes != kTagBytes ||
+      (key_bytes != 16 && key_bytes != 32)) {
+    return CRYPTOCB_UNAVAILABLE;
+  }
+  const auto& keys =
+      t_keys->expand(aes, reinterpret_cast<const unsigned char*>(aes->devKey), key_bytes);
+  gcm_context_data context;
+  if (encrypt) {
+    const auto run = key_bytes == 16 ? imb->gcm128_enc : imb->gcm256_enc;
+    run(&keys.data, &context, enc.out, enc.in, enc.sz, enc.iv, enc.authIn, enc.authInSz,
+        enc.authTag, kTagBytes);
+    return 0;
+  }
+  unsigned char tag[kTagBytes];
+  const auto run = key_bytes == 16 ? imb->gcm128_dec : imb->gcm256_dec;
+  run(&keys.data, &context, dec.out, dec.in, dec.sz, dec.iv, dec.authIn, dec.authInSz, tag,
+      kTagBytes);
+  unsigned difference = 0;  // in constant time
+  for (std::size_t i = 0; i < kTagBytes; ++i) difference |= tag[i] ^ dec.authTag[i];
+  if (difference == 0) return 0;
+  wipe(dec.out, dec.sz);
+  return AES_GCM_AUTH_E;
+}
+
+}  // namespace
+
+const RecordKeys::Expanded& RecordKeys::expand(const void* owner, const unsigned char* key,
+                                               std::size_t key_bytes) {
+  std::unique_ptr<Expanded>* free = nullptr;
+  for (auto& slot : slots_) {
+    if (slot == nullptr) {
+      if (free == nullptr) free = &slot;
+      continue;
+    }
+    if (slot->owner != owner) continue;
+    if (slot->key_bytes == key_bytes && std::memcmp(slot->key, key, key_bytes) == 0) return *slot;
+    free = &slot;  // its key has changed
+    break;
+  }
+  if (free == nullptr) {
+    free = &slots_[next_];
+    next_ = static_cast<std::uint8_t>((next_ + 1) % slots_.size());
+  }
+  if (*free == nullptr) *free = std::make_unique<Expanded>();
+  Expanded& slot = **free;
+  slot.owner = owner;
+  slot.key_bytes = key_bytes;
+  std::memcpy(slot.key, key, key_bytes);
+  const auto expand_key = key_bytes == 16 ? manager()->gcm128_pre : manager()->gcm256_pre;
+  expand_key(key, &slot.data);
+  return slot;
+}
+
+bool has_fast_gcm() {
+  return manager() != nullptr && g_fast.load(std::memory_order_relaxed);
+}
+
+#else
+
+struct RecordKeys::Expanded {};
+
+namespace {
+
+int fast_gcm(wc_CryptoInfo&) {
+  return CRYPTOCB_UNAVAILABLE;
+}
+
+}  // namespace
+
+const RecordKeys::Expanded& RecordKeys::expand(const void*, const unsigned char*, std::size_t) {
+  if (slots_[0] == nullptr) slots_[0] = std::make_unique<Expanded>();
+  return *slots_[0];
+}
+
+bool has_fast_gcm() {
+  return false;
+}
+
+#endif
+
+namespace {
+
+int on_operation(int, wc_CryptoInfo* info, void*) {
+  switch (info->algo_type) {
+    case WC_ALGO_TYPE_CIPHER:
+      return info->cipher.type == WC_CIPHER_AES_GCM ? fast_gcm(*info) : CRYPTOCB_UNAVAILABLE;
+    case WC_ALGO_TYPE_RNG:
+      return random_bytes(info->rng.out, info->rng.sz);
+    case WC_ALGO_TYPE_SEED:
+      return random_bytes(info->seed.seed, info->seed.sz);
+    default:
+      return CRYPTOCB_UNAVAILABLE;
+  }
+}
+
+}  // namespace
+
+bool fill_random(std::span<unsigned char> out) {
+  return random_bytes(out.data(), static_cast<word32>(out.size())) == 0;
+}
+
+void wipe_secret(std::span<unsigned char> secret) {
+  wipe(secret.data(), secret.size());
+}
+
+RecordKeys::RecordKeys() = default;
+RecordKeys::~RecordKeys() = default;
+
+RecordKeysInUse::RecordKeysInUse(RecordKeys* keys) : before_(t_keys) {
+  t_keys = keys;
+}
+RecordKeysInUse::~RecordKeysInUse() {
+  t_keys = before_;
+}
+
+int record_cipher_device() {
+  static const int device = [] {
+    const int result = wc_CryptoCb_RegisterDevice(kDevice, on_operation, nullptr);
+    MXRING_ASSERT(result == 0);
+    return kDevice;
+  }();
+  return device;
+}
+
+void use_fast_gcm(bool on) {
+  g_fast.store(on, std::memory_order_relaxed);
+}
+
+}  // namespace mxring::net

@@ -1,0 +1,61 @@
+// AES-GCM for TLS records, faster than Debian's wolfSSL does it: wolfSSL hands every AES-GCM
+// operation of a connection to a crypto callback, which lets Intel's multi-buffer library
+// (libipsec-mb: AES-NI, VAES) carry it out where the program was built with it. The processor
+// decides at run time; without the library, and for anything but AES-GCM, wolfSSL's own code runs.
+//
+// The same callback gives connections their random bytes from one generator a thread, which spares
+// every handshake the opening of /dev/urandom.
+//
+// Thread: any. Failure: none that is not an authentication failure of the record.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace mxring::net {
+
+// Expanded AES keys of one connection, one for each direction. Wiped at the end.
+class RecordKeys {
+ public:
+  RecordKeys();
+  ~RecordKeys();
+  RecordKeys(const RecordKeys&) = delete;
+  RecordKeys& operator=(const RecordKeys&) = delete;
+
+  struct Expanded;
+  // The expansion of `key` (16 or 32 bytes) for the cipher object `owner`; made anew when the key
+  // has changed.
+  const Expanded& expand(const void* owner, const unsigned char* key, std::size_t key_bytes);
+
+ private:
+  std::array<std::unique_ptr<Expanded>, 2> slots_;
+  std::uint8_t next_ = 0;
+};
+
+// Which keys the calling thread's cipher operations belong to, while it is inside wolfSSL.
+class RecordKeysInUse {
+ public:
+  explicit RecordKeysInUse(RecordKeys* keys);
+  ~RecordKeysInUse();
+  RecordKeysInUse(const RecordKeysInUse&) = delete;
+  RecordKeysInUse& operator=(const RecordKeysInUse&) = delete;
+
+ private:
+  RecordKeys* before_;
+};
+
+// From the calling thread's generator. False when the kernel gave it no seed.
+bool fill_random(std::span<unsigned char> out);
+void wipe_secret(std::span<unsigned char> secret);
+
+// The device to give to wolfSSL (wolfSSL_CTX_SetDevId). Registers it the first time.
+int record_cipher_device();
+// Whether AES-GCM runs in libipsec-mb here.
+bool has_fast_gcm();
+// For tests and comparisons: leaves everything to wolfSSL. Not while connections exist.
+void use_fast_gcm(bool on);
+
+}  // namespace mxring::net

@@ -1,0 +1,238 @@
+#include "net/tls_certificate.h"
+
+#include <fmt/format.h>
+#include <wolfssl/options.h>
+// After options.h, which decides what the others declare.
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/asn_public.h>
+#include <wolfssl/wolfcrypt/ecc.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <memory>
+
+#include "base/text.h"
+#include "net/record_cipher.h"
+
+namespace mxring::net {
+
+namespace {
+
+constexpr std::size_t kFileBytesMax = 1024 * 1024;
+constexpr std::int64_t kSecondsPerDay = 86'400;
+constexpr std::int64_t kWarnBeforeDays = 7;
+
+std::unexpected<TlsError> refuse(std::string message) {
+  return std::unexpected(TlsError{std::move(message)});
+}
+
+std::expected<std::string, TlsError> read_file(std::string_view key, const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
+                                                             &std::fclose);
+  std::string text;
+  if (file != nullptr) {
+    char piece[4096];
+    while (const std::size_t got = std::fread(piece, 1, sizeof piece, file.get())) {
+      text.append(piece, got);
+      if (text.size() > kFileBytesMax) {
+        return refuse(fmt::format("{}: {} is no PEM file: larger than {} bytes", key,
+                                  base::escaped(path), kFileBytesMax));
+      }
+    }
+  }
+  if (file == nullptr || std::ferror(file.get()) != 0) {
+    const int error = errno;
+    const char* advice = error == EACCES ? "; let the user that mxring runs as read it" : "";
+    return refuse(fmt::format("{}: {} cannot be read: {}{}", key, base::escaped(path),
+                              std::strerror(error), advice));
+  }
+  return text;
+}
+
+using X509 = std::unique_ptr<WOLFSSL_X509, void (*)(WOLFSSL_X509*)>;
+
+std::int64_t unix_time(const WOLFSSL_ASN1_TIME* time) {
+  std::tm parts{};
+  if (time == nullptr || wolfSSL_ASN1_TIME_to_tm(time, &parts) != WOLFSSL_SUCCESS) return 0;
+  return timegm(&parts);
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), base::ascii_lower);
+  return out;
+}
+
+// What a date in a certificate looks like here.
+std::string day(std::int64_t unix_s) {
+  const std::time_t time = unix_s;
+  std::tm utc{};
+  gmtime_r(&time, &utc);
+  return fmt::format("{:04}-{:02}-{:02}", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday);
+}
+
+// SubjectAltName with one dNSName (RFC 5280 4.2.1.6).
+int put_alt_name(Cert& cert, std::string_view name) {
+  constexpr std::size_t kShortLengthMax = 120;  // one-byte lengths all through
+  if (name.size() > kShortLengthMax) return 0;
+  byte* out = cert.altNames;
+  *out++ = 0x30;  // SEQUENCE
+  *out++ = static_cast<byte>(name.size() + 2);
+  *out++ = 0x82;  // [2] dNSName
+  *out++ = static_cast<byte>(name.size());
+  std::memcpy(out, name.data(), name.size());
+  return static_cast<int>(name.size() + 4);
+}
+
+struct MakingKey {
+  WC_RNG rng{};
+  ecc_key key{};
+  int state = 0;
+  MakingKey() {
+    state = wc_InitRng(&rng);
+    if (state == 0) state = wc_ecc_init(&key);
+    if (state == 0) state = wc_ecc_make_key(&rng, 32, &key);
+  }
+  ~MakingKey() {
+    wc_ecc_free(&key);
+    wc_FreeRng(&rng);
+  }
+  MakingKey(const MakingKey&) = delete;
+  MakingKey& operator=(const MakingKey&) = delete;
+};
+
+std::string to_pem(const byte* der, int der_bytes, int type) {
+  std::array<byte, 4096> pem{};
+  const int size = wc_DerToPem(der, static_cast<word32>(der_bytes), pem.data(), pem.size(), type);
+  return size > 0 ? std::string(reinterpret_cast<char*>(pem.data()), static_cast<std::size_t>(size))
+                  : std::string();
+}
+
+}  // namespace
+
+TlsCertificate::~TlsCertificate() {
+  wipe_secret({reinterpret_cast<unsigned char*>(key_pem.data()), key_pem.size()});
+}
+
+std::expected<void, TlsError> inspect(TlsCertificate& certificate) {
+  const X509 x509(wolfSSL_X509_load_certificate_buffer(
+                      reinterpret_cast<const unsigned char*>(certificate.chain_pem.data()),
+                      static_cast<int>(certificate.chain_pem.size()), WOLFSSL_FILETYPE_PEM),
+                  &wolfSSL_X509_free);
+  if (x509 == nullptr) {
+    const bool no_pem = certificate.chain_pem.find("-----BEGIN CERTIFICATE") == std::string::npos;
+    return refuse(fmt::format("{}: {}", base::escaped(certificate.source),
+                              no_pem ? "no certificate in it; expected PEM with \"-----BEGIN "
+                                       "CERTIFICATE-----\", the server's own certificate first"
+                                     : "the first certificate in it is damaged"));
+  }
+  certificate.names.clear();
+  while (const char* name = wolfSSL_X509_get_next_altname(x509.get())) {
+    certificate.names.push_back(lower(name));
+  }
+  if (certificate.names.empty()) {
+    if (const char* name = wolfSSL_X509_get_subjectCN(x509.get()); name != nullptr) {
+      certificate.names.push_back(lower(name));
+    }
+  }
+  certificate.not_before_s = unix_time(wolfSSL_X509_get_notBefore(x509.get()));
+  certificate.not_after_s = unix_time(wolfSSL_X509_get_notAfter(x509.get()));
+  certificate.is_ecdsa = wolfSSL_X509_get_pubkey_type(x509.get()) == ECDSAk;
+  return {};
+}
+
+std::expected<TlsCertificate, TlsError> read_certificate(const std::string& certificate_file,
+                                                         const std::string& key_file) {
+  TlsCertificate certificate;
+  certificate.source = certificate_file;
+  auto chain = read_file("tls.certificate", certificate_file);
+  if (!chain) return std::unexpected(chain.error());
+  auto key = read_file("tls.key", key_file);
+  if (!key) return std::unexpected(key.error());
+  certificate.chain_pem = *std::move(chain);
+  certificate.key_pem = *std::move(key);
+  if (auto inspected = inspect(certificate); !inspected) {
+    return std::unexpected(inspected.error());
+  }
+  if (certificate.key_pem.find("PRIVATE KEY-----") == std::string::npos) {
+    return refuse(
+        fmt::format("tls.key: {}: no private key in it; expected PEM with \"-----BEGIN "
+                    "PRIVATE KEY-----\"",
+                    base::escaped(key_file)));
+  }
+  if (certificate.key_pem.find("ENCRYPTED") != std::string::npos) {
+    return refuse(
+        fmt::format("tls.key: {}: the key is encrypted, and nobody is there to type its "
+                    "passphrase; store it decrypted: openssl pkey -in FILE -out FILE",
+                    base::escaped(key_file)));
+  }
+  return certificate;
+}
+
+std::expected<TlsCertificate, TlsError> make_certificate(std::string_view hostname) {
+  constexpr int kYears = 10;
+  MakingKey making;
+  const auto cert = std::make_unique<Cert>();
+  int result = making.state;
+  if (result == 0) result = wc_InitCert(cert.get());
+  std::array<byte, 2048> der{};
+  std::array<byte, 256> key_der{};
+  int der_bytes = 0;
+  if (result == 0) {
+    const std::size_t name_bytes = std::min<std::size_t>(hostname.size(), CTC_NAME_SIZE - 1);
+    std::memcpy(cert->subject.commonName, hostname.data(), name_bytes);
+    cert->sigType = CTC_SHA256wECDSA;
+    cert->daysValid = kYears * 365;
+    cert->altNamesSz = put_alt_name(*cert, hostname);
+    result = wc_MakeCert_ex(cert.get(), der.data(), der.size(), ECC_TYPE, &making.key, &making.rng);
+  }
+  if (result > 0) {
+    der_bytes = wc_SignCert_ex(cert->bodySz, cert->sigType, der.data(), der.size(), ECC_TYPE,
+                               &making.key, &making.rng);
+    result =
+        der_bytes > 0 ? wc_EccKeyToDer(&making.key, key_der.data(), key_der.size()) : der_bytes;
+  }
+  if (result <= 0) {
+    return refuse(fmt::format("no certificate could be made: {}", wc_GetErrorString(result)));
+  }
+  TlsCertificate made;
+  made.source = "self-made";
+  made.chain_pem = to_pem(der.data(), der_bytes, CERT_TYPE);
+  made.key_pem = to_pem(key_der.data(), result, ECC_PRIVATEKEY_TYPE);
+  wipe_secret(key_der);
+  if (auto inspected = inspect(made); !inspected) return std::unexpected(inspected.error());
+  return made;
+}
+
+bool covers(std::string_view certificate_name, std::string_view name) {
+  if (certificate_name == name) return true;
+  if (!certificate_name.starts_with("*.")) return false;
+  const std::size_t dot = name.find('.');
+  return dot != std::string_view::npos && dot > 0 && name.substr(dot) == certificate_name.substr(1);
+}
+
+std::string validity_warning(const TlsCertificate& certificate, base::WallTime now) {
+  const std::int64_t now_s = now.us / 1'000'000;
+  const std::string source = base::escaped(certificate.source);
+  if (now_s >= certificate.not_after_s) {
+    return fmt::format(
+        "warning: certificate {} expired on {}; clients that check it will not talk "
+        "to this server",
+        source, day(certificate.not_after_s));
+  }
+  if (now_s < certificate.not_before_s) {
+    return fmt::format("warning: certificate {} is not valid before {}", source,
+                       day(certificate.not_before_s));
+  }
+  if (certificate.not_after_s - now_s < kWarnBeforeDays * kSecondsPerDay) {
+    return fmt::format("warning: certificate {} expires on {}", source,
+                       day(certificate.not_after_s));
+  }
+  return {};
+}
+
+}  // namespace mxring::net

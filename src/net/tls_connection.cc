@@ -1,0 +1,256 @@
+#include "net/tls_connection.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/assert.h"
+
+namespace mxring::net {
+
+namespace {
+
+constexpr std::size_t kRecordHeaderBytes = 5;
+// Plaintext, and what any version's ciphers may add (RFC 5246 6.2.3).
+constexpr std::size_t kRecordBytesMax = 16 * 1024 + 2048;
+constexpr std::uint8_t kRecordTypeMin = 20;  // change_cipher_spec, alert, handshake,
+constexpr std::uint8_t kRecordTypeMax = 23;  // application_data
+// What a record adds to its plaintext at most, so that a block of plaintext fits into one of
+// output.
+constexpr std::size_t kRecordExtraBytes = 64;
+// A client may send so much before it has answered us: far more than any handshake.
+constexpr std::size_t kHandshakeBytesMax = 128 * 1024;
+// The beginning of a record is kept in its receive buffer when it fills this share of it.
+constexpr std::size_t kWorthKeeping = 8;
+
+// Alerts sent before there is a stream: {alert, TLS 1.0 for old clients, length 2, fatal, what}.
+using namespace std::string_view_literals;
+constexpr std::string_view kUnexpectedMessage = "\x15\x03\x01\x00\x02\x02\x0A"sv;
+constexpr std::string_view kDecodeError = "\x15\x03\x01\x00\x02\x02\x32"sv;
+constexpr std::string_view kInternalError = "\x15\x03\x01\x00\x02\x02\x50"sv;
+
+}  // namespace
+
+TlsConnection::TlsConnection(std::shared_ptr<const TlsServer> server, uring::BufferPool& buffers,
+                             OutputPool& outputs, OutputQueue& output)
+    : server_(std::move(server)), buffers_(buffers), output_(output), plain_(outputs) {}
+
+TlsConnection::~TlsConnection() {
+  stop_reading();
+}
+
+void TlsConnection::stop_reading() {
+  for (const Chunk& chunk : chunks_) buffers_.release(chunk.buffer);
+  chunks_.clear();
+  chunk_bytes_ = 0;
+  std::string().swap(kept_);
+  kept_begin_ = 0;
+  deaf_ = true;
+}
+
+void TlsConnection::add(const Chunk& chunk) {
+  if (deaf_) {
+    buffers_.release(chunk.buffer);
+    return;
+  }
+  chunks_.push_back(chunk);
+  chunk_bytes_ += chunk.end - chunk.begin;
+  if (state_ == TlsState::kOpen) return;
+  // A handshake is small and may be waited for: it holds no receive buffers.
+  keep_rest();
+  if (received() > kHandshakeBytesMax) fail(kUnexpectedMessage);
+}
+
+// ---- the transport ----
+
+std::size_t TlsConnection::take(std::span<char> into) {
+  std::size_t done = std::min(into.size(), kept_.size() - kept_begin_);
+  if (done > 0) {
+    std::memcpy(into.data(), kept_.data() + kept_begin_, done);
+    kept_begin_ += done;
+    if (kept_begin_ == kept_.size()) {
+      kept_.clear();
+      kept_begin_ = 0;
+    }
+  }
+  std::size_t used = 0;
+  while (done < into.size() && used < chunks_.size()) {
+    Chunk& chunk = chunks_[used];
+    const std::size_t n = std::min<std::size_t>(into.size() - done, chunk.end - chunk.begin);
+    std::memcpy(into.data() + done, buffers_.data(chunk.buffer) + chunk.begin, n);
+    done += n;
+    chunk.begin += static_cast<std::uint32_t>(n);
+    chunk_bytes_ -= n;
+    if (chunk.begin < chunk.end) break;
+    buffers_.release(chunk.buffer);
+    ++used;
+  }
+  chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(used));
+  return done;
+}
+
+void TlsConnection::put(std::string_view ciphertext) {
+  output_.append(ciphertext);
+}
+
+// As take(), but leaves them.
+std::size_t TlsConnection::peek(std::span<char> into) const {
+  std::size_t done = std::min(into.size(), kept_.size() - kept_begin_);
+  std::memcpy(into.data(), kept_.data() + kept_begin_, done);
+  for (const Chunk& chunk : chunks_) {
+    const std::size_t n = std::min<std::size_t>(into.size() - done, chunk.end - chunk.begin);
+    std::memcpy(into.data() + done, buffers_.data(chunk.buffer) + chunk.begin, n);
+    done += n;
+  }
+  return done;
+}
+
+// True as well when what comes next is no record: the stream then says so to the peer.
+bool TlsConnection::record_here() const {
+  std::array<char, kRecordHeaderBytes> header{};
+  const std::size_t got = peek(header);
+  if (got == 0) return false;
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(header[i]); };
+  if (byte(0) < kRecordTypeMin || byte(0) > kRecordTypeMax) return got == kRecordHeaderBytes;
+  if (got < kRecordHeaderBytes) return false;
+  const std::size_t length = std::size_t{byte(3)} << 8 | byte(4);
+  return length > kRecordBytesMax || received() >= kRecordHeaderBytes + length;
+}
+
+void TlsConnection::keep_rest() {
+  for (const Chunk& chunk : chunks_) {
+    kept_.append(buffers_.data(chunk.buffer) + chunk.begin, chunk.end - chunk.begin);
+    buffers_.release(chunk.buffer);
+  }
+  chunks_.clear();
+  chunk_bytes_ = 0;
+}
+
+void TlsConnection::keep_small_rest() {
+  if (chunk_bytes_ > 0 && chunk_bytes_ * kWorthKeeping < buffers_.options().buffer_bytes) {
+    keep_rest();
+  }
+  if (kept_.empty() && kept_.capacity() > buffers_.options().buffer_bytes / kWorthKeeping) {
+    std::string().swap(kept_);
+  }
+}
+
+// ---- the handshake ----
+
+TlsState TlsConnection::fail(std::string_view alert) {
+  output_.append(alert);
+  stop_reading();
+  return state_ = TlsState::kFailed;
+}
+
+void TlsConnection::read_hello() {
+  const std::string_view bytes = std::string_view(kept_).substr(kept_begin_);
+  switch (read_client_hello(bytes, hello_)) {
+    case HelloOutcome::kMore:
+      return;
+    case HelloOutcome::kHello:
+      state_ = TlsState::kHandshake;
+      return;
+    case HelloOutcome::kNotTls:
+      fail(kUnexpectedMessage);
+      return;
+    case HelloOutcome::kMalformed:
+      fail(kDecodeError);
+      return;
+  }
+}
+
+bool TlsConnection::handshake_ready() {
+  if (deaf_) return state_ == TlsState::kFailed;
+  if (state_ == TlsState::kHello && received() > 0) read_hello();
+  if (state_ == TlsState::kHandshake) return stream_ == nullptr || record_here();
+  return state_ == TlsState::kFailed;
+}
+
+TlsState TlsConnection::handshake() {
+  if (state_ != TlsState::kHandshake) return state_;
+  if (stream_ == nullptr) stream_ = server_->accept(hello_, *this);
+  if (stream_ == nullptr) return fail(kInternalError);
+  switch (stream_->handshake()) {
+    case TlsStatus::kWantInput:
+      break;
+    case TlsStatus::kDone:
+      state_ = TlsState::kOpen;
+      break;
+    case TlsStatus::kClosed:
+    case TlsStatus::kFailed:
+      stop_reading();
+      state_ = TlsState::kFailed;
+      break;
+  }
+  return state_;
+}
+
+// ---- afterwards ----
+
+bool TlsConnection::decrypt(std::vector<Chunk>& chunks) {
+  const std::uint32_t buffer_bytes = buffers_.options().buffer_bytes;
+  Chunk into;
+  bool have_buffer = false;
+  bool enough = true;
+  while (state_ == TlsState::kOpen && !deaf_ && (stream_->has_plaintext() || record_here())) {
+    if (!have_buffer) {
+      if (!buffers_.take(&into.buffer)) {
+        enough = false;
+        break;
+      }
+      into.begin = into.end = 0;
+      have_buffer = true;
+    }
+    std::size_t got = 0;
+    const TlsStatus status =
+        stream_->read({buffers_.data(into.buffer) + into.end, buffer_bytes - into.end}, got);
+    into.end += static_cast<std::uint32_t>(got);
+    bytes_copied_ += got;
+    if (into.end == buffer_bytes) {
+      chunks.push_back(into);
+      have_buffer = false;
+    }
+    // "Wants input" is a record without content, such as a new key.
+    if (status == TlsStatus::kClosed || status == TlsStatus::kFailed) {
+      stop_reading();
+      state_ = status == TlsStatus::kClosed ? TlsState::kClosed : TlsState::kFailed;
+    }
+  }
+  if (have_buffer && into.end > 0) {
+    chunks.push_back(into);
+  } else if (have_buffer) {
+    buffers_.release(into.buffer);
+  }
+  if (state_ == TlsState::kOpen) keep_small_rest();
+  return enough;
+}
+
+std::span<char> TlsConnection::room() {
+  const std::span<char> room = plain_.room();
+  return room.first(room.size() - std::min(room.size(), kRecordExtraBytes));
+}
+
+void TlsConnection::seal() {
+  const std::string_view plaintext = plain_.unsent();
+  if (!plaintext.empty()) {
+    // A failed stream has said its last word.
+    if (state_ != TlsState::kFailed && stream_ != nullptr) stream_->write(plaintext);
+    plain_.sent(plaintext.size());
+  } else {
+    plain_.release_sent();
+  }
+}
+
+void TlsConnection::close_notify() {
+  if (notified_ || stream_ == nullptr || state_ == TlsState::kFailed) return;
+  notified_ = true;
+  seal();
+  stream_->close_notify();
+}
+
+std::string TlsConnection::error_text() const {
+  return stream_ == nullptr ? "no TLS hello" : stream_->error_text();
+}
+
+}  // namespace mxring::net

@@ -1,0 +1,107 @@
+#include "net/tls_stream.h"
+
+#include <wolfssl/options.h>
+// After options.h, which decides what the others declare.
+#include <wolfssl/error-ssl.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/error-crypt.h>
+
+#include <climits>
+
+#include "base/assert.h"
+
+namespace mxring::net {
+
+namespace {
+
+int on_receive(WOLFSSL*, char* into, int size, void* context) {
+  auto& transport = *static_cast<TlsTransport*>(context);
+  const std::size_t got = transport.take({into, static_cast<std::size_t>(size)});
+  return got == 0 ? WOLFSSL_CBIO_ERR_WANT_READ : static_cast<int>(got);
+}
+
+int on_send(WOLFSSL*, char* from, int size, void* context) {
+  static_cast<TlsTransport*>(context)->put({from, static_cast<std::size_t>(size)});
+  return size;
+}
+
+}  // namespace
+
+TlsStream::TlsStream(WOLFSSL* ssl, TlsTransport& transport) : ssl_(ssl), transport_(transport) {
+  wolfSSL_SSLSetIORecv(ssl_, on_receive);
+  wolfSSL_SSLSetIOSend(ssl_, on_send);
+  wolfSSL_SetIOReadCtx(ssl_, &transport_);
+  wolfSSL_SetIOWriteCtx(ssl_, &transport_);
+}
+
+TlsStream::~TlsStream() {
+  wolfSSL_free(ssl_);
+}
+
+// wolfSSL notes every result that is not success, "more input needed" too, in a list of the thread
+// that grows until it is cleared.
+TlsStatus TlsStream::status_of(int result) {
+  const int error = wolfSSL_get_error(ssl_, result);
+  wolfSSL_ERR_clear_error();
+  switch (error) {
+    case WOLFSSL_ERROR_WANT_READ:
+      return TlsStatus::kWantInput;
+    case WOLFSSL_ERROR_ZERO_RETURN:
+      return TlsStatus::kClosed;
+    default:
+      error_ = error;
+      return TlsStatus::kFailed;
+  }
+}
+
+TlsStatus TlsStream::handshake() {
+  const RecordKeysInUse in_use(&keys_);
+  const int result = wolfSSL_negotiate(ssl_);
+  if (result != WOLFSSL_SUCCESS) return status_of(result);
+  wolfSSL_ERR_clear_error();
+  return TlsStatus::kDone;
+}
+
+TlsStatus TlsStream::read(std::span<char> into, std::size_t& got) {
+  MXRING_ASSERT(!into.empty() && into.size() <= INT_MAX);
+  const RecordKeysInUse in_use(&keys_);
+  const int result = wolfSSL_read(ssl_, into.data(), static_cast<int>(into.size()));
+  got = result > 0 ? static_cast<std::size_t>(result) : 0;
+  return result > 0 ? TlsStatus::kDone : status_of(result);
+}
+
+bool TlsStream::has_plaintext() const {
+  return wolfSSL_pending(ssl_) > 0;
+}
+
+TlsStatus TlsStream::write(std::string_view plaintext) {
+  MXRING_ASSERT(!plaintext.empty() && plaintext.size() <= INT_MAX);
+  const RecordKeysInUse in_use(&keys_);
+  const int size = static_cast<int>(plaintext.size());
+  const int result = wolfSSL_write(ssl_, plaintext.data(), size);
+  if (result == size) return TlsStatus::kDone;  // the transport takes everything
+  status_of(result);
+  return TlsStatus::kFailed;
+}
+
+void TlsStream::close_notify() {
+  const RecordKeysInUse in_use(&keys_);
+  wolfSSL_shutdown(ssl_);
+  wolfSSL_ERR_clear_error();
+}
+
+TlsFacts TlsStream::facts() const {
+  const int suite = wolfSSL_get_current_cipher_suite(ssl_);
+  return {.version = wolfSSL_get_version(ssl_),
+          .cipher = wolfSSL_get_cipher_name_iana_from_suite(static_cast<unsigned char>(suite >> 8),
+                                                            static_cast<unsigned char>(suite)),
+          .resumed = wolfSSL_session_reused(ssl_) == 1};
+}
+
+std::string TlsStream::error_text() const {
+  char text[WOLFSSL_MAX_ERROR_SZ] = {};
+  wolfSSL_ERR_error_string_n(static_cast<unsigned long>(error_), text, sizeof text);
+  return text;
+}
+
+}  // namespace mxring::net

@@ -1,0 +1,79 @@
+// TLS on one connection as a machine without a socket: ciphertext comes from and goes to a
+// TlsTransport, plaintext from and to the caller's memory. Both sides of a connection use it, the
+// server through TlsServer::accept(), the load generator through TlsClient::connect().
+//
+// Only whole records should be offered: wolfSSL keeps the beginning of a partial one in 17 KiB of
+// memory of its own. net::TlsConnection sees to that on the server.
+//
+// Thread: one at a time. Failure: a status; the alert that says why has then been written already,
+// and the stream is only good for being destroyed.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "net/record_cipher.h"
+
+struct WOLFSSL;
+
+namespace mxring::net {
+
+class TlsTransport {
+ public:
+  // Received ciphertext, as much of it as fits and is there; 0 when there is none now.
+  virtual std::size_t take(std::span<char> into) = 0;
+  virtual void put(std::string_view ciphertext) = 0;
+
+ protected:
+  ~TlsTransport() = default;
+};
+
+enum class TlsStatus : std::uint8_t {
+  kDone,
+  kWantInput,
+  kClosed,  // the peer said that it will send no more (close_notify)
+  kFailed,
+};
+
+struct TlsFacts {
+  std::string_view version;  // "TLSv1.3"
+  std::string_view cipher;   // as IANA calls it, "TLS_AES_128_GCM_SHA256"
+  bool resumed = false;
+};
+
+class TlsStream {
+ public:
+  // Takes over `ssl`, which has no callbacks set yet.
+  TlsStream(WOLFSSL* ssl, TlsTransport& transport);
+  ~TlsStream();
+  TlsStream(const TlsStream&) = delete;
+  TlsStream& operator=(const TlsStream&) = delete;
+
+  // A step of the handshake with what has arrived.
+  TlsStatus handshake();
+  // Up to into.size() bytes of plaintext, of at most one record.
+  TlsStatus read(std::span<char> into, std::size_t& got);
+  // Plaintext that was decrypted but did not fit into the last read().
+  bool has_plaintext() const;
+  TlsStatus write(std::string_view plaintext);
+  // Tells the peer that we will send no more.
+  void close_notify();
+
+  TlsFacts facts() const;               // after the handshake
+  int error() const { return error_; }  // wolfSSL's, of the call that failed
+  std::string error_text() const;
+  // After the handshake of a client: what resumes this session later. Empty when there is nothing.
+  struct Session;
+
+ private:
+  TlsStatus status_of(int result);
+
+  WOLFSSL* ssl_;
+  TlsTransport& transport_;
+  RecordKeys keys_;
+  int error_ = 0;
+};
+
+}  // namespace mxring::net

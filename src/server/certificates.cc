@@ -1,0 +1,67 @@
+#include "server/certificates.h"
+
+#include <utility>
+
+#include "base/clock.h"
+
+namespace mxring::server {
+
+Certificates::Certificates(const Config& config, std::function<void(const std::string&)> notice)
+    : config_(config.tls), hostname_(config.hostname), notice_(std::move(notice)) {
+  if (config_.tickets) {
+    ticket_keys_ = std::make_shared<net::TlsTicketKeys>(config_.ticket_rotation_ns);
+  }
+}
+
+std::expected<std::unique_ptr<Certificates>, std::string> Certificates::load(
+    const Config& config, std::function<void(const std::string&)> notice) {
+  std::unique_ptr<Certificates> certificates(new Certificates(config, std::move(notice)));
+  if (auto loaded = certificates->reload(); !loaded) return std::unexpected(loaded.error());
+  return certificates;
+}
+
+std::expected<void, std::string> Certificates::reload() {
+  net::TlsServer::Options options;
+  options.tls12 = config_.minimum == "1.2";
+  options.ticket_keys = ticket_keys_;
+  std::vector<Config::Tls::Files> files = config_.certificates;
+  if (!config_.certificate.empty()) {
+    files.insert(files.begin(), {config_.certificate, config_.key});
+  }
+  const base::WallTime now = base::read_clocks().wall;
+  std::vector<std::string> warnings;
+  for (const auto& [certificate, key] : files) {
+    auto read = net::read_certificate(certificate, key);
+    if (!read) return std::unexpected(read.error().message);
+    if (auto warning = net::validity_warning(*read, now); !warning.empty()) {
+      warnings.push_back(std::move(warning));
+    }
+    options.certificates.push_back(*std::move(read));
+  }
+  if (options.certificates.empty()) {
+    auto made = net::make_certificate(hostname_);
+    if (!made) return std::unexpected(made.error().message);
+    options.certificates.push_back(*std::move(made));
+  }
+  auto loaded = net::TlsServer::load(options);
+  if (!loaded) return std::unexpected(loaded.error().message);
+  for (const std::string& warning : warnings) notice_(warning);
+  const std::lock_guard lock(mutex_);
+  current_ = *std::move(loaded);
+  return {};
+}
+
+std::expected<void, std::string> check_certificates(
+    const Config& config, const std::function<void(const std::string&)>& notice) {
+  if (!config.tls.starttls && config.listen.smtps.empty()) return {};
+  const auto loaded = Certificates::load(config, notice);
+  if (!loaded) return std::unexpected(loaded.error());
+  return {};
+}
+
+std::shared_ptr<const net::TlsServer> Certificates::current() const {
+  const std::lock_guard lock(mutex_);
+  return current_;
+}
+
+}  // namespace mxring::server

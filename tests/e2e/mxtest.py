@@ -75,6 +75,8 @@ def toml(tables):
             return "true" if value else "false"
         if isinstance(value, (int, float)):
             return str(value)
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{k} = {literal(v)}" for k, v in value.items()) + "}"
         if isinstance(value, (list, tuple)):
             return "[" + ", ".join(literal(v) for v in value) + "]"
         return json.dumps(value)

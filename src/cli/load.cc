@@ -51,6 +51,8 @@ struct LoadArguments {
   std::string pipelining = "off";
   std::uint32_t messages_per_connection = 1000;
   std::string tls = "none";
+  std::string tls_verify;
+  std::string tls_name;
   std::string sign;
   std::string domain;
   std::string selector;
@@ -104,15 +106,6 @@ Problem read_time(const char* flag, const std::string& text, std::int64_t& ns) {
     return fmt::format("{} {}: not a time; write 500ms, 30s or 5m", flag, base::escaped(text));
   }
   ns = *parsed;
-  return std::nullopt;
-}
-
-// What the contract of the command names and this version does not do yet.
-Problem refuse_unavailable(const LoadArguments& arguments) {
-  if (arguments.tls != "none") {
-    return fmt::format("--tls {}: this version of the load generator sends plaintext only",
-                       base::escaped(arguments.tls));
-  }
   return std::nullopt;
 }
 
@@ -196,6 +189,21 @@ Problem read_addresses(const char* flag, const std::vector<std::string>& texts, 
   return std::nullopt;
 }
 
+Problem read_tls(const LoadArguments& arguments, Plan& plan) {
+  if (arguments.tls == "none") {
+    if (!arguments.tls_verify.empty() || !arguments.tls_name.empty()) {
+      return "--tls-verify and --tls-name need --tls starttls or --tls implicit";
+    }
+    return std::nullopt;
+  }
+  plan.options.tls = arguments.tls == "starttls" ? load::Tls::kStartTls : load::Tls::kImplicit;
+  auto client = net::TlsClient::create(
+      {.authorities_file = arguments.tls_verify, .server_name = arguments.tls_name});
+  if (!client) return client.error().message;
+  plan.options.tls_client = *std::move(client);
+  return std::nullopt;
+}
+
 Problem read_content(const LoadArguments& arguments, Plan& plan) {
   load::MessageSource::Options& content = plan.options.content;
   const auto size = load::SizeDistribution::parse(arguments.size);
@@ -256,12 +264,15 @@ int judge(const load::Results& results, const std::vector<load::FailIf>& conditi
 // A receiver for the time of the run, when no address was given.
 std::expected<std::unique_ptr<TemporaryServer>, std::string> start_server(Plan& plan) {
   const ScratchFolder folder = scratch_folder();
-  auto server = TemporaryServer::start(config_for_measuring(folder), folder.path);
+  server::Config config = config_for_measuring(folder);
+  const bool implicit_tls = plan.options.tls == load::Tls::kImplicit;
+  if (implicit_tls) config.listen.smtps = config.listen.smtp;
+  auto server = TemporaryServer::start(config, folder.path);
   if (!server) return server;
-  plan.options.server = (*server)->smtp();
+  plan.options.server = implicit_tls ? (*server)->smtps() : (*server)->smtp();
   plan.options.server_pid = (*server)->pid();
   fmt::print(stderr, "mxring: no address given: a receiver is started for this run on {}, {}\n",
-             (*server)->smtp().to_string(),
+             plan.options.server.to_string(),
              folder.durable
                  ? fmt::format("with its log in {}, removed afterwards", folder.path)
                  : std::string("without durable commits: no disk was found for its log"));
@@ -270,9 +281,9 @@ std::expected<std::unique_ptr<TemporaryServer>, std::string> start_server(Plan& 
 
 int run_command(const LoadArguments& arguments) {
   Plan plan;
-  Problem problem = refuse_unavailable(arguments);
-  if (!problem) problem = read_address(arguments, plan);
+  Problem problem = read_address(arguments, plan);
   if (!problem) problem = read_plan(arguments, plan);
+  if (!problem) problem = read_tls(arguments, plan);
   if (!problem) problem = read_content(arguments, plan);
   if (!problem) problem = read_signing(arguments, plan);
   if (problem) {
@@ -348,9 +359,14 @@ void add_traffic_options(CLI::App& app, LoadArguments& arguments) {
   app.add_option("--messages-per-connection", arguments.messages_per_connection,
                  "Reconnect after so many; 0 = never; default 1000")
       ->type_name("N");
-  app.add_option("--tls", arguments.tls, "Only none in this version")
+  app.add_option("--tls", arguments.tls, "Encrypt; certificates are not checked; default none")
       ->check(CLI::IsMember({"none", "starttls", "implicit"}).description(""))
       ->type_name("none|starttls|implicit");
+  app.add_option("--tls-verify", arguments.tls_verify,
+                 "Check the server's certificate against the authorities in this PEM file")
+      ->type_name("FILE");
+  app.add_option("--tls-name", arguments.tls_name, "The name to ask the server for, and to check")
+      ->type_name("NAME");
   app.add_option("--helo", arguments.helo, "Our name in EHLO")->type_name("NAME");
   app.add_option("--connect-timeout", arguments.connect_timeout, "Default 10s")->type_name("TIME");
   app.add_option("--reply-timeout", arguments.reply_timeout, "Of every reply; default 30s")

@@ -121,6 +121,7 @@ std::expected<void, std::string> TemporaryServer::await_ready(int fd) {
   const auto endpoint = base::Endpoint::parse(word_after(line, "smtp="));
   if (!endpoint) return std::unexpected("the server named no address: " + base::escaped(line));
   smtp_ = *endpoint;
+  smtps_ = base::Endpoint::parse(word_after(line, "smtps=")).value_or(base::Endpoint{});
   admin_ = word_after(line, "admin=");
   if (admin_ == "off") admin_.clear();
   return {};

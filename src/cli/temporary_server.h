@@ -27,6 +27,7 @@ class TemporaryServer {
   ~TemporaryServer();
 
   const base::Endpoint& smtp() const { return smtp_; }
+  const base::Endpoint& smtps() const { return smtps_; }  // port 0 = none
   const std::string& admin() const { return admin_; }  // "" when off
   const std::string& directory() const { return directory_; }
   int pid() const { return pid_; }
@@ -43,6 +44,7 @@ class TemporaryServer {
   std::string directory_;
   int pid_ = -1;
   base::Endpoint smtp_;
+  base::Endpoint smtps_;
   std::string admin_;
 };
 

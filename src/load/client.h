@@ -1,6 +1,8 @@
 // One connection of the load generator and the dialogue on it. Plain state: the worker that owns it
 // moves it along.
 //
+//   (kStartTls and kTls, with --tls, lie between kConnecting and kIdle.)
+//
 //   kClosed ─▶ kConnecting ─▶ kBanner ─▶ kHello ─▶ kIdle ─▶ kMail ─▶ kRecipient ─▶ kData ─▶
 //   kContent ┐
 //      ▲  └ kResting ◀┐                             ▲ └──────▶ kQuit │ └── kClosing ◀─┴── any
@@ -10,10 +12,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/clock.h"
 #include "base/intrusive_list.h"
+#include "load/client_tls.h"
 #include "load/message_source.h"
 #include "load/reply_parser.h"
 #include "uring/tag.h"
@@ -35,6 +39,8 @@ struct Client {
     kBanner,    // awaiting 220
     kHello,     // EHLO sent
     kOldHello,  // HELO sent, EHLO was not understood
+    kStartTls,  // STARTTLS sent
+    kTls,       // in the TLS handshake
     kIdle,      // ready for a transaction
     kMail,      // awaiting the reply to MAIL; with pipelining RCPT and DATA are sent too
     kRecipient,
@@ -58,6 +64,7 @@ struct Client {
   bool offers_pipelining = false;
   bool offers_size = false;
   bool offers_8bit = false;
+  bool offers_starttls = false;
 
   // The message this client works for, from the moment it is taken until it is decided.
   bool has_message = false;
@@ -73,6 +80,7 @@ struct Client {
   bool pipelined = false;  // this transaction's commands went out together
 
   ReplyParser parser;
+  std::unique_ptr<ClientTls> tls;
   std::string command;  // what is being sent, unless it is the message
   OutgoingMessage message;
   ClientTimer timer;

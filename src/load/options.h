@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,8 +14,11 @@
 #include "base/ip_address.h"
 #include "load/message_source.h"
 #include "load/schedule.h"
+#include "net/tls_client.h"
 
 namespace mxring::load {
+
+enum class Tls : std::uint8_t { kNone, kStartTls, kImplicit };
 
 struct Options {
   base::Endpoint server;
@@ -33,6 +37,8 @@ struct Options {
   // A worker that has seen failures and no reply at all for so long ends the run. Longer than a
   // client rests after a failure, or resting would look like silence.
   std::int64_t give_up_ns() const { return reply_timeout_ns + 2 * base::kNsPerSecond; }
+  Tls tls = Tls::kNone;
+  std::shared_ptr<const net::TlsClient> tls_client;  // unless kNone
   int server_pid = 0;  // whose CPU time is measured; 0 = nobody's
   MessageSource::Options content;
   std::vector<std::string> message_paths;

@@ -18,6 +18,8 @@ std::string_view describe(Loss loss) {
       return "timed out";
     case Loss::kNonsense:
       return "not an SMTP reply";
+    case Loss::kTls:
+      return "TLS failed";
     case Loss::kLocal:
       return "this host is out of ports, descriptors or memory";
     case Loss::kUnfinished:

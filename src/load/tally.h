@@ -25,6 +25,7 @@ enum class Loss : std::uint8_t {
   kClosed,      // the server closed the connection
   kTimeout,     // no connection or no reply in time
   kNonsense,    // what came is no SMTP reply, or not one that belongs here
+  kTls,         // no TLS, or the handshake failed, or a record
   kLocal,       // this host is out of ports, descriptors or memory
   kUnfinished,  // in flight when the run was cut off
   kUnsent,      // planned, but no connection was free before the run was cut off

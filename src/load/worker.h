@@ -6,7 +6,7 @@
 // each connection takes its next message when the last one is decided.
 //
 // Files: worker.cc the loop and the plan; worker_connection.cc how connections begin and end;
-// worker_dialogue.cc the SMTP.
+// worker_dialogue.cc the SMTP; worker_tls.cc what lies between the two with --tls.
 //
 // Thread: start() and join() by the owner, tally() by anybody within its rules, all else its own.
 // Failure: of the ring at start, told by set_up_error(); of connections, counted. A run always
@@ -16,6 +16,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -90,6 +91,7 @@ class Worker {
   void open(Client& client);
   void on_connect(Client& client, int result);
   void on_receive(Client& client, const uring::Completion& completion);
+  void on_end(Client& client, int result);
   void fail(Client& client, Loss loss);
   void reject(Client& client, int code, std::string_view text);
   void decided(Client& client);
@@ -100,10 +102,19 @@ class Worker {
   void set_timer(Client& client, std::int64_t after_ns);
   void note_failure(std::string text);
 
+  // worker_tls.cc
+  void begin_tls(Client& client);
+  void on_tls_bytes(Client& client, std::string_view bytes);
+  void on_tls_open(Client& client);
+  void encrypt(Client& client, std::string_view plaintext);
+  void encrypt_content(Client& client);
+  void send_encrypted(Client& client);
+
   // worker_dialogue.cc
   void on_bytes(Client& client, std::string_view bytes);
   void on_line(Client& client, std::string_view text);
   void on_reply(Client& client);
+  void say_hello(Client& client);
   void on_session_reply(Client& client, int code);
   void on_transaction_reply(Client& client, int code);
   void on_data_reply(Client& client, int code);
@@ -144,6 +155,8 @@ class Worker {
   sockaddr_storage address_{};
   socklen_t address_bytes_ = 0;
   base::Now now_;
+  std::array<char, 16 * 1024> plaintext_;  // of one record
+  std::string content_;                    // of one message, on its way to be encrypted
   std::string date_;
   std::int64_t date_second_ = -1;
 

@@ -45,6 +45,8 @@ void Worker::open(Client& client) {
   client.messages_here = 0;
   client.parser.reset();
   client.offers_pipelining = client.offers_size = client.offers_8bit = false;
+  client.offers_starttls = false;
+  client.tls.reset();
   client.at = At::kConnecting;
   client.fd = ::socket(address_.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
   if (client.fd < 0) {
@@ -70,6 +72,7 @@ void Worker::on_connect(Client& client, int result) {
   ring_->receive_multishot(client.fd, buffers_->options().group, client.tag(Operation::kReceive));
   client.receiving = true;
   set_timer(client, options_.reply_timeout_ns);
+  if (options_.tls == Tls::kImplicit) begin_tls(client);
 }
 
 void Worker::on_receive(Client& client, const uring::Completion& completion) {
@@ -78,8 +81,9 @@ void Worker::on_receive(Client& client, const uring::Completion& completion) {
   if (completion.has_buffer) {
     buffers_->adopt(completion.buffer_id);
     if (completion.result > 0 && client.at != At::kClosing) {
-      on_bytes(client,
-               {buffers_->data(completion.buffer_id), static_cast<std::size_t>(completion.result)});
+      const std::string_view bytes(buffers_->data(completion.buffer_id),
+                                   static_cast<std::size_t>(completion.result));
+      client.tls != nullptr ? on_tls_bytes(client, bytes) : on_bytes(client, bytes);
     }
     buffers_->release(completion.buffer_id);
   }
@@ -92,10 +96,15 @@ void Worker::on_receive(Client& client, const uring::Completion& completion) {
     client.receiving = true;
     return;
   }
+  on_end(client, completion.result);
+}
+
+// The server will send no more: 0, or an error as a negative number.
+void Worker::on_end(Client& client, int result) {
   if (client.at == At::kQuit || client.at == At::kIdle || client.at == At::kSettling) {
     return drop(client);  // it owed us nothing any more
   }
-  fail(client, completion.result == 0 ? Loss::kClosed : loss_of(-completion.result));
+  fail(client, result == 0 ? Loss::kClosed : loss_of(-result));
 }
 
 // The connection is of no further use; the message it worked for, if any, is lost.

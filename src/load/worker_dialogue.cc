@@ -55,6 +55,7 @@ void Worker::on_line(Client& client, std::string_view text) {
   client.offers_pipelining |= offers(text, "PIPELINING");
   client.offers_size |= offers(text, "SIZE");
   client.offers_8bit |= offers(text, "8BITMIME");
+  client.offers_starttls |= offers(text, "STARTTLS");
 }
 
 void Worker::on_reply(Client& client) {
@@ -66,6 +67,7 @@ void Worker::on_reply(Client& client) {
     case At::kBanner:
     case At::kHello:
     case At::kOldHello:
+    case At::kStartTls:
       return on_session_reply(client, code);
     case At::kMail:
     case At::kRecipient:
@@ -91,18 +93,29 @@ void Worker::on_session_reply(Client& client, int code) {
   if (client.at == At::kBanner) {
     if (code != kServiceReady) return refuse_session(client, code);
     client.at = At::kHello;
-    return say(client, fmt::format("EHLO {}\r\n", options_.helo));
+    return say_hello(client);
   }
+  if (client.at == At::kStartTls && code == kServiceReady) return begin_tls(client);
   if (client.at == At::kHello && code / 100 == 5) {
     client.at = At::kOldHello;
     client.offers_pipelining = client.offers_size = client.offers_8bit = false;
     return say(client, fmt::format("HELO {}\r\n", options_.helo));
   }
   if (!is_success(code)) return refuse_session(client, code);
+  if (options_.tls == Tls::kStartTls && client.tls == nullptr) {
+    if (!client.offers_starttls) {
+      note_failure("the server does not offer STARTTLS");
+      return fail(client, Loss::kTls);
+    }
+    client.at = At::kStartTls;
+    return say(client, "STARTTLS\r\n");
+  }
   ++tally_.connections;
   if (options_.pipelining && !client.offers_pipelining) lacked_pipelining_ = true;
   settle(client);
 }
+
+void Worker::say_hello(Client& client) { say(client, fmt::format("EHLO {}\r\n", options_.helo)); }
 
 // The server will not talk to us, or not any longer; the message in hand is refused with its reply.
 void Worker::refuse_session(Client& client, int code) {
@@ -247,6 +260,7 @@ void Worker::say(Client& client, std::string_view line) {
 }
 
 void Worker::flush(Client& client) {
+  if (client.tls != nullptr) return encrypt(client, client.command);
   ring_->send(client.fd, client.command.data(), static_cast<std::uint32_t>(client.command.size()),
               client.tag(Operation::kSend));
   client.sending = true;
@@ -260,6 +274,7 @@ void Worker::say_goodbye(Client& client) {
 
 void Worker::send_content(Client& client) {
   client.at = At::kContent;
+  if (client.tls != nullptr) return encrypt_content(client);
   ring_->send_vector(client.fd, &client.message.message, client.tag(Operation::kSend));
   client.sending = true;
   set_timer(client, options_.reply_timeout_ns);
@@ -268,6 +283,10 @@ void Worker::send_content(Client& client) {
 // A send that failed changes nothing here: the server's last reply may still be on its way, and the
 // receive will tell how the connection ended.
 void Worker::on_sent(Client& client, int result) {
+  if (client.tls != nullptr && client.at != At::kClosing && result >= 0) {
+    send_encrypted(client);
+    if (client.sending) return;
+  }
   switch (client.at) {
     case At::kClosing:
       return finish_closing(client);

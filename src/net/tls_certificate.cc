@@ -14,6 +14,7 @@
 #include <cstring>
 #include <ctime>
 #include <memory>
+#include <span>
 
 #include "base/text.h"
 #include "net/record_cipher.h"
@@ -143,6 +144,39 @@ std::expected<void, TlsError> inspect(TlsCertificate& certificate) {
   certificate.not_after_s = unix_time(wolfSSL_X509_get_notAfter(x509.get()));
   certificate.is_ecdsa = wolfSSL_X509_get_pubkey_type(x509.get()) == ECDSAk;
   return {};
+}
+
+bool ecdsa_key_matches(const TlsCertificate& certificate) {
+  const X509 x509(wolfSSL_X509_load_certificate_buffer(
+                      reinterpret_cast<const unsigned char*>(certificate.chain_pem.data()),
+                      static_cast<int>(certificate.chain_pem.size()), WOLFSSL_FILETYPE_PEM),
+                  &wolfSSL_X509_free);
+  std::array<byte, 256> wanted{};
+  int wanted_bytes = wanted.size();
+  if (x509 == nullptr ||
+      wolfSSL_X509_get_pubkey_buffer(x509.get(), wanted.data(), &wanted_bytes) != WOLFSSL_SUCCESS) {
+    return false;
+  }
+  std::array<byte, 1024> der{};
+  const int der_bytes =
+      wc_KeyPemToDer(reinterpret_cast<const unsigned char*>(certificate.key_pem.data()),
+                     static_cast<int>(certificate.key_pem.size()), der.data(), der.size(), nullptr);
+  ecc_key key{};
+  wc_ecc_init(&key);
+  std::array<byte, 256> made{};
+  word32 made_bytes = made.size();
+  word32 at = 0;
+  // The point is calculated anew: the one in the key file proves nothing.
+  const bool good =
+      der_bytes > 0 &&
+      wc_EccPrivateKeyDecode(der.data(), &at, &key, static_cast<word32>(der_bytes)) == 0 &&
+      wc_ecc_make_pub(&key, nullptr) == 0 &&
+      wc_ecc_export_x963(&key, made.data(), &made_bytes) == 0;
+  wc_ecc_free(&key);
+  wipe_secret(der);
+  return good &&
+         std::ranges::equal(std::span(made).first(made_bytes),
+                            std::span(wanted).first(static_cast<std::size_t>(wanted_bytes)));
 }
 
 std::expected<TlsCertificate, TlsError> read_certificate(const std::string& certificate_file,

@@ -92,7 +92,8 @@ std::expected<void, TlsError> TlsServer::add(const TlsCertificate& certificate,
     return refuse(fmt::format("its private key cannot be used: {}; only RSA and ECDSA keys can",
                               reason(result)));
   }
-  if (wolfSSL_CTX_check_private_key(context) != WOLFSSL_SUCCESS) {
+  if (wolfSSL_CTX_check_private_key(context) != WOLFSSL_SUCCESS ||
+      (certificate.is_ecdsa && !ecdsa_key_matches(certificate))) {
     return refuse(
         "the private key belongs to another certificate; compare: openssl x509 -pubkey "
         "-noout -in CERTIFICATE, and openssl pkey -pubout -in KEY");

@@ -16,9 +16,9 @@ import threading
 import time
 import warnings
 
-import delivery_test
 import mxtest
 from mxtest import Log, sample_message, sha256
+from postfix import Postfix
 
 SUITES_TLS13 = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
 
@@ -232,30 +232,27 @@ Promise.all([send({port: Number(plain), secure: false, requireTLS: true}, files[
         self.assert_logged()
 
 
-class PostfixTls(delivery_test.PostfixRelay):
-    """A whole Postfix that relays to us and insists on TLS."""
-
-    MAIN = delivery_test.PostfixRelay.MAIN.replace("smtp_tls_security_level = none",
-                                                   "smtp_tls_security_level = encrypt\n"
-                                                   "smtp_tls_loglevel = 1")
+class PostfixTls(TlsCase):
+    """A Postfix that relays to us and insists on TLS."""
 
     def test_relays_to_us(self):
-        self.port = self.server.port  # the recorder cannot read along
-        listen = self.start_postfix()
+        self.start()
+        postfix = Postfix(self, self.server.port,
+                          "smtp_tls_security_level = encrypt\nsmtp_tls_loglevel = 1\n")
         messages = [sample_message(9000 * (i + 1), f"relayed{i}") for i in range(6)]
-        with smtplib.SMTP("127.0.0.1", listen, timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", postfix.port, timeout=30) as client:
             for message in messages:
                 client.sendmail("a@client.test", ["b@mx.test"], message)
         try:
             mxtest.wait_until(lambda: len(self.log.records()) >= len(messages), 60, "all relayed")
         except AssertionError:
-            print(self.maillog(), file=sys.stderr)
+            print(postfix.maillog(), file=sys.stderr)
             raise
         for record in self.log.records():
             self.assertEqual(record["tls"]["version"], "TLSv1.3")
             stored = self.log.as_received(record["offset"])
             self.assertTrue(any(stored.endswith(m) for m in messages))
-        self.assertIn("TLS connection established", self.maillog())
+        self.assertIn("TLS connection established", postfix.maillog())
 
 
 class Offer(TlsCase):
@@ -462,7 +459,8 @@ class Certificates(TlsCase):
             self.assertEqual(code, 78, text)
             self.assertIn(said, text)
         code, text = self.refusal({"certificate": ec[0], "key": ec[1]})
-        self.assertEqual((code, text), (0, ""))
+        self.assertEqual(code, 0)
+        self.assertNotIn("certificate", text)
         soon = make_certificate(self, "soon", days=2)
         code, text = self.refusal({"certificate": soon[0], "key": soon[1]})
         self.assertEqual(code, 0)

@@ -14,7 +14,6 @@
 #include <cstring>
 #include <ctime>
 #include <memory>
-#include <span>
 
 #include "base/text.h"
 #include "net/record_cipher.h"
@@ -174,9 +173,11 @@ bool ecdsa_key_matches(const TlsCertificate& certificate) {
       wc_ecc_export_x963(&key, made.data(), &made_bytes) == 0;
   wc_ecc_free(&key);
   wipe_secret(der);
-  return good &&
-         std::ranges::equal(std::span(made).first(made_bytes),
-                            std::span(wanted).first(static_cast<std::size_t>(wanted_bytes)));
+  // A SubjectPublicKeyInfo ends with the point.
+  const std::string_view point(reinterpret_cast<const char*>(made.data()), made_bytes);
+  const std::string_view info(reinterpret_cast<const char*>(wanted.data()),
+                              static_cast<std::size_t>(wanted_bytes));
+  return good && info.ends_with(point);
 }
 
 std::expected<TlsCertificate, TlsError> read_certificate(const std::string& certificate_file,

@@ -281,7 +281,8 @@ void add_auth(CLI::App& program, Commands& commands) {
   auth->add_option("--ip", options->ip, "The client's address")->required();
   auth->add_option("--mail-from", options->mail_from,
                    "The reverse-path; \"\" or \"<>\" is the null one")
-      ->required();
+      ->required()
+      ->expected(0, 1);  // CLI11 takes "--mail-from=" for an option without a value
   auth->add_option("--helo", options->helo, "The name the client gave at HELO")->required();
   auth->add_option("--hostname", options->hostname, "Our name in Authentication-Results")
       ->capture_default_str();

@@ -19,7 +19,7 @@
 #include "base/intrusive_list.h"
 #include "load/client_tls.h"
 #include "load/message_source.h"
-#include "load/reply_parser.h"
+#include "smtp/reply_parser.h"
 #include "uring/tag.h"
 #include "uring/timer_wheel.h"
 
@@ -79,7 +79,7 @@ struct Client {
   std::string refused_text;
   bool pipelined = false;  // this transaction's commands went out together
 
-  ReplyParser parser;
+  smtp::ReplyParser parser;
   std::unique_ptr<ClientTls> tls;
   std::string command;  // what is being sent, unless it is the message
   OutgoingMessage message;

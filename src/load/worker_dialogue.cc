@@ -8,6 +8,7 @@
 
 namespace mxring::load {
 
+using smtp::ReplyParser;
 using uring::Operation;
 
 namespace {

@@ -54,7 +54,10 @@ void write_dmarc(base::JsonWriter& json, const dmarc::Outcome& outcome) {
   json.key("organizational_domain").value(outcome.organizational_domain);
   json.key("aligned_spf").value(outcome.aligned_spf);
   json.key("aligned_dkim").value(outcome.aligned_dkim);
-  if (outcome.testing) json.key("testing").value(true);
+  if (outcome.testing) {
+    json.key("testing").value(true);
+    json.key("published_policy").value(dmarc::word(outcome.published_policy));
+  }
   if (!outcome.problem.empty()) json.key("problem").value(outcome.problem);
   json.end_object();
 }

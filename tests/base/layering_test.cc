@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 const std::map<std::string, int, std::less<>> kLayers{
     {"base", 0},     {"obs", 1},    {"spsc", 2}, {"crypto", 2}, {"mail", 2},
     {"uring", 2},    {"smtp", 3},   {"dns", 3},  {"seglog", 3}, {"net", 3},
-    {"mailauth", 4}, {"server", 5}, {"load", 5}, {"tune", 5},   {"cli", 6},
+    {"mailauth", 4}, {"server", 5}, {"load", 5}, {"report", 5}, {"tune", 5},
+    {"cli", 6},
 };
 
 struct Library {
@@ -33,6 +34,8 @@ const std::vector<Library> kLibraries{
     {"ares.h", {"dns"}},
     {"ares_", {"dns"}},
     {"idn2.h", {"mail"}},
+    {"nlohmann/", {"report"}},
+    {"zlib.h", {"report"}},
 };
 
 // What the line includes: `<x>` and `"x"` give x.

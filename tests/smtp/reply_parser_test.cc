@@ -1,12 +1,12 @@
 // Replies whole, cut at every place, and ones that are none.
-#include "load/reply_parser.h"
+#include "smtp/reply_parser.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-namespace mxring::load {
+namespace mxring::smtp {
 namespace {
 
 using Result = ReplyParser::Result;
@@ -88,4 +88,4 @@ TEST(ReplyParserTest, AReplyHasAnEnd) {
 }
 
 }  // namespace
-}  // namespace mxring::load
+}  // namespace mxring::smtp

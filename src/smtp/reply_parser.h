@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace mxring::load {
+namespace mxring::smtp {
 
 class ReplyParser {
  public:
@@ -42,4 +42,4 @@ class ReplyParser {
   std::string_view text_;
 };
 
-}  // namespace mxring::load
+}  // namespace mxring::smtp

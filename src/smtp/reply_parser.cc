@@ -1,9 +1,9 @@
-#include "load/reply_parser.h"
+#include "smtp/reply_parser.h"
 
 #include <algorithm>
 #include <cstring>
 
-namespace mxring::load {
+namespace mxring::smtp {
 
 namespace {
 
@@ -65,4 +65,4 @@ ReplyParser::Result ReplyParser::finish(std::string_view line) {
   return Result::kLine;
 }
 
-}  // namespace mxring::load
+}  // namespace mxring::smtp

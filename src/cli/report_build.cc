@@ -1,0 +1,416 @@
+// `mxring report build`: one gzipped XML file for each policy domain that asked for reports, with a
+// sheet beside it that says whom it goes to.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "cli/command.h"
+#include "cli/log_walk.h"
+#include "cli/output.h"
+#include "cli/resolver_argument.h"
+#include "cli/time_argument.h"
+#include "mailauth/dmarc/author.h"
+#include "report/aggregate.h"
+#include "report/delivery_sheet.h"
+#include "report/destination.h"
+#include "report/feedback_xml.h"
+#include "report/gzip.h"
+
+namespace mxring::cli {
+
+namespace {
+
+namespace dmarc = mailauth::dmarc;
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kUsPerSecond = 1'000'000;
+constexpr std::int64_t kUsPerDay = 86'400 * kUsPerSecond;
+// The log is in the order of commits; the time of a record is that of its last byte, and DNS may
+// have taken its time in between.
+constexpr std::int64_t kDisorderUs = 60 * kUsPerSecond;
+constexpr std::size_t kDomainsAtOnce = 32;
+
+struct BuildOptions {
+  std::string directory;
+  std::string from;
+  std::string to;
+  std::string out = ".";
+  std::string organization;
+  std::string email;
+  report::AggregateLimits limits;
+  ResolverArgument resolver;
+  bool json = false;
+};
+
+struct Span {
+  std::int64_t from_us = 0;
+  std::int64_t to_us = 0;  // not included
+
+  report::Period period() const { return {from_us / kUsPerSecond, to_us / kUsPerSecond - 1}; }
+};
+
+// One policy domain's way through the command.
+struct Job {
+  std::string domain;
+  const report::DomainAggregate* sum = nullptr;
+  dmarc::Record policy;
+  std::optional<report::DestinationCheck> check;
+  std::string report_id;
+  fs::path file;  // empty: none was written
+
+  const std::vector<report::Destination>& destinations() const { return check->destinations(); }
+};
+
+struct Reading {
+  report::Aggregator sums;
+  std::uint64_t records = 0;     // in the period
+  std::uint64_t unreadable = 0;  // verdicts
+  int exit_code = kDone;
+
+  explicit Reading(const report::AggregateLimits& limits) : sums(limits) {}
+};
+
+std::optional<Span> span_of(const BuildOptions& options, base::WallTime now) {
+  // Without a period, the last whole day.
+  const std::int64_t today_us = now.us / kUsPerDay * kUsPerDay;
+  Span span{today_us - kUsPerDay, today_us};
+  if (options.from.empty() != options.to.empty()) {
+    complain("--from and --to belong together; without both, the day before this one (UTC)");
+    return std::nullopt;
+  }
+  if (options.from.empty()) return span;
+  for (const auto& [text, out] :
+       {std::pair(&options.from, &span.from_us), std::pair(&options.to, &span.to_us)}) {
+    const auto time = parse_time(*text, now);
+    if (!time) {
+      complain(fmt::format("{}: not a time; write 2026-11-22T01:02:03Z, 2026-11-22 or 15m",
+                           base::escaped(*text)));
+      return std::nullopt;
+    }
+    *out = *time / kUsPerSecond * kUsPerSecond;
+  }
+  if (span.to_us > span.from_us) return span;
+  complain("--to must be later than --from");
+  return std::nullopt;
+}
+
+// Who reports: an address, and its domain as the name of the receiver.
+std::optional<report::Reporter> reporter_of(const BuildOptions& options) {
+  std::string email = options.email;
+  if (email.empty()) {
+    std::array<char, 256> host{};
+    ::gethostname(host.data(), host.size() - 1);
+    email = std::string("postmaster@") + host.data();
+  }
+  dmarc::AuthorScratch scratch;
+  const auto domain = dmarc::parse_author_domain(email, scratch);
+  const bool plain = std::ranges::all_of(
+      email, [](char c) { return c > ' ' && c < '\x7F' && c != '<' && c != '"'; });
+  if (!domain || !plain || !domain->contains('.') || domain->starts_with('[')) {
+    complain(fmt::format("{}: reports cannot come from there; name an address with --email",
+                         base::escaped(email)));
+    return std::nullopt;
+  }
+  report::Reporter reporter{.organization = options.organization,
+                            .email = email.substr(0, email.rfind('@') + 1) + std::string(*domain),
+                            .submitter = std::string(*domain),
+                            .generator = "mxring " MXRING_VERSION};
+  if (reporter.organization.empty()) reporter.organization = reporter.submitter;
+  return reporter;
+}
+
+// Reads the period's records, refusals too.
+Reading read_log(LogReader& reader, const BuildOptions& options, const Span& span) {
+  Reading reading(options.limits);
+  reader.include_refusals(true);
+  if (const auto moved = reader.seek_time(span.from_us - kDisorderUs); !moved) {
+    complain(describe(moved.error()));
+    if (!can_continue(moved.error())) {
+      reading.exit_code = kFailed;
+      return reading;
+    }
+  }
+  for (;;) {
+    const auto record = reader.next();
+    if (!record) {
+      complain(describe(record.error()));
+      reading.exit_code = kFailed;
+      if (!can_continue(record.error())) return reading;
+      continue;
+    }
+    if (!*record || (*record)->received_at_us >= span.to_us + kDisorderUs) return reading;
+    const Record& found = **record;
+    if (found.received_at_us < span.from_us || found.received_at_us >= span.to_us) continue;
+    ++reading.records;
+    auto seen = report::observe(found);
+    if (!seen) {
+      if (++reading.unreadable <= 10) {
+        complain(fmt::format("record {}: {}; it is in no report", found.offset, seen.error()));
+      }
+      reading.exit_code = kFailed;
+    } else if (*seen) {
+      reading.sums.add(std::move(**seen));
+    }
+  }
+}
+
+std::vector<Job> jobs_of(const report::Aggregator& sums) {
+  std::vector<Job> jobs;
+  for (const auto& [domain, sum] : sums.domains()) {
+    auto policy = dmarc::parse(sum.policy_record);
+    const auto name = dns::Name::parse(domain);
+    // It becomes part of a file's name.
+    if (!policy || policy->aggregate_uris.empty() || !name || !name->is_host_name()) continue;
+    Job& job = jobs.emplace_back();
+    job.domain = domain;
+    job.sum = &sum;
+    job.policy = std::move(*policy);
+    job.check.emplace(domain, job.policy);
+  }
+  return jobs;
+}
+
+void check_destinations(std::span<Job> jobs, dns::BlockingResolver& resolver) {
+  for (;;) {
+    std::vector<dns::Question> questions;
+    for (Job& job : jobs) {
+      if (job.check->step()) continue;
+      for (const dns::Question& question : job.check->questions()) {
+        if (std::ranges::find(questions, question) == questions.end()) {
+          questions.push_back(question);
+        }
+      }
+    }
+    if (questions.empty()) return;
+    const auto answers = resolver.ask_all(questions);
+    for (std::size_t i = 0; i < questions.size(); ++i) {
+      for (Job& job : jobs) {
+        const auto wanted = job.check->questions();
+        if (std::ranges::find(wanted, questions[i]) != wanted.end()) {
+          job.check->supply(questions[i], answers[i]);
+        }
+      }
+    }
+  }
+}
+
+// Built a second time, a report keeps what is known about its deliveries.
+void keep_states(const fs::path& path, report::DeliverySheet& sheet) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return;
+  const auto before = report::read_sheet(path);
+  if (!before || before->report_id != sheet.report_id) return;
+  for (report::Delivery& delivery : sheet.deliveries) {
+    const auto known =
+        std::ranges::find(before->deliveries, delivery.address, &report::Delivery::address);
+    if (known != before->deliveries.end()) delivery = *known;
+  }
+}
+
+std::expected<void, std::string> write_report(Job& job, const report::Reporter& reporter,
+                                              const report::Period& period,
+                                              const fs::path& folder) {
+  report::DeliverySheet sheet{
+      job.domain, job.report_id, reporter.submitter, reporter.organization, reporter.email, period,
+      {}};
+  for (const report::Destination& destination : job.destinations()) {
+    if (!may_send(destination.permission)) continue;
+    report::Delivery& delivery = sheet.deliveries.emplace_back();
+    delivery.address = destination.address;
+    delivery.host = destination.host;
+    delivery.bytes_max = destination.bytes_max;
+  }
+  if (sheet.deliveries.empty()) return {};
+  const auto packed =
+      report::gzip(feedback_xml(reporter, period, job.report_id, job.domain, job.policy, *job.sum));
+  if (!packed) return std::unexpected(std::string(packed.error()));
+  const fs::path file =
+      folder / report::file_name(reporter.submitter, job.domain, period, job.report_id);
+  keep_states(report::sheet_path(file), sheet);
+  // The sheet last: a report without one is not sent.
+  if (auto written = report::write_file(file, *packed); !written) return written;
+  auto written = report::write_file(report::sheet_path(file), report::to_json(sheet));
+  if (written) job.file = file;
+  return written;
+}
+
+std::string_view explain(report::Permission permission) {
+  switch (permission) {
+    case report::Permission::kOwn:
+      return "its own organization";
+    case report::Permission::kGranted:
+      return "takes these reports";
+    case report::Permission::kNotGranted:
+      return "another organization, whose DNS does not say that it takes them";
+    case report::Permission::kOtherHost:
+      return "its DNS names an address elsewhere, which is not allowed";
+    case report::Permission::kUnanswered:
+      return "DNS did not answer; build again later";
+    case report::Permission::kUnusable:
+      return "not an address that mail can be sent to";
+  }
+  return "";
+}
+
+std::string build_json(const Span& span, const Reading& reading, const std::vector<Job>& jobs) {
+  base::JsonWriter json;
+  json.begin_object();
+  json.key("from").value(base::format_wall_time(span.from_us));
+  json.key("to").value(base::format_wall_time(span.to_us));
+  json.key("records").value(reading.records);
+  json.key("messages").value(reading.sums.messages());
+  json.key("unreadable").value(reading.unreadable);
+  json.key("left_out").value(reading.sums.left_out());
+  json.key("domains").value(std::uint64_t{reading.sums.domains().size()});
+  json.key("reports").begin_array();
+  for (const Job& job : jobs) {
+    json.begin_object().key("domain").value(job.domain);
+    json.key("messages").value(job.sum->messages);
+    json.key("rows").value(std::uint64_t{job.sum->rows.size()});
+    json.key("left_out").value(job.sum->left_out);
+    json.key("report_id").value(job.report_id);
+    json.key("file");
+    job.file.empty() ? json.null() : json.value(job.file.string());
+    json.key("destinations").begin_array();
+    for (const report::Destination& destination : job.destinations()) {
+      json.begin_object().key("uri").value(destination.uri);
+      json.key("address").value(destination.address);
+      json.key("permission").value(word(destination.permission));
+      json.key("bytes_max").value(destination.bytes_max).end_object();
+    }
+    json.end_array().end_object();
+  }
+  json.end_array().end_object();
+  return std::move(json).text() + '\n';
+}
+
+std::string build_table(const Span& span, const Reading& reading, const std::vector<Job>& jobs) {
+  std::string out =
+      fmt::format("{} to {}: {} records, {} of them with a DMARC policy, of {} domains\n\n",
+                  base::format_wall_time(span.from_us), base::format_wall_time(span.to_us),
+                  base::format_count(reading.records), base::format_count(reading.sums.messages()),
+                  base::format_count(reading.sums.domains().size()));
+  std::size_t width = 6;
+  std::size_t to_width = 12;
+  for (const Job& job : jobs) {
+    width = std::max(width, job.domain.size());
+    for (const auto& d : job.destinations()) to_width = std::max(to_width, d.address.size());
+  }
+  if (!jobs.empty()) {
+    out += fmt::format("{:{}}  {:>10}  {:>6}  {:{}}  {}\n", "domain", width, "messages", "rows",
+                       "destinations", to_width, "file");
+  }
+  for (const Job& job : jobs) {
+    std::string front = fmt::format("{:{}}  {:>10}  {:>6}", job.domain, width,
+                                    base::format_count(job.sum->messages),
+                                    base::format_count(job.sum->rows.size()));
+    std::string file = job.file.empty() ? "none" : base::escaped(job.file.filename().string());
+    for (const report::Destination& d : job.destinations()) {
+      const bool good = may_send(d.permission);
+      out += fmt::format("{}  {:{}}  {}\n", front,
+                         d.address.empty() ? base::escaped(d.uri) : d.address, to_width,
+                         good ? std::string_view(file) : explain(d.permission));
+      front.assign(front.size(), ' ');
+      if (good) file = "the same";
+    }
+  }
+  const std::size_t silent = reading.sums.domains().size() - jobs.size();
+  if (silent != 0)
+    out += fmt::format("{} domains ask for no reports\n", base::format_count(silent));
+  return out;
+}
+
+int run_build(const BuildOptions& options) {
+  const base::WallTime now = base::read_clocks().wall;
+  const auto span = span_of(options, now);
+  const auto reporter = reporter_of(options);
+  if (!span || !reporter) return kUsage;
+  if (span->to_us > now.us) {
+    complain("--to lies in the future: what arrives later will be in no report of this period");
+  }
+  int exit_code = kDone;
+  const auto resolver = open_resolver(options.resolver, exit_code);
+  if (!resolver) return exit_code;
+  auto reader = open_log(options.directory);
+  if (!reader) return reader.error();
+  const Reading reading = read_log(*reader, options, *span);
+  exit_code = reading.exit_code;
+  if (reading.sums.left_out() != 0) {
+    complain(
+        fmt::format("{} messages are left out: more different rows or domains than "
+                    "--rows-max, --rows-per-domain or --domains-max allow",
+                    base::format_count(reading.sums.left_out())));
+  }
+  std::error_code error;
+  fs::create_directories(options.out, error);
+  if (error) {
+    complain(fmt::format("{}: {}", base::escaped(options.out), error.message()));
+    return kFailed;
+  }
+  std::vector<Job> jobs = jobs_of(reading.sums);
+  for (std::size_t at = 0; at < jobs.size(); at += kDomainsAtOnce) {
+    const auto some = std::span(jobs).subspan(at, std::min(kDomainsAtOnce, jobs.size() - at));
+    check_destinations(some, *resolver);
+  }
+  for (Job& job : jobs) {
+    job.report_id = identify(*reporter, span->period(), job.domain, job.policy, *job.sum);
+    if (const auto written = write_report(job, *reporter, span->period(), options.out); !written) {
+      complain(written.error());
+      exit_code = kFailed;
+    }
+  }
+  Output output;
+  output.write(options.json ? build_json(*span, reading, jobs) : build_table(*span, reading, jobs));
+  output.flush();
+  return output.failed() ? kFailed : exit_code;
+}
+
+}  // namespace
+
+void add_report_build(CLI::App& report_app, Commands& commands) {
+  CLI::App* app = report_app.add_subcommand("build", "Make the reports of a period from the log");
+  const auto options = std::make_shared<BuildOptions>();
+  add_log_directory(*app, options->directory);
+  app->add_option("--from", options->from, "First moment: 2026-11-22, 2026-11-22T01:02:03Z or 24h")
+      ->type_name("TIME");
+  app->add_option("--to", options->to, "The moment after the last; default: the day before today")
+      ->type_name("TIME");
+  app->add_option("--out", options->out, "The folder for the reports, made when it is not there")
+      ->type_name("DIR")
+      ->capture_default_str();
+  app->add_option("--org", options->organization, "Who reports, for people; default the domain")
+      ->type_name("NAME");
+  app->add_option("--email", options->email,
+                  "Whom to ask, and the sender; its domain names the receiver; default\n"
+                  "postmaster at this host")
+      ->type_name("ADDR");
+  app->add_option("--rows-per-domain", options->limits.rows_per_domain, "Rows of one report")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{10'000'000}).description(""))
+      ->capture_default_str();
+  app->add_option("--rows-max", options->limits.rows, "Rows of all reports, for memory's sake")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{100'000'000}).description(""))
+      ->capture_default_str();
+  app->add_option("--domains-max", options->limits.domains, "Policy domains")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{10'000'000}).description(""))
+      ->capture_default_str();
+  add_resolver(*app, options->resolver);
+  app->add_flag("--json", options->json, "One JSON object");
+  app->footer(
+      "Times are UTC. Each report is RECEIVER!DOMAIN!BEGIN!END!ID.xml.gz with a sheet beside it,\n"
+      "which `report send` reads and keeps. The same mail gives the same report and the same "
+      "name.\n"
+      "The exit code is 1 when records could not be read or a file could not be written.");
+  commands.push_back({app, [options] { return run_build(*options); }});
+}
+
+}  // namespace mxring::cli

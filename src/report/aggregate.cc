@@ -1,0 +1,34 @@
+#include "report/aggregate.h"
+
+#include <utility>
+
+namespace mxring::report {
+
+void Aggregator::add(Observation seen) {
+  ++messages_;
+  auto domain = domains_.find(seen.policy_domain);
+  if (domain == domains_.end()) {
+    if (domains_.size() >= limits_.domains) {
+      ++without_domain_;
+      ++left_out_;
+      return;
+    }
+    domain = domains_.try_emplace(std::move(seen.policy_domain)).first;
+  }
+  DomainAggregate& sum = domain->second;
+  ++sum.messages;
+  sum.policy_record = std::move(seen.policy_record);
+  if (const auto row = sum.rows.find(seen.row); row != sum.rows.end()) {
+    ++row->second;
+    return;
+  }
+  if (sum.rows.size() >= limits_.rows_per_domain || rows_ >= limits_.rows) {
+    ++sum.left_out;
+    ++left_out_;
+    return;
+  }
+  sum.rows.emplace(std::move(seen.row), 1);
+  ++rows_;
+}
+
+}  // namespace mxring::report

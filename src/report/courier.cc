@@ -1,0 +1,255 @@
+#include "report/courier.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace mxring::report {
+
+using uring::Operation;
+
+namespace {
+
+constexpr std::int64_t kTurnNs = 250 * base::kNsPerMs;
+constexpr std::int64_t kGoodbyeNs = 5 * base::kNsPerSecond;
+constexpr std::size_t kReceiveBytes = 4096;
+
+socklen_t to_sockaddr(const base::Endpoint& endpoint, sockaddr_storage& storage) {
+  storage = {};
+  if (endpoint.address.is_v4()) {
+    auto* in = reinterpret_cast<sockaddr_in*>(&storage);
+    in->sin_family = AF_INET;
+    in->sin_port = htons(endpoint.port);
+    std::memcpy(&in->sin_addr, endpoint.address.bytes().data(), sizeof in->sin_addr);
+    return sizeof *in;
+  }
+  auto* in6 = reinterpret_cast<sockaddr_in6*>(&storage);
+  in6->sin6_family = AF_INET6;
+  in6->sin6_port = htons(endpoint.port);
+  std::memcpy(&in6->sin6_addr, endpoint.address.bytes().data(), sizeof in6->sin6_addr);
+  return sizeof *in6;
+}
+
+std::string describe(const Stop& stop) {
+  return fmt::format("{} [{}]:{}", stop.name, stop.endpoint.address.to_string(),
+                     stop.endpoint.port);
+}
+
+}  // namespace
+
+// One route's progress and, while there is one, its connection. Freed memory never meets the ring:
+// a session waits for its operations before it moves on.
+struct Courier::Session {
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;
+  Route* route = nullptr;  // null: free
+  std::size_t stop = 0;
+  std::size_t reported = 0;  // letters at the front of `undecided` that were told of
+  std::vector<Letter*> undecided;
+  std::optional<ClientDialogue> dialogue;
+  int fd = -1;
+  bool connecting = false;
+  bool receiving = false;
+  bool sending = false;
+  bool closing = false;
+  base::MonoTime deadline;
+  sockaddr_storage address{};
+  std::array<char, kReceiveBytes> input{};
+  std::string pending;  // to be sent
+  std::string sent;     // being sent
+  std::string problem;  // the last one
+  int problem_code = 0;
+
+  uring::Tag tag(Operation operation) const { return {operation, generation, slot}; }
+};
+
+Courier::Courier(const CourierOptions& options) : options_(options) {}
+Courier::~Courier() = default;
+
+std::expected<std::unique_ptr<Courier>, std::string> Courier::create(
+    const CourierOptions& options) {
+  std::unique_ptr<Courier> courier(new Courier(options));
+  auto ring = uring::Ring::create({.submission_entries = 256, .completion_entries = 1024}, nullptr);
+  if (!ring) return std::unexpected(ring.error().message);
+  courier->ring_.emplace(std::move(*ring));
+  const std::uint32_t count = std::max(options.connections, 1U);
+  for (std::uint32_t slot = 0; slot < count; ++slot) {
+    courier->sessions_.push_back(std::make_unique<Session>());
+    courier->sessions_.back()->slot = slot;
+  }
+  return courier;
+}
+
+void Courier::run(std::vector<Route>& routes, const Decided& decided) {
+  decided_ = &decided;
+  now_ = base::read_clocks();
+  std::size_t next = 0;
+  for (;;) {
+    bool busy = false;
+    for (const auto& session : sessions_) {
+      // A route may end at once, when no socket can be had.
+      while (session->route == nullptr && next < routes.size()) {
+        start_route(*session, routes[next++]);
+      }
+      busy |= session->route != nullptr;
+    }
+    if (!busy) return;
+    const auto completions = ring_->submit_and_wait(kTurnNs);
+    now_ = base::read_clocks();
+    for (const uring::Completion& completion : completions) handle(completion);
+    check_deadlines();
+  }
+}
+
+void Courier::start_route(Session& session, Route& route) {
+  session.route = &route;
+  session.stop = 0;
+  session.problem = "no address to deliver to";
+  session.problem_code = 0;
+  session.undecided = route.letters;
+  session.reported = 0;
+  open(session);
+}
+
+// The next stop, or the end of the route.
+void Courier::open(Session& session) {
+  std::erase_if(session.undecided, [](const Letter* l) { return l->fate != Fate::kUndecided; });
+  session.reported = 0;
+  if (session.undecided.empty() || session.stop == session.route->stops.size()) {
+    for (Letter* letter : session.undecided) {
+      letter->fate = Fate::kPutOff;
+      letter->code = session.problem_code;
+      letter->reply = session.problem;
+    }
+    report_decided(session);
+    session.route = nullptr;
+    return;
+  }
+  const Stop& stop = session.route->stops[session.stop];
+  for (Letter* letter : session.undecided) letter->server = describe(stop);
+  generation_ = (generation_ + 1) & 0xFFFFFF;
+  session.generation = generation_;
+  session.closing = false;
+  session.pending.clear();
+  session.dialogue.emplace(options_.helo, options_.tls, session.undecided);
+  const socklen_t bytes = to_sockaddr(stop.endpoint, session.address);
+  session.fd = ::socket(session.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+  if (session.fd < 0) return fail(session, std::strerror(errno));
+  const int on = 1;
+  ::setsockopt(session.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ring_->connect(session.fd, &session.address, bytes, session.tag(Operation::kConnect));
+  session.connecting = true;
+  session.deadline = now_.mono + options_.connect_timeout_ns;
+}
+
+void Courier::handle(const uring::Completion& completion) {
+  if (completion.tag.slot >= sessions_.size()) return;
+  Session& session = *sessions_[completion.tag.slot];
+  if (completion.tag.generation != session.generation || session.route == nullptr) return;
+  switch (completion.tag.operation) {
+    case Operation::kConnect:
+      session.connecting = false;
+      if (session.closing) return finish_closing(session);
+      if (completion.result < 0) return fail(session, std::strerror(-completion.result));
+      session.deadline = now_.mono + options_.reply_timeout_ns;
+      return pump(session);
+    case Operation::kSend:
+      session.sending = false;
+      if (session.closing) return finish_closing(session);
+      // The server's last reply may still be on its way: the receive tells how this ended.
+      if (completion.result >= 0) pump(session);
+      return;
+    case Operation::kReceive:
+      session.receiving = false;
+      if (session.closing) return finish_closing(session);
+      return on_received(session, completion.result);
+    default:
+      return;  // cancels and closes: nobody waits for them
+  }
+}
+
+void Courier::on_received(Session& session, std::int32_t result) {
+  if (result == 0) return fail(session, "the server closed the connection");
+  if (result < 0) return fail(session, std::strerror(-result));
+  session.dialogue->receive({session.input.data(), static_cast<std::size_t>(result)});
+  report_decided(session);
+  if (session.dialogue->over()) return fail(session, session.dialogue->problem());
+  session.deadline =
+      now_.mono + (session.dialogue->said_goodbye()     ? kGoodbyeNs
+                   : session.dialogue->awaits_verdict() ? 2 * options_.reply_timeout_ns
+                                                        : options_.reply_timeout_ns);
+  pump(session);
+}
+
+// Sends what there is to say, and listens.
+void Courier::pump(Session& session) {
+  session.pending += session.dialogue->take_output();
+  if (!session.sending && !session.pending.empty()) {
+    session.sent.swap(session.pending);
+    session.pending.clear();
+    ring_->send(session.fd, session.sent.data(), static_cast<std::uint32_t>(session.sent.size()),
+                session.tag(Operation::kSend));
+    session.sending = true;
+  }
+  if (session.receiving) return;
+  ring_->receive(session.fd, session.input.data(), kReceiveBytes, session.tag(Operation::kReceive));
+  session.receiving = true;
+}
+
+// Whatever ended the session: its letters move on.
+void Courier::fail(Session& session, std::string_view problem) {
+  if (session.dialogue->over()) {
+    session.problem_code = session.dialogue->problem_code();
+  } else {
+    session.problem_code = 0;
+    session.dialogue->broke(problem);
+  }
+  if (!problem.empty()) session.problem = problem;
+  close(session);
+}
+
+void Courier::close(Session& session) {
+  session.closing = true;
+  for (const auto& [busy, operation] : {std::pair(session.connecting, Operation::kConnect),
+                                        std::pair(session.receiving, Operation::kReceive),
+                                        std::pair(session.sending, Operation::kSend)}) {
+    if (busy) ring_->cancel(session.tag(operation), {Operation::kNone, 0, session.slot});
+  }
+  finish_closing(session);
+}
+
+void Courier::finish_closing(Session& session) {
+  if (session.connecting || session.receiving || session.sending) return;
+  if (session.fd >= 0) ::close(session.fd);
+  session.fd = -1;
+  ++session.stop;
+  open(session);
+}
+
+// Letters are decided in their order.
+void Courier::report_decided(Session& session) {
+  while (session.reported < session.undecided.size()) {
+    Letter& letter = *session.undecided[session.reported];
+    if (letter.fate == Fate::kUndecided) return;
+    ++session.reported;
+    (*decided_)(letter);
+  }
+}
+
+void Courier::check_deadlines() {
+  for (const auto& session : sessions_) {
+    if (session->route == nullptr || session->closing || session->deadline > now_.mono) continue;
+    fail(*session, session->connecting ? "no connection within the time for it"
+                                       : "no reply within the time for it");
+  }
+}
+
+}  // namespace mxring::report

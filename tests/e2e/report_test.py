@@ -1,0 +1,334 @@
+"""DMARC aggregate reports from end to end: genuine and spoofed mail through a server with a real
+name server, `report build`, the XML against the schema and the log, `report send` to a second
+server found by MX, the signature checked there.
+
+The schema is the working group's (shared/corpora, not in this repository); without it that one
+test is skipped.
+"""
+
+import collections
+import email
+import email.policy
+import gzip
+import json
+import os
+import socket
+import subprocess
+import threading
+import xml.etree.ElementTree as ET
+
+import dns_server
+import mxtest
+from mxtest import Log, Wire
+
+SCHEMA = os.path.join(os.path.dirname(__file__), "..", "..", "..", "shared", "corpora",
+                      "dmarc-reports", "schema", "ietf-dmarc-xml-0.2.xsd")
+NS = {"d": "urn:ietf:params:xml:ns:dmarc-2.0"}
+
+# 127.0.0.1 may send for "genuine" names and for no other.
+PASS = 'TXT "v=spf1 ip4:127.0.0.1 -all"'
+FAIL = 'TXT "v=spf1 -all"'
+
+
+def zone(policy):
+    return f'@ {PASS}\nspoof {FAIL}\n_dmarc TXT "v=DMARC1; {policy}"\n'
+
+
+# One domain for each policy; where its reports go.
+ZONES = {
+    "none.test": zone("p=none; rua=mailto:d@none.test") + "@ MX 10 mx.reports.test.\n",
+    "quarantine.test": zone("p=quarantine; rua=mailto:d@reports.test,mailto:x@silent.test"),
+    "reject.test": zone("p=reject; sp=reject; adkim=s; rua=mailto:big@reports.test!10m,"
+                        "mailto:small@reports.test!1k"),
+    "testing.test": zone("p=reject; t=y; rua=mailto:t@nullmx.test"),
+    "quiet.test": zone("p=reject"),
+    "reports.test": """
+@ MX 5 nowhere.reports.test.
+@ MX 10 mx.reports.test.
+mx A 127.0.0.1
+quarantine.test._report._dmarc TXT "v=DMARC1"
+reject.test._report._dmarc TXT "v=DMARC1"
+""",
+    "silent.test": "@ A 127.0.0.1\n",
+    "nullmx.test": '@ MX 0 .\ntesting.test._report._dmarc TXT "v=DMARC1"\n',
+    "receiver.test": 'mx A 127.0.0.1\nmx TXT "v=spf1 ip4:127.0.0.1 -all"\n'
+                     '_dmarc TXT "v=DMARC1; p=reject"\n',
+}
+# Who writes how often: (From domain, envelope domain, messages).
+TRAFFIC = [(f"{name}.test", f"{where}{name}.test", count)
+           for name, genuine, spoofed in (("none", 3, 2), ("quarantine", 2, 3), ("reject", 4, 5),
+                                          ("testing", 1, 2), ("quiet", 1, 1))
+           for where, count in (("", genuine), ("spoof.", spoofed))]
+# A subdomain without a record of its own belongs to its organization's report.
+TRAFFIC.append(("news.reject.test", "spoof.reject.test", 2))
+
+
+def letter(sender):
+    return (f"From: Someone <someone@{sender}>\r\nTo: b@mx.test\r\nSubject: hello\r\n"
+            "Date: Sun, 22 Nov 2026 01:02:03 +0000\r\nMessage-ID: <1@x.test>\r\n\r\nHi.\r\n").encode()
+
+
+class Reports(mxtest.TestCase):
+    """Each test builds on a log with the same traffic."""
+
+    def setUp(self):
+        super().setUp()
+        key_dir = os.path.join(self.directory, "keys")
+        os.makedirs(key_dir)
+        made = json.loads(self.run_client(
+            [mxtest.BINARY, "dkim", "keygen", "--domain", "mx.receiver.test", "--selector", "r1",
+             "--type", "ed25519", "--out", key_dir, "--json"]).stdout)
+        self.key = made["private_key_file"]
+        zones = dict(ZONES)
+        zones["receiver.test"] += f'r1._domainkey.mx TXT {dns_server.strings(made["record_value"])}\n'
+        self.dns = self.serve_dns(zones)
+        self.auth = {"dns": {"servers": [self.dns.address], "timeout": "2s"},
+                     "auth": {"spf": True, "dkim": True, "dmarc": True}}
+        self.server = self.serve(self.auth)
+        self.sent = self.send_traffic()
+        self.out = os.path.join(self.directory, "reports")
+
+    def send_traffic(self):
+        """The replies' codes, counted by From domain."""
+        codes = collections.Counter()
+        with Wire(self.server.address) as wire:
+            self.assertTrue(wire.ask("EHLO client.receiver.test").startswith("250"))
+            for sender, envelope, count in TRAFFIC:
+                for _ in range(count):
+                    answer = wire.message(letter(sender), sender=f"a@{envelope}")
+                    codes[sender, answer[:3]] += 1
+        self.assertEqual(codes["reject.test", "550"], 5)
+        self.assertEqual(codes["none.test", "250"], 5)
+        return codes
+
+    def report(self, command, *args, code=0):
+        done = subprocess.run([mxtest.BINARY, "report", command, *args, "--json",
+                               "--resolver", self.dns.address],
+                              stdin=subprocess.DEVNULL, capture_output=True, timeout=90)
+        self.assertEqual(done.returncode, code, done.stderr.decode() + done.stdout.decode())
+        return json.loads(done.stdout) if done.stdout else None
+
+    def build(self, *more, code=0):
+        result = self.report("build", self.server.log_dir, "--from", "1h", "--to", "2099-01-01",
+                             "--out", self.out, "--org", "Receiver & Söhne", "--email",
+                             "dmarc@mx.receiver.test", *more, code=code)
+        return {r["domain"]: r for r in result["reports"]}, result
+
+    def parse(self, file):
+        with gzip.open(file) as packed:
+            return ET.fromstring(packed.read())
+
+    def test_reports_agree_with_the_log(self):
+        reports, result = self.build()
+        self.assertEqual(set(reports), {"none.test", "quarantine.test", "reject.test",
+                                        "testing.test"})
+        self.assertEqual(result["messages"], sum(count for _, _, count in TRAFFIC))
+        self.assertEqual(result["domains"], 5)  # quiet.test asks for none
+        self.assertEqual([(d["address"], d["permission"])
+                          for d in reports["quarantine.test"]["destinations"]],
+                         [("d@reports.test", "granted"), ("x@silent.test", "not-granted")])
+        self.assertEqual([d["bytes_max"] for d in reports["reject.test"]["destinations"]],
+                         [10 << 20, 1 << 10])
+        # What went over the wire, in the words of a report.
+        wanted = collections.Counter()
+        for sender, envelope, count in TRAFFIC:
+            domain = ".".join(sender.split(".")[-2:])
+            policy = domain.split(".")[0]
+            genuine = not envelope.startswith("spoof.")
+            if policy == "quiet":
+                continue
+            applied = {"testing": "quarantine"}.get(policy, policy)
+            action = ("none" if policy == "none" else "pass") if genuine else applied
+            wanted[domain, sender, envelope, action, "pass" if genuine else "fail"] += count
+        found = collections.Counter()
+        for domain, report in reports.items():
+            root = self.parse(report["file"])
+            self.assertEqual(root.findtext("d:policy_published/d:domain", "", NS), domain)
+            rows = root.findall("d:record", NS)
+            self.assertEqual(len(rows), report["rows"])
+            for row in rows:
+                self.assertEqual(row.findtext("d:row/d:source_ip", "", NS), "127.0.0.1")
+                evaluated = row.find("d:row/d:policy_evaluated", NS)
+                count = int(row.findtext("d:row/d:count", "", NS))
+                found[domain, row.findtext("d:identifiers/d:header_from", "", NS),
+                      row.findtext("d:identifiers/d:envelope_from", "", NS),
+                      evaluated.findtext("d:disposition", "", NS),
+                      evaluated.findtext("d:spf", "", NS)] += count
+                self.assertEqual(row.findtext("d:auth_results/d:spf/d:result", "", NS),
+                                 evaluated.findtext("d:spf", "", NS))
+        self.assertEqual(found, wanted)
+        testing = self.parse(reports["testing.test"]["file"])
+        self.assertEqual([e.text for e in testing.iterfind(".//d:reason/d:type", NS)],
+                         ["policy_test_mode"])
+        self.assertEqual(testing.findtext("d:policy_published/d:testing", "", NS), "y")
+        self.assertEqual(testing.findtext("d:policy_published/d:p", "", NS), "reject")
+        # Accepted records of the log and refusals make up the same sums.
+        self.assertEqual(len(Log(self.server.log_dir).records()),
+                         sum(n for (_, code), n in self.sent.items() if code == "250"))
+
+    def test_names_and_building_again(self):
+        reports, result = self.build()
+        begin, end = self.parse(reports["none.test"]["file"]).find(
+            "d:report_metadata/d:date_range", NS)
+        name = os.path.basename(reports["none.test"]["file"])
+        self.assertEqual(name.split("!"), ["mx.receiver.test", "none.test", begin.text, end.text,
+                                           reports["none.test"]["report_id"] + ".xml.gz"])
+        self.assertEqual(int(end.text) + 1, 4070908800)  # 2099-01-01, not included
+        fixed = ["--from", "2026-01-01"]
+        first, _ = self.build(*fixed)
+        with open(first["none.test"]["file"], "rb") as file:
+            bytes_before = file.read()
+        again, _ = self.build(*fixed)
+        self.assertEqual(first, again)
+        with open(again["none.test"]["file"], "rb") as file:
+            self.assertEqual(file.read(), bytes_before)
+
+    def test_limits_are_said(self):
+        reports, result = self.build("--rows-per-domain", "1")
+        # Genuine mail came first, and made the one row there is room for.
+        kept = {"none.test": 3, "quarantine.test": 2, "reject.test": 4, "testing.test": 1,
+                "quiet.test": 1}
+        total = sum(count for _, _, count in TRAFFIC)
+        self.assertEqual(result["left_out"], total - sum(kept.values()))
+        root = self.parse(reports["none.test"]["file"])
+        self.assertEqual(len(root.findall("d:record", NS)), 1)
+        self.assertEqual(root.findtext("d:record/d:row/d:count", "", NS), "3")
+        self.assertIn("2 of 5 messages are left out",
+                      root.findtext("d:report_metadata/d:error", "", NS))
+
+    def test_the_schema(self):
+        xmllint = self.need("xmllint")
+        if not os.path.exists(SCHEMA):
+            self.skipTest("the schema is not here (shared/corpora/dmarc-reports)")
+        reports, _ = self.build("--rows-per-domain", "2")
+        for report in reports.values():
+            plain = os.path.join(self.directory, "report.xml")
+            with gzip.open(report["file"]) as packed, open(plain, "wb") as out:
+                out.write(packed.read())
+            self.run_client([xmllint, "--noout", "--nonet", "--schema", SCHEMA, plain])
+
+    def test_sent_and_signed(self):
+        reports, _ = self.build()
+        second_dir = os.path.join(self.directory, "second")
+        os.makedirs(second_dir)
+        second = mxtest.Server(second_dir, self.auth)
+        self.servers.append(second)
+        sending = [self.out, "--port", str(second.port), "--attempts", "1", "--key", self.key,
+                   "--domain", "mx.receiver.test", "--selector", "r1"]
+        result = self.report("send", *sending, code=1)  # null MX, and one that is too large
+        states = {(r["domain"], d["address"]): d["state"]
+                  for r in result["reports"] for d in r["destinations"]}
+        self.assertEqual(states, {
+            ("none.test", "d@none.test"): "sent",
+            ("quarantine.test", "d@reports.test"): "sent",
+            ("reject.test", "big@reports.test"): "sent",
+            ("reject.test", "small@reports.test"): "too-large",
+            ("testing.test", "t@nullmx.test"): "refused",
+        })
+        self.assertEqual((result["sent"], result["refused"], result["too_large"],
+                          result["waiting"]), (3, 1, 1, 0))
+        log = Log(second.log_dir)
+        records = log.records()
+        self.assertEqual(sorted(r["rcpt_to"][0] if isinstance(r["rcpt_to"][0], str)
+                                else r["rcpt_to"][0]["address"] for r in records),
+                         ["big@reports.test", "d@none.test", "d@reports.test"])
+        for record in records:
+            self.assertEqual([(s["domain"], s["selector"], s["result"]) for s in record["dkim"]],
+                             [("mx.receiver.test", "r1", "pass")])
+            self.assertEqual(record["spf"]["result"], "pass")
+            self.assertEqual(record["dmarc"]["result"], "pass")
+            self.check_mail(log.as_received(record["offset"]), reports)
+        # What was delivered or refused for good is not sent again.
+        again = self.report("send", *sending, code=0)
+        self.assertEqual(again["sent"], 3)
+        self.assertEqual(len(log.records()), 3)
+
+    def check_mail(self, message, reports):
+        parsed = email.message_from_bytes(message, policy=email.policy.default)
+        domain = parsed["Subject"].split()[2]
+        report = reports[domain]
+        self.assertEqual(parsed["Subject"].split(),
+                         ["Report", "Domain:", domain, "Submitter:", "mx.receiver.test",
+                          "Report-ID:", report["report_id"]])
+        self.assertEqual(parsed["From"].addresses[0].addr_spec, "dmarc@mx.receiver.test")
+        self.assertEqual(parsed["From"].addresses[0].display_name, "Receiver & Söhne")
+        attachment, = parsed.iter_attachments()
+        self.assertEqual(attachment.get_content_type(), "application/gzip")
+        self.assertEqual(attachment.get_filename(), os.path.basename(report["file"]))
+        with open(report["file"], "rb") as file:
+            self.assertEqual(attachment.get_content(), file.read())
+
+    def test_put_off_and_tried_again(self):
+        self.build()
+        moody = Moody([b"451 4.7.1 greylisted\r\n"])
+        self.addCleanup(moody.close)
+        sheets = [os.path.join(self.out, f) for f in os.listdir(self.out)
+                  if "!none.test!" in f and f.endswith(".xml.gz")]
+        result = self.report("send", *sheets, "--port", str(moody.port), "--attempts", "1", code=1)
+        delivery, = result["reports"][0]["destinations"]
+        self.assertEqual((delivery["state"], delivery["reply"]),
+                         ("waiting", "451 4.7.1 greylisted"))
+        # The next run takes it up again, within one run too.
+        moody.replies.append(b"450 4.2.0 once more\r\n")
+        result = self.report("send", *sheets, "--port", str(moody.port), "--attempts", "3",
+                             "--retry-after", "100ms")
+        delivery, = result["reports"][0]["destinations"]
+        self.assertEqual((delivery["state"], delivery["attempts"]), ("sent", 3))
+        self.assertEqual(len(moody.messages), 1)
+
+    def test_wrong_use(self):
+        self.build()
+        for args, code in ((["--key", self.key], 2), ([], 2)):
+            done = subprocess.run([mxtest.BINARY, "report", "send", *([self.out] if args else []),
+                                   *args], stdin=subprocess.DEVNULL, capture_output=True)
+            self.assertEqual(done.returncode, code, done.stderr)
+        # A signature of somebody else's would not make the mail pass DMARC.
+        done = subprocess.run([mxtest.BINARY, "report", "send", self.out, "--key", self.key,
+                               "--domain", "other.test", "--selector", "r1", "--resolver",
+                               self.dns.address], stdin=subprocess.DEVNULL, capture_output=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"says nothing about", done.stderr)
+        for args in (["--from", "1h"], ["--from", "1h", "--to", "2h"], ["--email", "nobody"],
+                     ["--from", "yesterday", "--to", "now"]):
+            done = subprocess.run([mxtest.BINARY, "report", "build", self.server.log_dir, *args],
+                                  stdin=subprocess.DEVNULL, capture_output=True)
+            self.assertEqual(done.returncode, 2, args)
+
+
+class Moody:
+    """A mail server that answers RCPT with what it is given, then takes mail."""
+
+    def __init__(self, replies):
+        self.replies = replies
+        self.messages = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _run(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client, client.makefile("rb") as lines:
+                client.sendall(b"220 moody.test\r\n")
+                for line in lines:
+                    verb = line[:4].upper()
+                    if verb == b"DATA":
+                        client.sendall(b"354 go on\r\n")
+                        self.messages.append(b"".join(iter(lines.readline, b".\r\n")))
+                        client.sendall(b"250 taken\r\n")
+                    elif verb == b"RCPT" and self.replies:
+                        client.sendall(self.replies.pop(0))
+                    else:
+                        client.sendall(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
+                        if verb == b"QUIT":
+                            break
+
+
+if __name__ == "__main__":
+    mxtest.main()

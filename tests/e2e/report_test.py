@@ -51,6 +51,7 @@ reject.test._report._dmarc TXT "v=DMARC1"
 """,
     "silent.test": "@ A 127.0.0.1\n",
     "nullmx.test": '@ MX 0 .\ntesting.test._report._dmarc TXT "v=DMARC1"\n',
+    "test": "",  # walks end there
     "receiver.test": 'mx A 127.0.0.1\nmx TXT "v=spf1 ip4:127.0.0.1 -all"\n'
                      '_dmarc TXT "v=DMARC1; p=reject"\n',
 }
@@ -108,8 +109,8 @@ class Reports(mxtest.TestCase):
         self.assertEqual(done.returncode, code, done.stderr.decode() + done.stdout.decode())
         return json.loads(done.stdout) if done.stdout else None
 
-    def build(self, *more, code=0):
-        result = self.report("build", self.server.log_dir, "--from", "1h", "--to", "2099-01-01",
+    def build(self, *more, begin="1h", code=0):
+        result = self.report("build", self.server.log_dir, "--from", begin, "--to", "2099-01-01",
                              "--out", self.out, "--org", "Receiver & Söhne", "--email",
                              "dmarc@mx.receiver.test", *more, code=code)
         return {r["domain"]: r for r in result["reports"]}, result
@@ -174,11 +175,10 @@ class Reports(mxtest.TestCase):
         self.assertEqual(name.split("!"), ["mx.receiver.test", "none.test", begin.text, end.text,
                                            reports["none.test"]["report_id"] + ".xml.gz"])
         self.assertEqual(int(end.text) + 1, 4070908800)  # 2099-01-01, not included
-        fixed = ["--from", "2026-01-01"]
-        first, _ = self.build(*fixed)
+        first, _ = self.build(begin="2026-01-01")
         with open(first["none.test"]["file"], "rb") as file:
             bytes_before = file.read()
-        again, _ = self.build(*fixed)
+        again, _ = self.build(begin="2026-01-01")
         self.assertEqual(first, again)
         with open(again["none.test"]["file"], "rb") as file:
             self.assertEqual(file.read(), bytes_before)

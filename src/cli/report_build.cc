@@ -325,8 +325,10 @@ std::string build_table(const Span& span, const Reading& reading, const std::vec
     }
   }
   const std::size_t silent = reading.sums.domains().size() - jobs.size();
-  if (silent != 0)
-    out += fmt::format("{} domains ask for no reports\n", base::format_count(silent));
+  if (silent != 0) {
+    out += fmt::format("{} of the {} domains want no reports\n", base::format_count(silent),
+                       base::format_count(reading.sums.domains().size()));
+  }
   return out;
 }
 
@@ -383,7 +385,8 @@ void add_report_build(CLI::App& report_app, Commands& commands) {
   add_log_directory(*app, options->directory);
   app->add_option("--from", options->from, "First moment: 2026-11-22, 2026-11-22T01:02:03Z or 24h")
       ->type_name("TIME");
-  app->add_option("--to", options->to, "The moment after the last; default: the day before today")
+  app->add_option("--to", options->to,
+                  "The moment after the last; without both, the day before this one")
       ->type_name("TIME");
   app->add_option("--out", options->out, "The folder for the reports, made when it is not there")
       ->type_name("DIR")

@@ -19,19 +19,20 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 build_packages=(
   build-essential cmake ninja-build pkg-config
   liburing-dev libwolfssl-dev libmimalloc-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-  libhwy-dev libc-ares-dev libidn2-dev libgtest-dev libbenchmark-dev libyaml-cpp-dev
+  libhwy-dev libc-ares-dev libidn2-dev nlohmann-json3-dev zlib1g-dev libgtest-dev
+  libbenchmark-dev libyaml-cpp-dev
 )
 # What the tests use when they can have it: COMMAND=PACKAGE. Each one missing is a skipped test.
 test_packages=(
   python3=python3 swaks=swaks curl=curl /usr/sbin/smtp-source=postfix node=nodejs npm=npm
   /usr/sbin/knotd=knot /usr/sbin/opendkim=opendkim /usr/bin/dkimverify=python3-dkim
-  /usr/bin/dkimproxy-verify=libmail-dkim-perl
+  /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils
 )
 # From npm, into build/node. Later versions of mailauth want a later Node.js than Debian 12 has.
 node_packages=(nodemailer mailauth@4.8.1)
 # Unit tests that also run under AddressSanitizer and UndefinedBehaviorSanitizer, and under
 # ThreadSanitizer.
-asan_modules=(base obs spsc crypto mail uring smtp dns seglog net mailauth server load tune cli)
+asan_modules=(base obs spsc crypto mail uring smtp dns seglog net mailauth server load report tune cli)
 tsan_modules=(spsc)
 
 say() { printf '%s\n' "run.sh: $*" >&2; }

@@ -17,8 +17,8 @@
 
 #include "base/clock.h"
 #include "base/intrusive_list.h"
-#include "load/client_tls.h"
 #include "load/message_source.h"
+#include "net/tls_client_link.h"
 #include "smtp/reply_parser.h"
 #include "uring/tag.h"
 #include "uring/timer_wheel.h"
@@ -80,8 +80,9 @@ struct Client {
   bool pipelined = false;  // this transaction's commands went out together
 
   smtp::ReplyParser parser;
-  std::unique_ptr<ClientTls> tls;
-  std::string command;  // what is being sent, unless it is the message
+  std::unique_ptr<net::TlsClientLink> tls;
+  std::string command;     // what is being sent, unless it is the message
+  std::string ciphertext;  // what is being sent with TLS
   OutgoingMessage message;
   ClientTimer timer;
   base::ListHook hook;  // in the worker's list of idle or of closed clients

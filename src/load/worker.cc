@@ -11,6 +11,8 @@
 #include <limits>
 #include <utility>
 
+#include "net/socket_address.h"
+
 namespace mxring::load {
 
 using uring::Operation;
@@ -21,22 +23,6 @@ constexpr std::int64_t kStartPollNs = base::kNsPerMs;
 constexpr std::int64_t kInterruptGraceNs = 2 * base::kNsPerSecond;
 constexpr std::int64_t kGoodbyeNs = 2 * base::kNsPerSecond;
 constexpr std::uint32_t kReplyBufferBytes = 1024;
-
-socklen_t to_sockaddr(const base::Endpoint& endpoint, sockaddr_storage& storage) {
-  storage = {};
-  if (endpoint.address.is_v4()) {
-    auto* in = reinterpret_cast<sockaddr_in*>(&storage);
-    in->sin_family = AF_INET;
-    in->sin_port = htons(endpoint.port);
-    std::memcpy(&in->sin_addr, endpoint.address.bytes().data(), sizeof in->sin_addr);
-    return sizeof *in;
-  }
-  auto* in6 = reinterpret_cast<sockaddr_in6*>(&storage);
-  in6->sin6_family = AF_INET6;
-  in6->sin6_port = htons(endpoint.port);
-  std::memcpy(&in6->sin6_addr, endpoint.address.bytes().data(), sizeof in6->sin6_addr);
-  return sizeof *in6;
-}
 
 std::int64_t thread_cpu_ns() {
   timespec cpu{};
@@ -111,7 +97,7 @@ bool Worker::set_up() {
     return false;
   }
   buffers_.emplace(std::move(*buffers));
-  address_bytes_ = to_sockaddr(options_.server, address_);
+  address_bytes_ = net::to_sockaddr(options_.server, address_);
   now_ = base::read_clocks();
   timers_.emplace(now_.mono);
   for (std::uint32_t slot = 0; slot < count; ++slot) {

@@ -9,14 +9,14 @@ using uring::Operation;
 // The client speaks TLS from here on; the server's next word is a handshake message.
 void Worker::begin_tls(Client& client) {
   client.at = At::kTls;
-  client.tls = std::make_unique<ClientTls>(*options_.tls_client);
+  client.tls = std::make_unique<net::TlsClientLink>(*options_.tls_client);
   if (client.tls->stream == nullptr) return fail(client, Loss::kLocal);
   on_tls_bytes(client, {});
 }
 
 void Worker::on_tls_bytes(Client& client, std::string_view bytes) {
   const std::uint32_t generation = client.generation;
-  ClientTls& tls = *client.tls;
+  net::TlsClientLink& tls = *client.tls;
   tls.inward = bytes;
   if (client.at == At::kTls) {
     const net::TlsStatus status = tls.stream->handshake();
@@ -72,12 +72,12 @@ void Worker::encrypt_content(Client& client) {
 }
 
 void Worker::send_encrypted(Client& client) {
-  ClientTls& tls = *client.tls;
+  net::TlsClientLink& tls = *client.tls;
   if (client.sending || tls.outward.empty()) return;
-  tls.in_flight.swap(tls.outward);
+  client.ciphertext.swap(tls.outward);
   tls.outward.clear();
-  ring_->send(client.fd, tls.in_flight.data(), static_cast<std::uint32_t>(tls.in_flight.size()),
-              client.tag(Operation::kSend));
+  ring_->send(client.fd, client.ciphertext.data(),
+              static_cast<std::uint32_t>(client.ciphertext.size()), client.tag(Operation::kSend));
   client.sending = true;
   set_timer(client, options_.reply_timeout_ns);
 }

@@ -38,10 +38,10 @@ TlsClient::~TlsClient() {
   if (context_ != nullptr) wolfSSL_CTX_free(context_);
 }
 
-std::unique_ptr<TlsStream> TlsClient::connect(TlsTransport& transport) const {
+std::unique_ptr<TlsStream> TlsClient::connect(TlsTransport& transport,
+                                              const std::string& name) const {
   WOLFSSL* ssl = wolfSSL_new(context_);
   if (ssl == nullptr) return nullptr;
-  const std::string& name = options_.server_name;
   if (!name.empty()) {
     wolfSSL_UseSNI(ssl, WOLFSSL_SNI_HOST_NAME, name.data(),
                    static_cast<unsigned short>(name.size()));

@@ -1,5 +1,6 @@
-// The client's side of TLS, for the load generator. Certificates are checked only when asked for:
-// a load test talks to a machine of one's own.
+// The client's side of TLS, for the load generator and for mail on its way out. Certificates are
+// checked only when asked for: a load test talks to a machine of one's own, and between mail
+// servers unchecked encryption is better than none (RFC 7435).
 //
 // Immutable once made, shared by threads. Failure: one line.
 #pragma once
@@ -26,7 +27,12 @@ class TlsClient {
   TlsClient(const TlsClient&) = delete;
   TlsClient& operator=(const TlsClient&) = delete;
 
-  std::unique_ptr<TlsStream> connect(TlsTransport& transport) const;
+  // Null when there is no memory for it.
+  std::unique_ptr<TlsStream> connect(TlsTransport& transport) const {
+    return connect(transport, options_.server_name);
+  }
+  // For a server with another name than the one in the options.
+  std::unique_ptr<TlsStream> connect(TlsTransport& transport, const std::string& server_name) const;
 
  private:
   TlsClient() = default;

@@ -24,6 +24,7 @@
 #include "report/delivery_sheet.h"
 #include "report/destination.h"
 #include "report/feedback_xml.h"
+#include "report/folder_lock.h"
 #include "report/gzip.h"
 
 namespace mxring::cli {
@@ -206,8 +207,6 @@ void check_destinations(std::span<Job> jobs, dns::BlockingResolver& resolver) {
 
 // Built a second time, a report keeps what is known about its deliveries.
 void keep_states(const fs::path& path, report::DeliverySheet& sheet) {
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) return;
   const auto before = report::read_sheet(path);
   if (!before || before->report_id != sheet.report_id) return;
   for (report::Delivery& delivery : sheet.deliveries) {
@@ -236,7 +235,15 @@ std::expected<void, std::string> write_report(Job& job, const report::Reporter& 
   if (!packed) return std::unexpected(std::string(packed.error()));
   const fs::path file =
       folder / report::file_name(reporter.submitter, job.domain, period, job.report_id);
-  keep_states(report::sheet_path(file), sheet);
+  std::optional<report::FolderLock> lock;
+  std::error_code ignored;
+  if (fs::exists(report::sheet_path(file), ignored)) {
+    // It may be on its way just now.
+    auto taken = report::FolderLock::take(folder);
+    if (!taken) return std::unexpected(taken.error());
+    lock = *std::move(taken);
+    keep_states(report::sheet_path(file), sheet);
+  }
   // The sheet last: a report without one is not sent.
   if (auto written = report::write_file(file, *packed); !written) return written;
   auto written = report::write_file(report::sheet_path(file), report::to_json(sheet));

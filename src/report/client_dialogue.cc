@@ -55,6 +55,7 @@ void ClientDialogue::receive(std::string_view bytes) {
         on_line(parser_.text());
         break;
       case Result::kReply:
+        ++replies_;
         on_line(parser_.text());
         on_reply(parser_.code(), parser_.text());
         break;
@@ -62,8 +63,9 @@ void ClientDialogue::receive(std::string_view bytes) {
   }
 }
 
-void ClientDialogue::tls_done() {
-  encrypted_ = true;
+void ClientDialogue::tls_done(std::string_view facts) {
+  ++replies_;
+  tls_facts_ = facts;
   parser_.reset();
   greet();
 }
@@ -125,7 +127,7 @@ void ClientDialogue::on_session_reply(int code, std::string_view text) {
 }
 
 void ClientDialogue::hello_done() {
-  if (tls_ != TlsUse::kNever && !encrypted_) {
+  if (tls_ != TlsUse::kNever && tls_facts_.empty()) {
     if (offers_tls_) return say(At::kStartTls, "STARTTLS");
     if (tls_ == TlsUse::kRequired) return end("the server does not offer STARTTLS");
   }
@@ -173,7 +175,7 @@ void ClientDialogue::decide(Fate fate, int code, std::string_view text) {
   letter().fate = fate;
   letter().code = code;
   letter().reply = text;
-  letter().encrypted = encrypted_;
+  letter().tls = tls_facts_;
   ++current_;
 }
 

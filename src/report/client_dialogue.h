@@ -19,6 +19,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "report/letter.h"
@@ -38,10 +39,10 @@ class ClientDialogue {
   ClientDialogue(std::string helo, TlsUse tls, std::vector<Letter*> letters);
 
   void receive(std::string_view bytes);
-  std::string take_output() { return std::move(output_); }
+  std::string take_output() { return std::exchange(output_, {}); }
   bool wants_tls() const { return at_ == At::kHandshake; }
-  // The handshake is done; everything from now on goes through TLS.
-  void tls_done();
+  // The handshake is done; everything from now on goes through TLS. `facts`: version and cipher.
+  void tls_done(std::string_view facts);
   // The peer has closed, the time is up, or an operation failed.
   void broke(std::string_view problem);
 
@@ -50,6 +51,8 @@ class ClientDialogue {
   bool said_goodbye() const { return at_ == At::kQuit; }
   // The message is out, or being sent: its reply may take longer than others.
   bool awaits_verdict() const { return at_ == At::kContent; }
+  // Whole replies so far, and the handshake as one of them.
+  std::uint64_t replies() const { return replies_; }
   const std::string& problem() const { return problem_; }
   int problem_code() const { return problem_code_; }
 
@@ -90,7 +93,8 @@ class ClientDialogue {
   std::string output_;
   std::string problem_;
   int problem_code_ = 0;
-  bool encrypted_ = false;
+  std::uint64_t replies_ = 0;
+  std::string tls_facts_;  // empty: in the clear
   bool offers_tls_ = false;
   bool offers_size_ = false;
   std::uint64_t size_max_ = 0;  // 0: the server names none

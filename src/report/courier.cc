@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include "net/socket_address.h"
+#include "report/courier_session.h"
 
 namespace mxring::report {
 
@@ -20,23 +22,6 @@ namespace {
 
 constexpr std::int64_t kTurnNs = 250 * base::kNsPerMs;
 constexpr std::int64_t kGoodbyeNs = 5 * base::kNsPerSecond;
-constexpr std::size_t kReceiveBytes = 4096;
-
-socklen_t to_sockaddr(const base::Endpoint& endpoint, sockaddr_storage& storage) {
-  storage = {};
-  if (endpoint.address.is_v4()) {
-    auto* in = reinterpret_cast<sockaddr_in*>(&storage);
-    in->sin_family = AF_INET;
-    in->sin_port = htons(endpoint.port);
-    std::memcpy(&in->sin_addr, endpoint.address.bytes().data(), sizeof in->sin_addr);
-    return sizeof *in;
-  }
-  auto* in6 = reinterpret_cast<sockaddr_in6*>(&storage);
-  in6->sin6_family = AF_INET6;
-  in6->sin6_port = htons(endpoint.port);
-  std::memcpy(&in6->sin6_addr, endpoint.address.bytes().data(), sizeof in6->sin6_addr);
-  return sizeof *in6;
-}
 
 std::string describe(const Stop& stop) {
   return fmt::format("{} [{}]:{}", stop.name, stop.endpoint.address.to_string(),
@@ -45,38 +30,18 @@ std::string describe(const Stop& stop) {
 
 }  // namespace
 
-// One route's progress and, while there is one, its connection. Freed memory never meets the ring:
-// a session waits for its operations before it moves on.
-struct Courier::Session {
-  std::uint32_t slot = 0;
-  std::uint32_t generation = 0;
-  Route* route = nullptr;  // null: free
-  std::size_t stop = 0;
-  std::size_t reported = 0;  // letters at the front of `undecided` that were told of
-  std::vector<Letter*> undecided;
-  std::optional<ClientDialogue> dialogue;
-  int fd = -1;
-  bool connecting = false;
-  bool receiving = false;
-  bool sending = false;
-  bool closing = false;
-  base::MonoTime deadline;
-  sockaddr_storage address{};
-  std::array<char, kReceiveBytes> input{};
-  std::string pending;  // to be sent
-  std::string sent;     // being sent
-  std::string problem;  // the last one
-  int problem_code = 0;
-
-  uring::Tag tag(Operation operation) const { return {operation, generation, slot}; }
-};
-
 Courier::Courier(const CourierOptions& options) : options_(options) {}
 Courier::~Courier() = default;
 
 std::expected<std::unique_ptr<Courier>, std::string> Courier::create(
     const CourierOptions& options) {
   std::unique_ptr<Courier> courier(new Courier(options));
+  if (options.tls != TlsUse::kNever) {
+    auto client =
+        net::TlsClient::create({.authorities_file = options.authorities_file, .server_name = {}});
+    if (!client) return std::unexpected(client.error().message);
+    courier->tls_client_ = *std::move(client);
+  }
   auto ring = uring::Ring::create({.submission_entries = 256, .completion_entries = 1024}, nullptr);
   if (!ring) return std::unexpected(ring.error().message);
   courier->ring_.emplace(std::move(*ring));
@@ -116,6 +81,8 @@ void Courier::start_route(Session& session, Route& route) {
   session.problem_code = 0;
   session.undecided = route.letters;
   session.reported = 0;
+  session.in_clear = false;
+  session.patience_ends = now_.mono + options_.patience_ns;
   open(session);
 }
 
@@ -133,14 +100,21 @@ void Courier::open(Session& session) {
     session.route = nullptr;
     return;
   }
-  const Stop& stop = session.route->stops[session.stop];
-  for (Letter* letter : session.undecided) letter->server = describe(stop);
+  const Stop& stop = session.here();
+  for (Letter* letter : session.undecided) {
+    letter->server = describe(stop);
+    letter->tls.clear();
+  }
   generation_ = (generation_ + 1) & 0xFFFFFF;
   session.generation = generation_;
   session.closing = false;
+  session.heard_over_tls = false;
+  session.tls.reset();
   session.pending.clear();
-  session.dialogue.emplace(options_.helo, options_.tls, session.undecided);
-  const socklen_t bytes = to_sockaddr(stop.endpoint, session.address);
+  session.replies = 0;
+  session.dialogue.emplace(options_.helo, session.in_clear ? TlsUse::kNever : options_.tls,
+                           session.undecided);
+  const socklen_t bytes = net::to_sockaddr(stop.endpoint, session.address);
   session.fd = ::socket(session.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
   if (session.fd < 0) return fail(session, std::strerror(errno));
   const int on = 1;
@@ -164,8 +138,9 @@ void Courier::handle(const uring::Completion& completion) {
     case Operation::kSend:
       session.sending = false;
       if (session.closing) return finish_closing(session);
-      // The server's last reply may still be on its way: the receive tells how this ended.
-      if (completion.result >= 0) pump(session);
+      // When it fails, the server's last reply may still be on its way: the receive tells how this
+      // ended.
+      if (completion.result == static_cast<std::int32_t>(session.sent.size())) pump(session);
       return;
     case Operation::kReceive:
       session.receiving = false;
@@ -177,21 +152,36 @@ void Courier::handle(const uring::Completion& completion) {
 }
 
 void Courier::on_received(Session& session, std::int32_t result) {
-  if (result == 0) return fail(session, "the server closed the connection");
+  if (result == 0) return fail(session, kServerClosed);
   if (result < 0) return fail(session, std::strerror(-result));
-  session.dialogue->receive({session.input.data(), static_cast<std::size_t>(result)});
+  const std::uint32_t generation = session.generation;
+  const std::string_view bytes{session.input.data(), static_cast<std::size_t>(result)};
+  if (session.tls != nullptr) {
+    on_ciphertext(session, bytes);
+  } else {
+    session.dialogue->receive(bytes);
+    if (session.dialogue->wants_tls()) begin_tls(session);
+  }
+  // It may have failed meanwhile, and have begun anew.
+  if (session.closing || session.generation != generation || session.route == nullptr) return;
   report_decided(session);
   if (session.dialogue->over()) return fail(session, session.dialogue->problem());
+  // Bytes alone are no progress: a reply that dribbles in must be whole in time.
+  if (session.replies != session.dialogue->replies()) set_reply_deadline(session);
+  pump(session);
+}
+
+void Courier::set_reply_deadline(Session& session) {
+  session.replies = session.dialogue->replies();
   session.deadline =
       now_.mono + (session.dialogue->said_goodbye()     ? kGoodbyeNs
                    : session.dialogue->awaits_verdict() ? 2 * options_.reply_timeout_ns
                                                         : options_.reply_timeout_ns);
-  pump(session);
 }
 
 // Sends what there is to say, and listens.
 void Courier::pump(Session& session) {
-  session.pending += session.dialogue->take_output();
+  if (!collect_output(session)) return;
   if (!session.sending && !session.pending.empty()) {
     session.sent.swap(session.pending);
     session.pending.clear();
@@ -200,12 +190,14 @@ void Courier::pump(Session& session) {
     session.sending = true;
   }
   if (session.receiving) return;
-  ring_->receive(session.fd, session.input.data(), kReceiveBytes, session.tag(Operation::kReceive));
+  ring_->receive(session.fd, session.input.data(), static_cast<std::uint32_t>(session.input.size()),
+                 session.tag(Operation::kReceive));
   session.receiving = true;
 }
 
 // Whatever ended the session: its letters move on.
 void Courier::fail(Session& session, std::string_view problem) {
+  session.in_clear = falls_back(session);
   if (session.dialogue->over()) {
     session.problem_code = session.dialogue->problem_code();
   } else {
@@ -230,7 +222,7 @@ void Courier::finish_closing(Session& session) {
   if (session.connecting || session.receiving || session.sending) return;
   if (session.fd >= 0) ::close(session.fd);
   session.fd = -1;
-  ++session.stop;
+  if (!session.in_clear) ++session.stop;
   open(session);
 }
 
@@ -240,15 +232,21 @@ void Courier::report_decided(Session& session) {
     Letter& letter = *session.undecided[session.reported];
     if (letter.fate == Fate::kUndecided) return;
     ++session.reported;
+    session.patience_ends = now_.mono + options_.patience_ns;
     (*decided_)(letter);
   }
 }
 
 void Courier::check_deadlines() {
   for (const auto& session : sessions_) {
-    if (session->route == nullptr || session->closing || session->deadline > now_.mono) continue;
-    fail(*session, session->connecting ? "no connection within the time for it"
-                                       : "no reply within the time for it");
+    if (session->route == nullptr || session->closing) continue;
+    if (session->patience_ends <= now_.mono) {
+      session->stop = session->route->stops.size() - 1;
+      fail(*session, "no letter was taken or refused within the time for it");
+    } else if (session->deadline <= now_.mono) {
+      fail(*session, session->connecting ? "no connection within the time for it"
+                                         : "no reply within the time for it");
+    }
   }
 }
 

@@ -48,6 +48,7 @@ void settle(Domain& domain, Fate fate, std::string_view why, const DeliveryEvent
     letter->fate = fate;
     letter->code = 0;
     letter->server.clear();
+    letter->tls.clear();
     letter->reply = why;
     events.decided(*letter);
   }

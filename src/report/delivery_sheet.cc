@@ -20,11 +20,21 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::array kStates{DeliveryState::kWaiting, DeliveryState::kSent, DeliveryState::kRefused,
-                             DeliveryState::kTooLarge};
+                             DeliveryState::kTooLarge, DeliveryState::kGivenUp};
 constexpr std::uint64_t kSheetBytesMax = 1 << 20;
 
 std::unexpected<std::string> file_error(const std::filesystem::path& path, int error) {
   return std::unexpected(fmt::format("{}: {}", base::escaped(path.string()), std::strerror(error)));
+}
+
+// The new name is only safe when the folder has been written too.
+int sync_folder(const std::filesystem::path& path) {
+  const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  const int error = ::fsync(fd) == 0 ? 0 : errno;
+  ::close(fd);
+  return error;
 }
 
 // Takes members out of an object; one that is missing or of another type spoils the whole.
@@ -71,8 +81,10 @@ bool read_delivery(const Json& entry, Delivery& delivery) {
                         .number("bytes_max", delivery.bytes_max)
                         .text("state", state)
                         .number("attempts", delivery.attempts)
+                        .number("tried_since", delivery.tried_since_s)
                         .text("last_reply", delivery.last_reply)
                         .text("server", delivery.server)
+                        .text("tls", delivery.tls)
                         .good();
   const auto known = std::ranges::find(kStates, state, [](DeliveryState s) { return word(s); });
   if (!good || known == kStates.end()) return false;
@@ -95,6 +107,8 @@ std::string_view word(DeliveryState state) {
       return "refused";
     case DeliveryState::kTooLarge:
       return "too-large";
+    case DeliveryState::kGivenUp:
+      return "given-up";
   }
   return "waiting";
 }
@@ -124,8 +138,9 @@ std::string to_json(const DeliverySheet& sheet) {
     json.key("bytes_max").value(delivery.bytes_max);
     json.key("state").value(word(delivery.state));
     json.key("attempts").value(delivery.attempts);
+    json.key("tried_since").value(delivery.tried_since_s);
     json.key("last_reply").value(delivery.last_reply);
-    json.key("server").value(delivery.server);
+    json.key("server").value(delivery.server).key("tls").value(delivery.tls);
     json.end_object();
   }
   json.end_array().end_object();
@@ -191,6 +206,7 @@ std::expected<void, std::string> write_file(const std::filesystem::path& path,
   if (error == 0 && ::fsync(fd) != 0) error = errno;
   if (::close(fd) != 0 && error == 0) error = errno;
   if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
+  if (error == 0) error = sync_folder(path);
   if (error == 0) return {};
   ::unlink(temporary.c_str());
   return file_error(path, error);

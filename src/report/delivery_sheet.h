@@ -21,6 +21,7 @@ enum class DeliveryState : std::uint8_t {
   kSent,      // taken by its server
   kRefused,   // it will not take it (5xx, null MX, no such domain)
   kTooLarge,  // over the limit in its URI or its server's SIZE
+  kGivenUp,   // put off for too long
 };
 std::string_view word(DeliveryState state);
 
@@ -30,8 +31,10 @@ struct Delivery {
   std::uint64_t bytes_max = 0;  // of the mail; 0: no limit
   DeliveryState state = DeliveryState::kWaiting;
   std::uint32_t attempts = 0;
-  std::string last_reply;  // or what went wrong; untrusted bytes
-  std::string server;      // "mx.example.org [192.0.2.1]:25"
+  std::int64_t tried_since_s = 0;  // Unix time of the first attempt; 0: none yet
+  std::string last_reply;          // or what went wrong; untrusted bytes
+  std::string server;              // "mx.example.org [192.0.2.1]:25"
+  std::string tls;                 // "TLSv1.3 TLS_AES_128_GCM_SHA256"; empty: in the clear
 };
 
 struct DeliverySheet {

@@ -24,10 +24,10 @@ struct Letter {
 
   Fate fate = Fate::kUndecided;
   std::uint32_t attempts = 0;
-  int code = 0;            // of the reply that decided it; 0: there was none
-  std::string reply;       // its text, or what went wrong; untrusted bytes
-  std::string server;      // who said it: "mx.example.org [192.0.2.1]:25"
-  bool encrypted = false;  // it went out over TLS
+  int code = 0;        // of the reply that decided it; 0: there was none
+  std::string reply;   // its text, or what went wrong; untrusted bytes
+  std::string server;  // who said it: "mx.example.org [192.0.2.1]:25"
+  std::string tls;     // "TLSv1.3 TLS_AES_128_GCM_SHA256"; empty: in the clear
 };
 
 }  // namespace mxring::report

@@ -7,12 +7,15 @@ test is skipped.
 """
 
 import collections
+import contextlib
 import email
 import email.policy
 import gzip
 import json
 import os
+import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import xml.etree.ElementTree as ET
@@ -69,7 +72,7 @@ def letter(sender):
             "Date: Sun, 22 Nov 2026 01:02:03 +0000\r\nMessage-ID: <1@x.test>\r\n\r\nHi.\r\n").encode()
 
 
-class Reports(mxtest.TestCase):
+class ReportCase(mxtest.TestCase):
     """Each test builds on a log with the same traffic."""
 
     def setUp(self):
@@ -119,6 +122,18 @@ class Reports(mxtest.TestCase):
         with gzip.open(file) as packed:
             return ET.fromstring(packed.read())
 
+    def moody(self, *args, **options):
+        server = Moody(*args, **options)
+        self.addCleanup(server.close)
+        return server
+
+    def only(self, domain):
+        """The reports about one domain."""
+        return [os.path.join(self.out, f) for f in os.listdir(self.out)
+                if f"!{domain}!" in f and f.endswith(".xml.gz")]
+
+
+class Reports(ReportCase):
     def test_reports_agree_with_the_log(self):
         reports, result = self.build()
         self.assertEqual(set(reports), {"none.test", "quarantine.test", "reject.test",
@@ -227,6 +242,8 @@ class Reports(mxtest.TestCase):
         })
         self.assertEqual((result["sent"], result["refused"], result["too_large"],
                           result["waiting"]), (3, 1, 1, 0))
+        used = {d["tls"] for r in result["reports"] for d in r["destinations"]
+                if d["state"] == "sent"}
         log = Log(second.log_dir)
         records = log.records()
         self.assertEqual(sorted(r["rcpt_to"][0] if isinstance(r["rcpt_to"][0], str)
@@ -237,6 +254,9 @@ class Reports(mxtest.TestCase):
                              [("mx.receiver.test", "r1", "pass")])
             self.assertEqual(record["spf"]["result"], "pass")
             self.assertEqual(record["dmarc"]["result"], "pass")
+            # It was offered; nobody vouches for the certificate.
+            self.assertIn(record["tls"]["version"], ("TLSv1.2", "TLSv1.3"))
+            self.assertEqual(used, {f"{record['tls']['version']} {record['tls']['cipher']}"})
             self.check_mail(log.as_received(record["offset"]), reports)
         # What was delivered or refused for good is not sent again.
         again = self.report("send", *sending, code=0)
@@ -260,10 +280,8 @@ class Reports(mxtest.TestCase):
 
     def test_put_off_and_tried_again(self):
         self.build()
-        moody = Moody([b"451 4.7.1 greylisted\r\n"])
-        self.addCleanup(moody.close)
-        sheets = [os.path.join(self.out, f) for f in os.listdir(self.out)
-                  if "!none.test!" in f and f.endswith(".xml.gz")]
+        moody = self.moody([b"451 4.7.1 greylisted\r\n"])
+        sheets = self.only("none.test")
         result = self.report("send", *sheets, "--port", str(moody.port), "--attempts", "1", code=1)
         delivery, = result["reports"][0]["destinations"]
         self.assertEqual((delivery["state"], delivery["reply"]),
@@ -295,12 +313,97 @@ class Reports(mxtest.TestCase):
             self.assertEqual(done.returncode, 2, args)
 
 
-class Moody:
-    """A mail server that answers RCPT with what it is given, then takes mail."""
+class Encryption(ReportCase):
+    """`report send` and STARTTLS, where it is offered in all sorts of ways."""
 
-    def __init__(self, replies):
-        self.replies = replies
+    def setUp(self):
+        super().setUp()
+        self.build()
+
+    def send(self, server, *args, code=0):
+        result = self.report("send", *self.only("none.test"), "--port", str(server.port),
+                             "--attempts", "1", *args, code=code)
+        delivery, = result["reports"][0]["destinations"]
+        return delivery
+
+    def context(self, *hosts):
+        certificate = os.path.join(self.directory, "certificate.pem")
+        key = os.path.join(self.directory, "certificate.key")
+        self.run_client([self.need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                         "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", certificate,
+                         "-days", "9", "-subj", f"/CN={hosts[0]}", "-addext",
+                         "subjectAltName=" + ",".join(f"DNS:{h}" for h in hosts)])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        return context, certificate
+
+    def test_not_offered(self):
+        server = self.moody()
+        delivery = self.send(server, "--tls", "required", code=1)
+        self.assertEqual((delivery["state"], delivery["reply"]),
+                         ("waiting", "the server does not offer STARTTLS"))
+        self.assertEqual(server.verbs, ["EHLO"])
+        delivery = self.send(server)
+        self.assertEqual((delivery["state"], delivery["tls"]), ("sent", None))
+
+    def test_not_wanted(self):
+        server = self.moody(tls=self.context("mx.test")[0])
+        delivery = self.send(server, "--tls", "none")
+        self.assertEqual((delivery["state"], delivery["tls"]), ("sent", None))
+        self.assertNotIn("STARTTLS", server.verbs)
+
+    def test_everything_is_said_again(self):
+        server = self.moody(tls=self.context("mx.test")[0])
+        delivery = self.send(server)
+        self.assertEqual(delivery["state"], "sent")
+        self.assertRegex(delivery["tls"], "^TLSv1.3 TLS_")
+        self.assertEqual(server.verbs,
+                         ["EHLO", "STARTTLS", "EHLO", "MAIL", "RCPT", "DATA", "QUIT"])
+        self.assertEqual(server.connections, 1)
+
+    def test_offered_but_not_done(self):
+        # 454; garbage instead of a handshake; the connection gone. Each mail goes out in the clear.
+        for tls, connections in (("refused", 1), ("garbage", 2), ("closed", 2)):
+            shutil.rmtree(self.out)
+            self.build()
+            server = self.moody(tls=tls)
+            delivery = self.send(server, "--tls", "required", code=1)
+            self.assertEqual((delivery["state"], server.messages), ("waiting", []), tls)
+            server.connections = 0
+            delivery = self.send(server)
+            self.assertEqual((delivery["state"], delivery["tls"]), ("sent", None), delivery)
+            self.assertEqual((len(server.messages), server.connections), (1, connections), tls)
+
+    def test_replies_from_somebody_between(self):
+        server = self.moody(tls="injected")
+        delivery = self.send(server, code=1)
+        self.assertEqual((delivery["state"], delivery["reply"]),
+                         ("waiting", "bytes in the clear behind the reply to STARTTLS"))
+        self.assertEqual((server.messages, server.connections), ([], 1))
+
+    def test_certificates_checked_when_asked_for(self):
+        for hosts, state in ((["mx.other.test"], "waiting"), (["mx.reports.test"], "sent")):
+            context, certificate = self.context(*hosts)
+            server = self.moody(tls=context)
+            delivery = self.send(server, "--tls", "required", "--tls-verify", certificate,
+                                 code=0 if state == "sent" else 1)
+            self.assertEqual(delivery["state"], state, delivery)
+            self.assertEqual(len(server.messages), 1 if state == "sent" else 0)
+        done = subprocess.run([mxtest.BINARY, "report", "send", self.out, "--tls-verify", "x.pem",
+                               "--resolver", self.dns.address], capture_output=True)
+        self.assertEqual(done.returncode, 2, done.stderr)
+
+
+class Moody:
+    """A mail server that answers RCPT with what it is given, then takes mail. `tls`: a context, or
+    the way in which STARTTLS goes wrong."""
+
+    def __init__(self, replies=(), tls=None):
+        self.replies = list(replies)
+        self.tls = tls
         self.messages = []
+        self.verbs = []
+        self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._run, daemon=True).start()
@@ -314,20 +417,49 @@ class Moody:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            with client, client.makefile("rb") as lines:
-                client.sendall(b"220 moody.test\r\n")
-                for line in lines:
-                    verb = line[:4].upper()
-                    if verb == b"DATA":
-                        client.sendall(b"354 go on\r\n")
-                        self.messages.append(b"".join(iter(lines.readline, b".\r\n")))
-                        client.sendall(b"250 taken\r\n")
-                    elif verb == b"RCPT" and self.replies:
-                        client.sendall(self.replies.pop(0))
-                    else:
-                        client.sendall(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
-                        if verb == b"QUIT":
-                            break
+            self.connections += 1
+            with client:
+                with contextlib.suppress(OSError):
+                    self._talk(client)
+
+    def _talk(self, client, banner=b"220 moody.test\r\n"):
+        client.sendall(banner)
+        with client.makefile("rb") as lines:
+            for line in lines:
+                verb = line.split()[0].upper()
+                self.verbs.append(verb.decode())
+                if verb == b"STARTTLS":
+                    return self._start_tls(client)
+                if verb == b"EHLO":
+                    offer = self.tls is not None and not isinstance(client, ssl.SSLSocket)
+                    client.sendall(b"250-moody.test\r\n250 " +
+                                   (b"STARTTLS" if offer else b"HELP") + b"\r\n")
+                elif verb == b"DATA":
+                    client.sendall(b"354 go on\r\n")
+                    self.messages.append(b"".join(iter(lines.readline, b".\r\n")))
+                    client.sendall(b"250 taken\r\n")
+                elif verb == b"RCPT" and self.replies:
+                    client.sendall(self.replies.pop(0))
+                else:
+                    client.sendall(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
+                    if verb == b"QUIT":
+                        return None
+
+    def _start_tls(self, client):
+        if self.tls == "refused":
+            return self._talk(client, b"454 not now\r\n")
+        if self.tls == "injected":
+            client.sendall(b"220 go\r\n250 all is well\r\n")
+            return client.recv(1)
+        client.sendall(b"220 go\r\n")
+        if self.tls == "closed":
+            return None
+        if self.tls == "garbage":
+            client.recv(1)
+            client.sendall(b"500 what is that\r\n")
+            return client.recv(1 << 16)
+        with self.tls.wrap_socket(client, server_side=True) as encrypted:
+            return self._talk(encrypted, b"")
 
 
 if __name__ == "__main__":

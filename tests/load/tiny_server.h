@@ -30,9 +30,10 @@ struct Manners {
   // one; `message` counts the messages that have reached that command. "" = the usual reply,
   // "close" = close the connection, "silence" = never answer.
   std::function<std::string(std::string_view line, std::uint64_t message)> reply;
-  std::chrono::milliseconds stall{0};  // everything stands still for so long ...
-  std::uint64_t stall_at = 0;          // ... when this many messages have been taken
-  bool byte_by_byte = false;           // replies go out in segments of one byte
+  std::chrono::milliseconds stall{0};       // everything stands still for so long ...
+  std::uint64_t stall_at = 0;               // ... when this many messages have been taken
+  bool byte_by_byte = false;                // replies go out in segments of one byte ...
+  std::chrono::milliseconds byte_pause{0};  // ... with this between them
 };
 
 class TinyServer {
@@ -200,7 +201,9 @@ class TinyServer {
   void say(Session& session, std::string_view text) {
     const std::size_t step = manners_.byte_by_byte ? 1 : text.size();
     for (std::size_t at = 0; at < text.size(); at += step) {
-      ::send(session.fd, text.data() + at, std::min(step, text.size() - at), MSG_NOSIGNAL);
+      const std::size_t size = std::min(step, text.size() - at);
+      if (::send(session.fd, text.data() + at, size, MSG_NOSIGNAL) < 0) return;
+      if (manners_.byte_pause.count() > 0) std::this_thread::sleep_for(manners_.byte_pause);
     }
   }
 

@@ -30,7 +30,7 @@ Play play(const std::vector<std::string>& lines, std::size_t count = 1, TlsUse t
   for (const std::string& line : lines) {
     if (line == "TLS") {
       EXPECT_TRUE(dialogue.wants_tls());
-      dialogue.tls_done();
+      dialogue.tls_done("TLSv1.3 X");
     } else {
       const std::string bytes = line + "\r\n";
       for (std::size_t at = 0; at < bytes.size(); at += piece) {
@@ -67,7 +67,7 @@ TEST(ClientDialogueTest, OneLetter) {
     EXPECT_EQ(done.letters[0].fate, Fate::kAccepted);
     EXPECT_EQ(done.letters[0].code, 250);
     EXPECT_EQ(done.letters[0].reply, "taken 7");
-    EXPECT_FALSE(done.letters[0].encrypted);
+    EXPECT_EQ(done.letters[0].tls, "");
   }
 }
 
@@ -129,7 +129,7 @@ TEST(ClientDialogueTest, TlsWhenOffered) {
                     "250 x", "250 x", "354 x", "250 x", "221 x"},
                    1, TlsUse::kOffered);
   EXPECT_EQ(done.letters[0].fate, Fate::kAccepted);  // the SIZE in the clear is forgotten
-  EXPECT_TRUE(done.letters[0].encrypted);
+  EXPECT_EQ(done.letters[0].tls, "TLSv1.3 X");
   EXPECT_TRUE(done.said.starts_with("EHLO me.example\r\nSTARTTLS\r\nEHLO me.example\r\nMAIL"));
   // Offered, but not wanted; wanted, but not done.
   EXPECT_EQ(play({"220 x", "250 STARTTLS"}).said.find("STARTTLS"), std::string::npos);

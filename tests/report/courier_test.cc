@@ -33,11 +33,17 @@ std::vector<Letter> letters(std::size_t count) {
   return all;
 }
 
-std::unique_ptr<Courier> courier(std::uint32_t connections = 4) {
-  auto made = Courier::create({.helo = "me.example",
-                               .connections = connections,
-                               .connect_timeout_ns = 2 * base::kNsPerSecond,
-                               .reply_timeout_ns = 2 * base::kNsPerSecond});
+CourierOptions quick(std::uint32_t connections = 4) {
+  CourierOptions options;
+  options.helo = "me.example";
+  options.connections = connections;
+  options.connect_timeout_ns = 2 * base::kNsPerSecond;
+  options.reply_timeout_ns = 2 * base::kNsPerSecond;
+  return options;
+}
+
+std::unique_ptr<Courier> courier(const CourierOptions& options = quick()) {
+  auto made = Courier::create(options);
   EXPECT_TRUE(made) << made.error();
   return made ? std::move(*made) : nullptr;
 }
@@ -49,11 +55,12 @@ Route route_for(std::vector<Letter>& all, std::vector<Stop> stops) {
 }
 
 // Runs the letters along the stops; the numbers of the letters in the order they were decided.
-std::vector<std::size_t> run(std::vector<Letter>& all, std::vector<Stop> stops) {
+std::vector<std::size_t> run(std::vector<Letter>& all, std::vector<Stop> stops,
+                             const CourierOptions& options = quick()) {
   std::vector<std::size_t> order;
   std::vector<Route> routes;
   routes.push_back(route_for(all, std::move(stops)));
-  const auto runner = courier();
+  const auto runner = courier(options);
   if (runner) runner->run(routes, [&](Letter& letter) { order.push_back(letter.number); });
   return order;
 }
@@ -147,12 +154,54 @@ TEST(CourierTest, SilenceEndsWithTheTime) {
   EXPECT_EQ(all[0].reply, "no reply within the time for it");
 }
 
+TEST(CourierTest, BytesAloneAreNoProgress) {
+  Manners manners;
+  manners.banner = "220-" + std::string(60, 'x') + "\r\n220 x\r\n";
+  manners.byte_by_byte = true;
+  manners.byte_pause = std::chrono::milliseconds(20);
+  TinyServer server(manners);
+  CourierOptions options = quick();
+  options.reply_timeout_ns = 300 * base::kNsPerMs;
+  auto all = letters(1);
+  run(all, {stop_at(server.port())}, options);
+  EXPECT_EQ(all[0].fate, Fate::kPutOff);
+  EXPECT_EQ(all[0].reply, "no reply within the time for it");
+}
+
+TEST(CourierTest, ServersThatAreAlwaysSlowAreGivenUp) {
+  Manners manners;
+  manners.reply = [](std::string_view, std::uint64_t) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    return "";
+  };
+  TinyServer slow(manners);
+  TinyServer next({});
+  CourierOptions options = quick();
+  options.patience_ns = 300 * base::kNsPerMs;
+  auto all = letters(2);
+  EXPECT_EQ(run(all, {stop_at(slow.port()), stop_at(next.port())}, options).size(), 2U);
+  for (const Letter& letter : all) {
+    EXPECT_EQ(letter.fate, Fate::kPutOff);
+    EXPECT_EQ(letter.reply, "no letter was taken or refused within the time for it");
+  }
+  EXPECT_EQ(next.connections(), 0U);
+}
+
+TEST(CourierTest, AuthoritiesThatCannotBeRead) {
+  CourierOptions options = quick();
+  options.tls = TlsUse::kRequired;
+  options.authorities_file = "/nowhere/authorities.pem";
+  const auto made = Courier::create(options);
+  ASSERT_FALSE(made);
+  EXPECT_NE(made.error().find("/nowhere/authorities.pem"), std::string::npos);
+}
+
 TEST(CourierTest, MoreRoutesThanConnections) {
   TinyServer server({});
   auto all = letters(9);
   std::vector<Route> routes;
   for (Letter& letter : all) routes.push_back({{stop_at(server.port())}, {&letter}});
-  const auto runner = courier(2);
+  const auto runner = courier(quick(2));
   ASSERT_TRUE(runner);
   std::size_t decided = 0;
   runner->run(routes, [&](Letter&) { ++decided; });

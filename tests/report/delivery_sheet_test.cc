@@ -17,8 +17,8 @@ DeliverySheet sample_sheet() {
   sheet.organization = "Example \"&\" S\u00f6hne";
   sheet.email = "dmarc@mx.example";
   sheet.period = {100, 199};
-  sheet.deliveries.resize(4);
-  for (std::size_t i = 0; i < 4; ++i) {
+  sheet.deliveries.resize(5);
+  for (std::size_t i = 0; i < 5; ++i) {
     Delivery& delivery = sheet.deliveries[i];
     delivery.address = "d" + std::to_string(i) + "@example.org";
     delivery.host = "example.org";
@@ -27,6 +27,8 @@ DeliverySheet sample_sheet() {
     delivery.attempts = static_cast<std::uint32_t>(i);
     delivery.last_reply = "550 no \x01 thanks";
     delivery.server = "mx [192.0.2.1]:25";
+    delivery.tls = i == 1 ? "TLSv1.3 TLS_AES_128_GCM_SHA256" : "";
+    delivery.tried_since_s = static_cast<std::int64_t>(i) * 1000;
   }
   return sheet;
 }
@@ -40,6 +42,9 @@ TEST(DeliverySheetTest, WrittenAndReadIsTheSame) {
   EXPECT_EQ(again->organization, sheet.organization);
   EXPECT_EQ(again->period.end_s, 199);
   EXPECT_EQ(again->deliveries[3].state, DeliveryState::kTooLarge);
+  EXPECT_EQ(again->deliveries[4].state, DeliveryState::kGivenUp);
+  EXPECT_EQ(again->deliveries[4].tried_since_s, 4000);
+  EXPECT_EQ(again->deliveries[1].tls, sheet.deliveries[1].tls);
   EXPECT_EQ(again->deliveries[2].bytes_max, 2000U);
   EXPECT_TRUE(again->waiting());
 }
@@ -75,7 +80,7 @@ TEST(DeliverySheetTest, FilesAreReplacedWhole) {
   ASSERT_TRUE(write_file(path, to_json(sample_sheet())));
   const auto sheet = read_sheet(path);
   ASSERT_TRUE(sheet) << sheet.error();
-  EXPECT_EQ(sheet->deliveries.size(), 4U);
+  EXPECT_EQ(sheet->deliveries.size(), 5U);
   EXPECT_EQ(read_file(path, 10).has_value(), false);
   EXPECT_EQ(*read_file(path, 1 << 20), to_json(sample_sheet()));
   EXPECT_FALSE(write_file(folder.path() / "missing" / "x", "x"));

@@ -260,7 +260,7 @@ void add_report_send(CLI::App& report_app, Commands& commands) {
       ->check(CLI::Range(1, 65535).description(""))
       ->capture_default_str();
   app->add_option("--tls", options->tls,
-                  "STARTTLS where it is offered, and in the clear where not; or required, or none")
+                  "STARTTLS where it is offered, else in the clear; default offered")
       ->check(CLI::IsMember({"offered", "required", "none"}).description(""))
       ->type_name("offered|required|none");
   app->add_option("--tls-verify", options->tls_verify,

@@ -13,6 +13,7 @@ namespace {
 constexpr int kReady = 220;
 constexpr int kStartInput = 354;
 constexpr int kClosing = 421;
+constexpr int kTlsWanted = 530;  // RFC 3207 4: STARTTLS must come first
 
 bool is_success(int code) {
   return code / 100 == 2;
@@ -152,6 +153,8 @@ void ClientDialogue::on_letter_reply(int code, std::string_view text) {
   const bool expected = at_ == At::kData ? code == kStartInput : is_success(code);
   if (!expected) {
     if (!is_refusal(code)) return end("a reply that does not belong there", code);
+    // We are in the clear because TLS did not work, or was not wanted; that may change.
+    if (code == kTlsWanted && tls_facts_.empty()) return end(text, code);
     const bool open = at_ == At::kRecipient || at_ == At::kData;
     decide(is_put_off(code) ? Fate::kPutOff : Fate::kRefused, code, text);
     return open ? say(At::kReset, "RSET") : begin_letter();

@@ -197,6 +197,8 @@ void Courier::pump(Session& session) {
 
 // Whatever ended the session: its letters move on.
 void Courier::fail(Session& session, std::string_view problem) {
+  // The last reply and the end of the connection may come together.
+  report_decided(session);
   session.in_clear = falls_back(session);
   if (session.dialogue->over()) {
     session.problem_code = session.dialogue->problem_code();

@@ -444,6 +444,13 @@ class Encryption(ReportCase):
                          ["EHLO", "STARTTLS", "EHLO", "MAIL", "RCPT", "DATA", "QUIT"])
         self.assertEqual(server.connections, 1)
 
+    def test_closed_behind_the_last_reply(self):
+        """The reply that takes the mail counts, also when the end of TLS comes together with it."""
+        server = self.moody(tls=self.context("mx.test")[0], hasty=True)
+        delivery = self.send(server)
+        self.assertEqual((delivery["state"], delivery["attempts"]), ("sent", 1))
+        self.assertEqual((self.send(server)["attempts"], len(server.messages)), (1, 1))
+
     def test_offered_but_not_done(self):
         # 454; garbage instead of a handshake; the connection gone. Each mail goes out in the clear.
         for tls, connections in (("refused", 1), ("garbage", 2), ("closed", 2)):
@@ -479,9 +486,10 @@ class Encryption(ReportCase):
 
 class Moody:
     """A mail server that answers RCPT with what it is given (None: not at all), then takes mail.
-    `tls`: a context, or the way in which STARTTLS goes wrong."""
+    `tls`: a context, or the way in which STARTTLS goes wrong. `hasty`: ends TLS with the mail."""
 
-    def __init__(self, replies=(), tls=None):
+    def __init__(self, replies=(), tls=None, hasty=False):
+        self.hasty = hasty
         self.replies = list(replies)
         self.tls = tls
         self.messages = []
@@ -521,7 +529,11 @@ class Moody:
                 elif verb == b"DATA":
                     client.sendall(b"354 go on\r\n")
                     self.messages.append(b"".join(iter(lines.readline, b".\r\n")))
+                    if self.hasty:
+                        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                     client.sendall(b"250 taken\r\n")
+                    if self.hasty:
+                        return client.unwrap()
                 elif verb == b"RCPT" and self.replies:
                     reply = self.replies.pop(0)
                     if reply is None:

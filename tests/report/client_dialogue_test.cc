@@ -109,6 +109,7 @@ TEST(ClientDialogueTest, SessionsThatDoNotComeAbout) {
   EXPECT_EQ(problem({"220 x", "421 busy"}), "busy");
   EXPECT_EQ(problem({"220 x", "550 what", "550 what again"}), "what again");
   EXPECT_EQ(problem(usual_but(3, {"421 shutting down"})), "shutting down");
+  EXPECT_EQ(problem(usual_but(2, {"530 STARTTLS first"})), "STARTTLS first");
   EXPECT_EQ(problem({"SSH-2.0-OpenSSH"}), "something that is no SMTP reply");
   EXPECT_EQ(problem(usual_but(4, {"250 no 354"})), "a reply that does not belong there");
   EXPECT_EQ(problem({"220 x", "250 no extensions"}, TlsUse::kRequired),

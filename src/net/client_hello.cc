@@ -125,9 +125,20 @@ bool read_body(std::string_view body, ClientHello& hello) {
   return true;
 }
 
+// Empty when it is too long for one.
+std::string one_record(std::string_view message) {
+  if (message.size() > kFragmentBytesMax) return {};
+  std::string record("\x16\x03\x01", 3);
+  record += static_cast<char>(message.size() >> 8);
+  record += static_cast<char>(message.size() & 0xFF);
+  record += message;
+  return record;
+}
+
 }  // namespace
 
-HelloOutcome read_client_hello(std::string_view bytes, ClientHello& hello) {
+HelloOutcome read_client_hello(std::string_view bytes, ClientHello& hello,
+                               HelloRecords* record_shape) {
   std::string joined;        // the message, when it is spread over records
   std::string_view message;  // what there is of it
   std::string_view rest = bytes;
@@ -157,9 +168,17 @@ HelloOutcome read_client_hello(std::string_view bytes, ClientHello& hello) {
       if (body + kMessageHeaderBytes > kClientHelloBytesMax) return HelloOutcome::kMalformed;
       if (message.size() >= kMessageHeaderBytes + body) {
         hello = {};
-        return read_body(message.substr(kMessageHeaderBytes, body), hello)
-                   ? HelloOutcome::kHello
-                   : HelloOutcome::kMalformed;
+        if (!read_body(message.substr(kMessageHeaderBytes, body), hello)) {
+          return HelloOutcome::kMalformed;
+        }
+        const bool ends_its_record =
+            fragment.size() == length && message.size() == kMessageHeaderBytes + body;
+        if (record_shape != nullptr && ends_its_record && records > 0) {
+          rest.remove_prefix(kRecordHeaderBytes + length);
+          record_shape->wire_bytes = bytes.size() - rest.size();
+          record_shape->rewritten = one_record(message);
+        }
+        return HelloOutcome::kHello;
       }
     }
     if (fragment.size() < length) return HelloOutcome::kMore;

@@ -34,6 +34,14 @@ enum class HelloOutcome : std::uint8_t {
   kMalformed,  // or too large
 };
 
-HelloOutcome read_client_hello(std::string_view bytes, ClientHello& hello);
+// A hello that is cut into records in an unusual way, though allowed, is put into one: the TLS
+// library wants its first bytes together, and nothing is signed or encrypted yet that would notice.
+struct HelloRecords {
+  std::size_t wire_bytes = 0;  // of the records that hold the hello, as they came
+  std::string rewritten;       // the same in one record; empty when it came like that
+};
+
+HelloOutcome read_client_hello(std::string_view bytes, ClientHello& hello,
+                               HelloRecords* records = nullptr);
 
 }  // namespace mxring::net

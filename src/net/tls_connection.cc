@@ -145,10 +145,14 @@ TlsState TlsConnection::fail(std::string_view alert) {
 
 void TlsConnection::read_hello() {
   const std::string_view bytes = std::string_view(kept_).substr(kept_begin_);
-  switch (read_client_hello(bytes, hello_)) {
+  HelloRecords records;
+  switch (read_client_hello(bytes, hello_, &records)) {
     case HelloOutcome::kMore:
       return;
     case HelloOutcome::kHello:
+      if (!records.rewritten.empty()) {
+        kept_.replace(kept_begin_, records.wire_bytes, records.rewritten);
+      }
       state_ = TlsState::kHandshake;
       return;
     case HelloOutcome::kNotTls:

@@ -11,13 +11,11 @@ namespace mxring::net {
 using uring::Operation;
 
 Connection::Connection(Context& context, int fd, std::uint32_t slot, std::uint32_t generation)
-    : context_(context),
-      fd_(fd),
-      slot_(slot),
-      generation_(generation),
-      output_(context.outputs) {}
+    : context_(context), fd_(fd), slot_(slot), generation_(generation), output_(context.outputs) {}
 
-Connection::~Connection() { drop_input(); }
+Connection::~Connection() {
+  drop_input();
+}
 
 void Connection::resume_receiving() {
   if (receive_armed_ || shut_ || end_of_file_) return;
@@ -80,7 +78,8 @@ void Connection::start_tls(std::shared_ptr<const TlsServer> server) {
 
 bool Connection::decrypt() {
   decrypt_starved_ = !tls_->decrypt(chunks_);
-  // close_notify is TLS's end of file; a bare FIN means the same to us, since no message ends there.
+  // close_notify is TLS's end of file; a bare FIN means the same to us, since no message ends
+  // there.
   if (tls_->state() == TlsState::kClosed) end_of_file_ = true;
   return !decrypt_starved_;
 }
@@ -110,9 +109,13 @@ void Connection::drop_input() {
   while (chunks() > 0) consume(chunks_[front_].end - chunks_[front_].begin);
 }
 
-std::span<char> Connection::output() { return tls_ != nullptr ? tls_->room() : output_.room(); }
+std::span<char> Connection::output() {
+  return tls_ != nullptr ? tls_->room() : output_.room();
+}
 
-void Connection::wrote(std::size_t n) { tls_ != nullptr ? tls_->wrote(n) : output_.wrote(n); }
+void Connection::wrote(std::size_t n) {
+  tls_ != nullptr ? tls_->wrote(n) : output_.wrote(n);
+}
 
 bool Connection::has_unsent() const {
   return output_.has_unsent() || (tls_ != nullptr && tls_->has_unsent());

@@ -8,8 +8,8 @@
 // After start_tls() the same functions take and give plaintext; what is sent is encrypted in
 // flush(), what is received is decrypted in on_receive().
 //
-// Half-closing is a direct shutdown(2): on a ring the kernel hands it to a worker thread, which looks
-// the descriptor up later, when it may be closed and belong to another connection.
+// Half-closing is a direct shutdown(2): on a ring the kernel hands it to a worker thread, which
+// looks the descriptor up later, when it may be closed and belong to another connection.
 //
 // Thread: the shard's. Failure: a dead peer is an outcome of on_receive() or on_send(), never an
 // exception; the owner then calls shut() and frees the connection once closed().
@@ -91,8 +91,8 @@ class Connection {
   bool on_send(const uring::Completion& completion);
 
   // Winding up. end_tls() tells the peer that nothing will follow what was written, before the
-  // last flush(). finish_sending() closes our half and lets the peer read the last reply; shut() ends
-  // what is in flight. Either may be called once; later calls change nothing.
+  // last flush(). finish_sending() closes our half and lets the peer read the last reply; shut()
+  // ends what is in flight. Either may be called once; later calls change nothing.
   void end_tls();
   void finish_sending();
   void shut();

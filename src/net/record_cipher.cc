@@ -6,6 +6,7 @@
 #include <wolfssl/wolfcrypt/cryptocb.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 #include <wolfssl/wolfcrypt/random.h>
+#include <wolfssl/wolfcrypt/wc_port.h>
 
 #ifdef MXRING_IPSEC_MB
 #include <intel-ipsec-mb.h>
@@ -228,7 +229,9 @@ RecordKeysInUse::~RecordKeysInUse() {
 
 int record_cipher_device() {
   static const int device = [] {
-    const int result = wc_CryptoCb_RegisterDevice(kDevice, on_operation, nullptr);
+    // The table of devices is the library's; it counts how often it was started.
+    int result = wolfCrypt_Init();
+    if (result == 0) result = wc_CryptoCb_RegisterDevice(kDevice, on_operation, nullptr);
     MXRING_ASSERT(result == 0);
     return kDevice;
   }();

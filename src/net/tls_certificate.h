@@ -42,8 +42,8 @@ std::expected<TlsCertificate, TlsError> read_certificate(const std::string& cert
                                                          const std::string& key_file);
 // Fills what can be known from the PEM text.
 std::expected<void, TlsError> inspect(TlsCertificate& certificate);
-// Whether an ECDSA key makes the public key in its certificate. wolfSSL's own check takes any key of
-// the curve; for RSA it compares.
+// Whether an ECDSA key makes the public key in its certificate. wolfSSL's own check takes any key
+// of the curve; for RSA it compares.
 bool ecdsa_key_matches(const TlsCertificate& certificate);
 // For a server that was given none: ECDSA P-256, ten years. Clients that check certificates will
 // not accept it; most mail servers do not check, and encrypt all the same (RFC 7435).

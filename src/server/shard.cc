@@ -273,7 +273,9 @@ void Shard::on_accept(const uring::Completion& completion) {
 void Shard::welcome(int fd, bool implicit_tls) {
   if (draining_) return turn_away(fd, implicit_tls, replies::kDraining);
   const base::Endpoint peer = net::peer_of(fd);
-  if (!shared_.gate.enter(peer.address)) return turn_away(fd, implicit_tls, replies::kTooManyConnections);
+  if (!shared_.gate.enter(peer.address)) {
+    return turn_away(fd, implicit_tls, replies::kTooManyConnections);
+  }
   Clients::Ref ref;
   Client* client = clients_->acquire(&ref, *connection_context_, session_options_, fd, ref);
   if (client == nullptr) {

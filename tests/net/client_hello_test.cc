@@ -1,0 +1,170 @@
+#include "net/client_hello.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/net/tls_pair.h"
+
+namespace mxring::net {
+namespace {
+
+std::string number(std::size_t value, std::size_t size) {
+  std::string out;
+  for (std::size_t i = size; i-- > 0;) out += static_cast<char>(value >> (8 * i) & 0xFF);
+  return out;
+}
+
+std::string vector(std::size_t size, std::string_view data) {
+  return number(data.size(), size) + std::string(data);
+}
+
+std::string extension(std::size_t type, std::string_view data) {
+  return number(type, 2) + vector(2, data);
+}
+
+std::string name_extension(std::string_view name) {
+  return extension(0, vector(2, number(0, 1) + vector(2, name)));
+}
+
+// A handshake message, from its extensions.
+std::string message(std::string_view extensions, std::size_t version = 0x0303,
+                    std::string_view suites = "\xC0\x2B") {
+  const std::string body = number(version, 2) + std::string(32, 'r') + vector(1, "") +
+                           vector(2, suites) + vector(1, std::string(1, '\0')) +
+                           (extensions.empty() ? std::string() : vector(2, extensions));
+  return number(1, 1) + vector(3, body);
+}
+
+std::string records(std::string_view bytes, std::size_t each = 16 * 1024) {
+  std::string out;
+  for (; !bytes.empty(); bytes.remove_prefix(std::min(each, bytes.size()))) {
+    out += "\x16\x03\x01" + vector(2, bytes.substr(0, each));
+  }
+  return out;
+}
+
+HelloOutcome outcome(std::string_view bytes) {
+  ClientHello hello;
+  return read_client_hello(bytes, hello);
+}
+
+ClientHello hello_of(std::string_view extensions, std::size_t version = 0x0303,
+                     std::string_view suites = "\xC0\x2B") {
+  ClientHello hello;
+  EXPECT_EQ(read_client_hello(records(message(extensions, version, suites)), hello),
+            HelloOutcome::kHello);
+  return hello;
+}
+
+const std::string kEcdsa = extension(13, vector(2, "\x04\x03\x08\x04"));
+const std::string kTls13 = extension(43, vector(1, "\x03\x04\x03\x03"));
+
+std::string real_hello(std::string_view name) {
+  MemoryTransport transport;
+  auto client = client_for(name)->connect(transport);
+  client->handshake();
+  return transport.outward;
+}
+
+TEST(ClientHello, OfARealClient) {
+  ClientHello hello;
+  ASSERT_EQ(read_client_hello(real_hello("MX.Example.Org"), hello), HelloOutcome::kHello);
+  EXPECT_EQ(hello.server_name, "mx.example.org");
+  EXPECT_TRUE(hello.takes_tls13);
+  EXPECT_TRUE(hello.takes_ecdsa);
+}
+
+TEST(ClientHello, EveryPrefixWantsMore) {
+  for (const std::size_t each : {std::size_t{1}, std::size_t{7}, std::size_t{16'000}}) {
+    const std::string whole = records(message(name_extension("a.example") + kEcdsa), each);
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      ASSERT_EQ(outcome(std::string_view(whole).substr(0, size)), HelloOutcome::kMore) << size;
+    }
+    ClientHello hello;
+    ASSERT_EQ(read_client_hello(whole + "more", hello), HelloOutcome::kHello);
+    EXPECT_EQ(hello.server_name, "a.example");
+    EXPECT_TRUE(hello.takes_ecdsa);
+  }
+}
+
+TEST(ClientHello, ManyRecordsBecomeOne) {
+  const std::string hello_message = message(name_extension("a.example") + kEcdsa);
+  const std::string one = records(hello_message);
+  for (const std::size_t each : {1U, 2U, 3U, 50U}) {
+    ClientHello hello;
+    HelloRecords shape;
+    const std::string many = records(hello_message, each);
+    ASSERT_EQ(read_client_hello(many + "behind", hello, &shape), HelloOutcome::kHello);
+    EXPECT_EQ(shape.wire_bytes, many.size());
+    EXPECT_EQ(shape.rewritten, one);
+  }
+  ClientHello hello;
+  HelloRecords shape;
+  ASSERT_EQ(read_client_hello(one, hello, &shape), HelloOutcome::kHello);
+  EXPECT_EQ(shape.rewritten, "");
+  // Something else in its last record: left as it is.
+  const std::string with_more = records(hello_message + "x", 60);
+  ASSERT_EQ(read_client_hello(with_more, hello, &shape), HelloOutcome::kHello);
+  EXPECT_EQ(shape.rewritten, "");
+}
+
+TEST(ClientHello, NamesThatAreNone) {
+  using namespace std::string_view_literals;
+  for (const std::string_view name :
+       {"back\\slash"sv, "nul\0.example"sv, "two words"sv, "quote\""sv, "\xFF"sv, ""sv, "."sv,
+        "tab\t"sv, "(comment)"sv, "slash/"sv}) {
+    const ClientHello hello = hello_of(name_extension(name));
+    EXPECT_EQ(hello.server_name, "") << name;
+    EXPECT_TRUE(hello.server_name_refused) << name;
+  }
+  EXPECT_EQ(hello_of(name_extension(std::string(255, 'x'))).server_name, std::string(255, 'x'));
+  EXPECT_EQ(hello_of(name_extension(std::string(300, 'x'))).server_name, "");
+  EXPECT_EQ(hello_of(name_extension("_dane.A-b.example.")).server_name, "_dane.a-b.example");
+  EXPECT_FALSE(hello_of("").server_name_refused);
+}
+
+TEST(ClientHello, WhoUnderstandsEcdsa) {
+  EXPECT_FALSE(hello_of("").takes_ecdsa);  // no signature algorithms named: SHA-1 only
+  EXPECT_TRUE(hello_of(kEcdsa).takes_ecdsa);
+  EXPECT_FALSE(hello_of(kEcdsa, 0x0303, "\xC0\x2F").takes_ecdsa);  // RSA suites only
+  EXPECT_FALSE(hello_of(kEcdsa, 0x0302).takes_ecdsa);              // TLS 1.1
+  EXPECT_TRUE(hello_of(kEcdsa + kTls13, 0x0303, "\x13\x01").takes_ecdsa);
+  EXPECT_FALSE(hello_of(kTls13, 0x0303, "\x13\x01").takes_ecdsa);
+  const std::string no_p256 = extension(10, vector(2, number(29, 2)));
+  EXPECT_FALSE(hello_of(kEcdsa + no_p256).takes_ecdsa);
+  EXPECT_TRUE(hello_of(kEcdsa + no_p256 + kTls13, 0x0303, "\x13\x01").takes_ecdsa);
+}
+
+TEST(ClientHello, OtherProtocols) {
+  EXPECT_EQ(outcome("EHLO client.example\r\n"), HelloOutcome::kNotTls);
+  EXPECT_EQ(outcome("GET / HTTP/1.1\r\n"), HelloOutcome::kNotTls);
+  EXPECT_EQ(outcome("\x16\x02"), HelloOutcome::kNotTls);
+  EXPECT_EQ(outcome(std::string_view("\x80\x2E\x01\x03\x01", 5)), HelloOutcome::kNotTls);  // SSLv2
+  EXPECT_EQ(outcome("\x17\x03\x03"), HelloOutcome::kNotTls);
+}
+
+TEST(ClientHello, Malformed) {
+  EXPECT_EQ(outcome(records(std::string(100, '\x02'))), HelloOutcome::kMalformed);
+  EXPECT_EQ(outcome(std::string_view("\x16\x03\x01\0\0", 5)), HelloOutcome::kMalformed);
+  EXPECT_EQ(outcome("\x16\x03\x01\x40\x01"), HelloOutcome::kMalformed);  // a record over 16 KiB
+  EXPECT_EQ(outcome(records(std::string("\x01\x00\xFF\xFF", 4))), HelloOutcome::kMalformed);
+  EXPECT_EQ(outcome(records(message("", 0x0200))), HelloOutcome::kMalformed);
+  // Lengths that lead out of the message, one after the other.
+  const std::string whole = message(name_extension("a.example") + kEcdsa);
+  for (std::size_t cut = 1; cut < whole.size() - 4; ++cut) {
+    std::string shorter = whole.substr(0, whole.size() - cut);
+    shorter.replace(1, 3, number(shorter.size() - 4, 3));
+    // The only shorter one that makes sense is that without extensions.
+    const HelloOutcome expected = outcome(records(shorter));
+    EXPECT_TRUE(expected == HelloOutcome::kMalformed || expected == HelloOutcome::kHello) << cut;
+  }
+  // More one-byte records than a hello can need.
+  EXPECT_EQ(outcome(records(message(extension(99, std::string(10'000, 'x'))), 1)),
+            HelloOutcome::kMalformed);
+}
+
+}  // namespace
+}  // namespace mxring::net

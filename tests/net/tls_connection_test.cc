@@ -1,0 +1,293 @@
+// TLS between receive buffers and parser: any split of the bytes, buffers given back, small rests
+// kept small.
+#include "net/tls_connection.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/net/tls_pair.h"
+#include "uring/probe.h"
+#include "uring/ring.h"
+
+namespace mxring::net {
+namespace {
+
+// A connection that is fed from a string.
+class Fed {
+ public:
+  Fed(uring::BufferPool& buffers, std::shared_ptr<const TlsServer> server)
+      : buffers_(buffers), output_(outputs_) {
+    connection_.emplace(std::move(server), buffers_, outputs_, output_);
+  }
+  ~Fed() {
+    connection_.reset();
+    drop_chunks();
+  }
+
+  // As if received in pieces of these sizes, the last one repeated.
+  void feed(std::string_view bytes, std::vector<std::size_t> sizes) {
+    for (std::size_t i = 0; !bytes.empty(); ++i) {
+      const std::size_t size = std::min({sizes[std::min(i, sizes.size() - 1)], bytes.size(),
+                                         std::size_t{buffers_.options().buffer_bytes}});
+      Chunk chunk;
+      ASSERT_TRUE(buffers_.take(&chunk.buffer));
+      std::memcpy(buffers_.data(chunk.buffer), bytes.data(), size);
+      chunk.end = static_cast<std::uint32_t>(size);
+      bytes.remove_prefix(size);
+      connection_->add(chunk);
+      while (connection_->handshake_ready() && connection_->state() == TlsState::kHandshake) {
+        connection_->handshake();
+      }
+      if (connection_->state() == TlsState::kOpen) {
+        ASSERT_TRUE(connection_->decrypt(chunks_));
+      }
+      for (const Chunk& part : chunks_) {
+        plaintext.append(buffers_.data(part.buffer) + part.begin, part.end - part.begin);
+      }
+      drop_chunks();
+    }
+  }
+
+  std::string sent() {
+    std::string out;
+    while (output_.has_unsent()) {
+      const std::string_view piece = output_.unsent();
+      out += piece;
+      output_.sent(piece.size());
+    }
+    return out;
+  }
+
+  void say(std::string_view text) {
+    const std::span<char> room = connection_->room();
+    ASSERT_LE(text.size(), room.size());
+    std::memcpy(room.data(), text.data(), text.size());
+    connection_->wrote(text.size());
+    connection_->seal();
+  }
+
+  TlsConnection& operator*() { return *connection_; }
+  TlsConnection* operator->() { return &*connection_; }
+
+  std::string plaintext;
+
+ private:
+  void drop_chunks() {
+    for (const Chunk& chunk : chunks_) buffers_.release(chunk.buffer);
+    chunks_.clear();
+  }
+
+  uring::BufferPool& buffers_;
+  OutputPool outputs_;
+  OutputQueue output_;
+  std::vector<Chunk> chunks_;
+  std::optional<TlsConnection> connection_;
+};
+
+class TlsConnectionTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto ring = uring::Ring::create({}, nullptr);
+    if (!ring) GTEST_SKIP() << ring.error().message;
+    ring_.emplace(std::move(*ring));
+    auto pool = uring::BufferPool::create(
+        *ring_, {.group = 0, .buffer_bytes = 16 * 1024, .buffers = 64, .offered = 8});
+    ASSERT_TRUE(pool.has_value());
+    buffers_.emplace(std::move(*pool));
+    free_ = buffers_->free_buffers();
+    server_ = server_with({certificate_for("mx.example")});
+    client_ = client_for("mx.example");
+  }
+  void TearDown() override {
+    if (buffers_) {
+      EXPECT_EQ(buffers_->free_buffers(), free_);
+    }
+  }
+
+  // A client, its handshake with `fed` done in pieces of `size`.
+  std::unique_ptr<TlsStream> connected(Fed& fed, MemoryTransport& side, std::size_t size) {
+    auto stream = client_->connect(side);
+    for (int turn = 0; turn < 6; ++turn) {
+      const TlsStatus status = stream->handshake();
+      const std::string flight = std::exchange(side.outward, {});
+      if (!flight.empty()) fed.feed(flight, {size});
+      side.inward += fed.sent();
+      if (status == TlsStatus::kDone && fed->state() == TlsState::kOpen) return stream;
+      EXPECT_NE(status, TlsStatus::kFailed) << stream->error_text();
+    }
+    ADD_FAILURE() << "no handshake";
+    return stream;
+  }
+
+  std::optional<uring::Ring> ring_;
+  std::optional<uring::BufferPool> buffers_;
+  std::uint32_t free_ = 0;
+  std::shared_ptr<const TlsServer> server_;
+  std::shared_ptr<const TlsClient> client_;
+};
+
+TEST_F(TlsConnectionTest, AnySplitGivesTheSameBytes) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 60; ++round) {
+    Fed fed(*buffers_, server_);
+    MemoryTransport side;
+    const std::size_t handshake_piece = round < 20 ? static_cast<std::size_t>(round) + 1 : 5000;
+    const auto stream = connected(fed, side, handshake_piece);
+    EXPECT_EQ(fed->hello().server_name, "mx.example");
+    std::string text;
+    for (int i = 0; i < 8; ++i) {
+      std::string part(1 + random() % (i % 2 == 0 ? 40 : 20'000), static_cast<char>('a' + i));
+      ASSERT_EQ(stream->write(part), TlsStatus::kDone);
+      text += part;
+    }
+    std::vector<std::size_t> sizes;
+    for (int i = 0; i < 400; ++i) sizes.push_back(1 + random() % (round % 3 == 0 ? 30 : 16'384));
+    sizes.push_back(16'384);
+    fed.feed(std::exchange(side.outward, {}), sizes);
+    ASSERT_EQ(fed.plaintext, text) << round;
+    EXPECT_EQ(fed->bytes_copied(), text.size());
+  }
+}
+
+TEST_F(TlsConnectionTest, EveryTwoPiecesOfTwoRecords) {
+  Fed fed(*buffers_, server_);
+  MemoryTransport side;
+  const auto stream = connected(fed, side, 16'384);
+  for (std::size_t cut = 1; cut < 60; ++cut) {
+    ASSERT_EQ(stream->write("NOOP\r\n"), TlsStatus::kDone);
+    ASSERT_EQ(stream->write("QUIT\r\n"), TlsStatus::kDone);
+    fed.plaintext.clear();
+    fed.feed(std::exchange(side.outward, {}), {cut, 16'384});
+    ASSERT_EQ(fed.plaintext, "NOOP\r\nQUIT\r\n") << cut;
+  }
+}
+
+TEST_F(TlsConnectionTest, RepliesGoOutAsOneRecord) {
+  Fed fed(*buffers_, server_);
+  MemoryTransport side;
+  const auto stream = connected(fed, side, 16'384);
+  const std::string replies(fed->room().size(), 'r');
+  fed.say(replies);
+  const std::string record = fed.sent();
+  EXPECT_LE(record.size(), replies.size() + 22);
+  side.inward += record;
+  std::vector<char> piece(16'384);
+  std::size_t got = 0;
+  ASSERT_EQ(stream->read(piece, got), TlsStatus::kDone);
+  EXPECT_EQ(std::string_view(piece.data(), got), replies);
+}
+
+// A client that sends a byte now and then holds no receive buffer.
+TEST_F(TlsConnectionTest, DribblersHoldNoBuffers) {
+  Fed fed(*buffers_, server_);
+  MemoryTransport side;
+  const auto stream = connected(fed, side, 1);
+  EXPECT_EQ(buffers_->free_buffers(), free_);
+  ASSERT_EQ(stream->write(std::string(1000, 'x')), TlsStatus::kDone);
+  std::string record = std::exchange(side.outward, {});
+  const char last = record.back();
+  record.pop_back();
+  fed.feed(record, {1});
+  EXPECT_EQ(fed.plaintext, "");
+  EXPECT_EQ(buffers_->free_buffers(), free_);
+  fed.feed(std::string_view(&last, 1), {1});
+  EXPECT_EQ(fed.plaintext, std::string(1000, 'x'));
+}
+
+TEST_F(TlsConnectionTest, NoBufferNow) {
+  Fed fed(*buffers_, server_);
+  MemoryTransport side;
+  const auto stream = connected(fed, side, 16'384);
+  ASSERT_EQ(stream->write("HELP\r\n"), TlsStatus::kDone);
+  const std::string record = std::exchange(side.outward, {});
+  Chunk chunk;
+  ASSERT_TRUE(buffers_->take(&chunk.buffer));
+  std::memcpy(buffers_->data(chunk.buffer), record.data(), record.size());
+  chunk.end = static_cast<std::uint32_t>(record.size());
+  std::vector<uring::BufferId> taken;
+  for (uring::BufferId id = 0; buffers_->take(&id);) taken.push_back(id);
+  std::vector<Chunk> chunks;
+  fed->add(chunk);
+  EXPECT_FALSE(fed->decrypt(chunks));
+  EXPECT_TRUE(chunks.empty());
+  for (const uring::BufferId id : taken) buffers_->release(id);
+  ASSERT_TRUE(fed->decrypt(chunks));
+  ASSERT_EQ(chunks.size(), 1U);
+  EXPECT_EQ(std::string(buffers_->data(chunks[0].buffer), chunks[0].end), "HELP\r\n");
+  buffers_->release(chunks[0].buffer);
+}
+
+TEST_F(TlsConnectionTest, OtherProtocolsGetAnAlert) {
+  using namespace std::string_view_literals;
+  for (const auto& [said, alert] : {std::pair("EHLO x\r\n"sv, '\x0A'),
+                                    {"\x16\x03\x01\xFF\xFF\x00"sv, '\x32'},
+                                    {"\x16\x03\x01\x00\x04\x02\x00\x00\x00"sv, '\x32'}}) {
+    Fed fed(*buffers_, server_);
+    fed.feed(said, {1});
+    EXPECT_EQ(fed->state(), TlsState::kFailed);
+    const std::string sent = fed.sent();
+    ASSERT_EQ(sent.size(), 7U);
+    EXPECT_EQ(sent[0], '\x15');
+    EXPECT_EQ(sent[6], alert);
+    fed.feed("more", {4});
+    EXPECT_EQ(fed.sent(), "");
+  }
+}
+
+TEST_F(TlsConnectionTest, DamageAndClearBytesEndIt) {
+  for (const std::string& junk :
+       {std::string("NOOP\r\n"), std::string("\x17\x03\x03\x00\x20") + std::string(32, 'x'),
+        std::string("\x17\x03\x03\xFF\xFF"), std::string("\x16\x03\x03\x00\x05hello")}) {
+    Fed fed(*buffers_, server_);
+    MemoryTransport side;
+    const auto stream = connected(fed, side, 16'384);
+    std::string bytes = junk;
+    if (bytes[3] == '\0') bytes.resize(std::max<std::size_t>(bytes.size(), 5));
+    fed.feed(bytes, {16'384});
+    EXPECT_EQ(fed->state(), TlsState::kFailed) << junk;
+    EXPECT_EQ(fed.plaintext, "");
+  }
+}
+
+TEST_F(TlsConnectionTest, CloseNotifyEndsReadingOnly) {
+  Fed fed(*buffers_, server_);
+  MemoryTransport side;
+  const auto stream = connected(fed, side, 16'384);
+  ASSERT_EQ(stream->write("QUIT\r\n"), TlsStatus::kDone);
+  stream->close_notify();
+  fed.feed(std::exchange(side.outward, {}), {16'384});
+  EXPECT_EQ(fed.plaintext, "QUIT\r\n");
+  EXPECT_EQ(fed->state(), TlsState::kClosed);
+  fed.say("221 2.0.0 Bye\r\n");
+  side.inward += fed.sent();
+  std::vector<char> piece(100);
+  std::size_t got = 0;
+  ASSERT_EQ(stream->read(piece, got), TlsStatus::kDone);
+  EXPECT_EQ(std::string_view(piece.data(), got), "221 2.0.0 Bye\r\n");
+}
+
+TEST_F(TlsConnectionTest, AHandshakeHasAnEnd) {
+  Fed fed(*buffers_, server_);
+  // Harmless-looking handshake records without end, once the hello is here.
+  MemoryTransport side;
+  const auto stream = client_->connect(side);
+  stream->handshake();
+  fed.feed(std::exchange(side.outward, {}), {16'384});
+  ASSERT_EQ(fed->state(), TlsState::kHandshake);
+  fed.sent();
+  const std::string record = std::string("\x16\x03\x03\x3F\xFF") + std::string(1, '\x0B') +
+                             std::string("\xFF\xFF\xFF") + std::string(0x3FFF - 4, 'x');
+  for (int i = 0; i < 20 && fed->state() == TlsState::kHandshake; ++i) {
+    fed.feed(record, {16'384});
+  }
+  EXPECT_EQ(fed->state(), TlsState::kFailed);
+}
+
+}  // namespace
+}  // namespace mxring::net

@@ -3,11 +3,11 @@
 
 In one run, in interleaved rounds: CPU time of the whole server for a connection with a full
 handshake, for one with a resumed session, and for a message of 10 and 100 KiB on connections that
-are kept, all with TLS 1.3, AES-128-GCM, X25519 and the same ECDSA P-256 certificate, on implicit TLS.
-Each server has one core, the clients the other: a Python client counts handshakes, `mxring load`
-sends messages. Postfix's smtpd runs on OpenSSL and drops what it receives, npm's smtp-server runs on
-Node's OpenSSL and drops it too; mxring stores every message durably. The unit is microseconds of
-CPU, user and system; medians.
+are kept, all with TLS 1.3, AES-128-GCM, X25519 and the same ECDSA P-256 certificate, on implicit
+TLS. Each server has one core, the clients the other: a Python client counts handshakes, `mxring
+load` sends messages. Postfix's smtpd runs on OpenSSL and drops what it receives, npm's smtp-server
+runs on Node's OpenSSL and drops it too; mxring stores every message durably. The unit is
+microseconds of CPU, user and system; medians.
 
   bench/tls_compare.py [--build DIR] [--rounds N] [--quick] [--json]
 
@@ -20,11 +20,25 @@ import json
 import os
 import re
 import socket
-import ssl
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+
+# Python cannot choose among the suites of TLS 1.3; OpenSSL's configuration can, before it starts.
+SUITE = "TLS_AES_128_GCM_SHA256"
+if "OPENSSL_CONF" not in os.environ:
+    with tempfile.NamedTemporaryFile("w", prefix="tls_compare-", suffix=".cnf") as conf:
+        conf.write("openssl_conf = top\n[top]\nssl_conf = ssl\n[ssl]\nsystem_default = chosen\n"
+                   f"[chosen]\nCiphersuites = {SUITE}\n")
+        conf.flush()
+        sys.exit(subprocess.run([sys.executable, *sys.argv], check=False,
+                                env={**os.environ, "OPENSSL_CONF": conf.name}).returncode)
+
+import ssl  # noqa: E402
+
+del os.environ["OPENSSL_CONF"]  # the servers have their own
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
@@ -34,8 +48,6 @@ import daemons  # noqa: E402
 import ours  # noqa: E402
 import scripts  # noqa: E402
 from server import Problem, Skip, program  # noqa: E402
-
-SUITE = "TLS_AES_128_GCM_SHA256"
 
 
 def client_context():
@@ -81,9 +93,10 @@ class Mxring(Tls, ours.Mxring):
 
     def start(self):
         self.make_directory()
-        config = self.write("mxring.toml", ours.MXRING_CONFIG.format(
-            log_dir=os.path.join(self.directory, "log"), sync="commit", dns="", auth="false").replace(
-                "smtps = []", 'smtps = ["127.0.0.1:0"]') +
+        text = ours.MXRING_CONFIG.format(log_dir=os.path.join(self.directory, "log"),
+                                         sync="commit", dns="", auth="false")
+        config = self.write("mxring.toml", text.replace(
+            "smtps = []", 'smtps = ["127.0.0.1:0"]') +
             f'[tls]\ncertificate = "{self.options.certificate}"\nkey = "{self.options.key}"\n')
         self.launch([self.options.mxring, "serve", "--config", config])
         line = self.await_ready(r"ready .*")[0]

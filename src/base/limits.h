@@ -43,8 +43,9 @@ struct Limits {
   std::uint32_t rsa_bits_max = 4096;
   std::uint32_t spf_lookups = 10;                  // permerror
   std::uint32_t spf_voids = 2;                     // permerror
-  std::uint32_t dns_questions = 40;                // temperror, per message
-  std::int64_t dns_time_ns = 20'000'000'000;       // temperror, per message
+  std::uint32_t dns_questions = 40;                // temperror; per message and method
+  // Temperror. From MAIL FROM on, anew from the header section and from the end of data on.
+  std::int64_t dns_time_ns = 20'000'000'000;
   std::uint64_t dns_cache_bytes = 64 * kMiB;       // per shard; least recently used goes
 };
 

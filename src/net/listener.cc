@@ -24,7 +24,7 @@ ListenError listen_error(const base::Endpoint& endpoint, int error) {
   switch (error) {
     case EADDRINUSE:
       return {error, fmt::format("cannot listen on {}: another program has this port; find it with "
-                                 "\"ss -ltnp\", or choose another with --smtp",
+                                 "\"ss -ltnp\", or choose another with --smtp or --smtps",
                                  where)};
     case EACCES:
       return {error, fmt::format("cannot listen on {}: ports below 1024 need root or "

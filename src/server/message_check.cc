@@ -37,7 +37,7 @@ void MessageCheck::stop() {
 }
 
 void MessageCheck::give_up() {
-  if (stage_ == Stage::kDecided) return;
+  if (!answers_missing()) return;
   for (const auto& ask : asks_) ask->cancel();
   missing_.fill(0);
   evaluation_.give_up();
@@ -84,11 +84,12 @@ void MessageCheck::on_answer(Ask& ask, const dns::Question& question,
   if (missing(part) == 0) owner_.check_answered(*this);
 }
 
-void MessageCheck::take(Message& message, bool complete, base::Now now) {
-  if (stage_ != Stage::kReceiving) return;
+bool MessageCheck::take(Message& message, bool complete, base::Now now) {
+  if (stage_ != Stage::kReceiving) return false;
   const mail::HeaderIndex& header = message.header();
-  if (!header_taken_) {
-    if (header.status() != mail::HeaderStatus::kComplete) return;
+  const bool takes_header = !header_taken_;
+  if (takes_header) {
+    if (header.status() != mail::HeaderStatus::kComplete) return false;
     header_taken_ = true;
     taken_bytes_ = header.body_begin();
     const std::string_view section =
@@ -104,9 +105,13 @@ void MessageCheck::take(Message& message, bool complete, base::Now now) {
     for (const std::string_view run : runs_) evaluation_.body(run);
     taken_bytes_ = message.bytes();
   }
-  if (!complete) return;
-  evaluation_.end_of_body();
-  stage_ = Stage::kComplete;
+  if (complete) {
+    evaluation_.end_of_body();
+    stage_ = Stage::kComplete;
+  }
+  if (!takes_header && !complete) return false;
+  deadline_ = now.mono + time_ns_;
+  return true;
 }
 
 bool MessageCheck::collect(std::vector<crypto::RsaCheck*>& checks) {

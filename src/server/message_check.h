@@ -55,12 +55,14 @@ class MessageCheck {
   void begin(const mailauth::spf::Request& request, base::SlotRef client, base::Now now);
   // The transaction is over, one way or another; ready for the next.
   void stop();
-  // The time for DNS is up.
+  // The time for DNS is up: what is missing stays so. Nothing happens when nothing is missing.
   void give_up();
 
   // What has come of the message since the last time goes to the hashes; its slices must stay as
-  // they are until the batch's flush.
-  void take(Message& message, bool complete, base::Now now);
+  // they are until the batch's flush. True when the time for DNS has begun anew: it does with the
+  // header section and with the end of the message, because the questions that come of them are
+  // new, and a client must not be able to use up their time by dawdling before.
+  bool take(Message& message, bool complete, base::Now now);
   // True when the signatures can be verified: the message is complete and hashed, the keys are
   // there. Adds what is to be verified.
   bool collect(std::vector<crypto::RsaCheck*>& checks);
@@ -71,7 +73,7 @@ class MessageCheck {
   base::SlotRef client() const { return client_; }
   base::MonoTime deadline() const { return deadline_; }
 
-  base::ListHook running_hook;  // of those under way, the oldest first
+  base::ListHook running_hook;  // of those whose time for DNS runs, the oldest deadline first
   base::ListHook touched_hook;  // of those to be looked at in this turn
 
  private:

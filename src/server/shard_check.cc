@@ -54,7 +54,7 @@ void Shard::drop_check(Client& client) {
   client.awaiting_check = false;
   if (client.check == nullptr) return;
   client.check->stop();
-  running_checks_.remove(*client.check);
+  if (client.check->running_hook.linked()) running_checks_.remove(*client.check);
   if (client.check->touched_hook.linked()) touched_checks_.remove(*client.check);
   idle_checks_.push_back(client.check);
   client.check = nullptr;
@@ -74,7 +74,9 @@ void Shard::run_checks() {
          check = touched_checks_.next(*check)) {
       Client* client = clients_->find(check->client());
       if (client == nullptr || client->message == nullptr) continue;
-      check->take(*client->message, client->awaiting_check, now_);
+      if (!check->take(*client->message, client->awaiting_check, now_)) continue;
+      if (check->running_hook.linked()) running_checks_.remove(*check);
+      running_checks_.push_back(*check);
     }
     {
       const obs::InStage hashing(stages_, obs::Stage::kHash);
@@ -110,13 +112,11 @@ void Shard::settle(MessageCheck& check) {
 }
 
 void Shard::end_overdue_checks() {
-  // All are given the same time, so the oldest is due first. Those that are decided and wait for
-  // their message stay in the list; giving up on them changes nothing.
+  // All are given the same time, so the one that began first is due first.
   for (MessageCheck* check = running_checks_.front();
-       check != nullptr && check->deadline() <= now_.mono;) {
-    MessageCheck* next = running_checks_.next(*check);
+       check != nullptr && check->deadline() <= now_.mono; check = running_checks_.front()) {
+    running_checks_.remove(*check);
     check->give_up();
-    check = next;
   }
 }
 

@@ -4,9 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <fstream>
-#include <new>
 #include <random>
 #include <sstream>
 #include <string>
@@ -14,22 +12,7 @@
 
 #include "crypto/private_key.h"
 #include "tests/crypto/hex.h"
-
-namespace {
-std::size_t allocations = 0;
-}  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
+#include "tests/support/allocation_count.h"
 
 namespace mxring::crypto {
 namespace {
@@ -170,9 +153,9 @@ TEST(Rsa, LanesAllocateNothing) {
   }
   for (RsaCheck& check : checks) order.push_back(&check);
   RsaVerifier verifier;
-  const std::size_t before = allocations;
+  const std::uint64_t before = mxring::test::allocation_count();
   verifier.verify(order);
-  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(mxring::test::allocation_count(), before);
 }
 
 TEST(Rsa, PathsOfThisProcessor) {

@@ -1,41 +1,11 @@
 // A batch allocates nothing after its construction, whatever is hashed with it.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <deque>
-#include <new>
 #include <string>
 
 #include "crypto/sha256_batch.h"
-
-namespace {
-std::size_t allocations = 0;
-}
-
-void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  std::abort();
-}
-void* operator new(std::size_t bytes, std::align_val_t alignment) {
-  ++allocations;
-  const auto boundary = static_cast<std::size_t>(alignment);
-  const std::size_t rounded = (bytes + boundary - 1) / boundary * boundary;
-  if (void* memory = std::aligned_alloc(boundary, rounded)) return memory;
-  std::abort();
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
+#include "tests/support/allocation_count.h"
 
 namespace mxring::crypto {
 namespace {
@@ -43,10 +13,10 @@ namespace {
 TEST(Sha256AllocationTest, NothingAfterConstruction) {
   const std::string text(100'000, 'a');
   std::deque<Sha256Stream> streams(6000);  // more than one flush takes
-  const std::size_t before = allocations;
+  const std::uint64_t before = test::allocation_count();
   EXPECT_GT(before, 0U);
   Sha256Batch batch;
-  const std::size_t constructed = allocations;
+  const std::uint64_t constructed = test::allocation_count();
   EXPECT_GT(constructed, before);
   for (int turn = 0; turn < 3; ++turn) {
     for (std::size_t i = 0; i < streams.size(); ++i) {
@@ -63,7 +33,7 @@ TEST(Sha256AllocationTest, NothingAfterConstruction) {
     }
     batch.flush();
   }
-  EXPECT_EQ(allocations, constructed);
+  EXPECT_EQ(test::allocation_count(), constructed);
   EXPECT_TRUE(streams.back().finished());
 }
 

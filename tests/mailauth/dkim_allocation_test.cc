@@ -1,31 +1,12 @@
 // After warm-up, the verification of an ordinary message whose key is cached allocates nothing.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 
 #include "dns/cache.h"
 #include "mail/header_index.h"
 #include "mailauth/dkim/verifier.h"
 #include "tests/mailauth/dkim_signing.h"
-
-namespace {
-std::atomic<std::size_t> allocations = 0;
-}
-
-// Not inlined: GCC would take free() for the wrong partner of new.
-[[gnu::noinline]] void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  std::abort();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
+#include "tests/support/allocation_count.h"
 
 namespace mxring::test {
 namespace {
@@ -96,11 +77,11 @@ TEST_P(DkimAllocationTest, AMessageAllocatesNothing) {
     return verifier.signatures().size() == static_cast<std::size_t>(GetParam());
   };
   EXPECT_TRUE(verify(messages[0]));
-  const std::size_t before = allocations;
+  const std::uint64_t before = test::allocation_count();
   EXPECT_GT(before, 0U);
   bool passed = true;
   for (const std::string& message : messages) passed = passed && verify(message);
-  EXPECT_EQ(allocations - before, 0U);
+  EXPECT_EQ(test::allocation_count() - before, 0U);
   EXPECT_TRUE(passed);
 }
 

@@ -2,9 +2,6 @@
 // three walks, and the field that tells of it.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 
 #include "dns/cache.h"
 #include "mailauth/authres/forged.h"
@@ -12,22 +9,7 @@
 #include "mailauth/dmarc/author.h"
 #include "mailauth/dmarc/evaluator.h"
 #include "tests/dns/zone.h"
-
-namespace {
-std::atomic<std::size_t> allocations = 0;
-}
-
-void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  std::abort();
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
+#include "tests/support/allocation_count.h"
 
 namespace mxring::mailauth::dmarc {
 namespace {
@@ -86,11 +68,11 @@ mail.news.example.org A 192.0.2.1
   EXPECT_TRUE(check() && check());
   EXPECT_EQ(evaluator.outcome().aligned_dkim, "signer.example.org");
   EXPECT_EQ(evaluator.outcome().aligned_spf, "a.rather.long.bounce.name.news.example.org");
-  const std::size_t before = allocations;
+  const std::uint64_t before = test::allocation_count();
   EXPECT_GT(before, 0U);
   bool passed = true;
   for (int i = 0; i < 100; ++i) passed = passed && check();
-  EXPECT_EQ(allocations - before, 0U);
+  EXPECT_EQ(test::allocation_count() - before, 0U);
   EXPECT_TRUE(passed);
 }
 

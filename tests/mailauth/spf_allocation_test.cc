@@ -1,29 +1,11 @@
 // After warm-up, an evaluation whose answers are cached allocates nothing.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 
 #include "dns/cache.h"
 #include "mailauth/spf/evaluator.h"
 #include "tests/dns/zone.h"
-
-namespace {
-std::atomic<std::size_t> allocations = 0;
-}
-
-void* operator new(std::size_t bytes) {
-  ++allocations;
-  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
-  std::abort();
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
+#include "tests/support/allocation_count.h"
 
 namespace mxring::mailauth::spf {
 namespace {
@@ -50,11 +32,11 @@ void expect_no_allocations(std::string_view zone_text) {
     return evaluator.outcome().result;
   };
   EXPECT_EQ(evaluate(), Result::kPass);
-  const std::size_t before = allocations;
+  const std::uint64_t before = test::allocation_count();
   EXPECT_GT(before, 0U);
   bool passed = true;
   for (int i = 0; i < 100; ++i) passed = passed && evaluate() == Result::kPass;
-  EXPECT_EQ(allocations - before, 0U);
+  EXPECT_EQ(test::allocation_count() - before, 0U);
   EXPECT_TRUE(passed);
 }
 

@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "seglog/verify.h"
-#include "tests/seglog/allocation_count.h"
+#include "tests/support/allocation_count.h"
 #include "tests/seglog/log_fixture.h"
 
 namespace mxring::seglog::test {
@@ -328,10 +328,10 @@ TEST_F(WriterTest, ACommitAllocatesNothingAndCostsTwoSystemCalls) {
   std::vector<Batch> batches;
   for (Offset i = 0; i < 40; ++i) batches.emplace_back(i * 16, 16);
   for (std::size_t i = 0; i < 5; ++i) ASSERT_TRUE(writer.commit(batches[i].records()));
-  const std::uint64_t before = allocation_count();
+  const std::uint64_t before = mxring::test::allocation_count();
   const std::uint64_t calls_before = writer.totals().system_calls;
   for (std::size_t i = 5; i < 40; ++i) ASSERT_TRUE(writer.commit(batches[i].records()));
-  EXPECT_EQ(allocation_count(), before);
+  EXPECT_EQ(mxring::test::allocation_count(), before);
   EXPECT_EQ(writer.totals().system_calls - calls_before, 35U * 2);
 }
 

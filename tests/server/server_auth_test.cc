@@ -46,8 +46,9 @@ s._domainkey.slow.example  !    slow 400
 _dmarc.slow.example        TXT  "v=DMARC1; p=reject"
 )";
     for (const char* domain : {"none", "quarantine", "reject", "slow"}) {
-      text += std::string("s._domainkey.") + domain + ".example TXT \"v=DKIM1; p=" +
-              key.substr(0, 100) + "\" \"" + key.substr(100) + "\"\n";
+      text += std::string("s._domainkey.") + domain +
+              ".example TXT \"v=DKIM1; p=" + key.substr(0, 100) + "\" \"" + key.substr(100) +
+              "\"\n";
     }
     return text;
   }
@@ -57,6 +58,7 @@ _dmarc.slow.example        TXT  "v=DMARC1; p=reject"
     Config config = default_config();
     config.hostname = "mx.test";
     config.listen.smtp = {*base::Endpoint::parse("127.0.0.1:0")};
+    config.listen.smtps.clear();
     config.shards.count = 1;
     config.log.dir = dir_.path() / "log";
     config.limits.disk_reserve_percent = 0;
@@ -130,8 +132,9 @@ TEST_F(ServerAuth, ASignedMessagePasses) {
   EXPECT_EQ(deliver(signed_message).substr(0, 14), "250 2.0.0 Ok 0");
   const auto records = stop_and_read();
   ASSERT_EQ(records.size(), 1U);
-  EXPECT_TRUE(has(records[0].dkim,
-                  R"("domain":"reject.example","selector":"s","algorithm":"rsa-sha256","result":"pass")"))
+  EXPECT_TRUE(
+      has(records[0].dkim,
+          R"("domain":"reject.example","selector":"s","algorithm":"rsa-sha256","result":"pass")"))
       << records[0].dkim;
   EXPECT_TRUE(has(records[0].dmarc, R"("result":"pass")")) << records[0].dmarc;
   EXPECT_TRUE(has(records[0].dmarc, R"("aligned_dkim":"reject.example")")) << records[0].dmarc;
@@ -217,7 +220,8 @@ TEST_F(ServerAuth, WhatCannotBeFoundOutNeverRefuses) {
   EXPECT_TRUE(deliver(message("faulty.example"), "a@faulty.example").starts_with("250"));
   // Nothing can be had at all.
   dns_->set_dead(true);
-  EXPECT_TRUE(deliver(sign("quarantine.example", message("quarantine.example"))).starts_with("250"));
+  EXPECT_TRUE(
+      deliver(sign("quarantine.example", message("quarantine.example"))).starts_with("250"));
   const auto records = stop_and_read();
   ASSERT_EQ(records.size(), 2U);
   for (const Found& record : records) {
@@ -226,13 +230,39 @@ TEST_F(ServerAuth, WhatCannotBeFoundOutNeverRefuses) {
   }
 }
 
+// Time that a client takes is not time that DNS had: no policy is escaped by being slow.
+TEST_F(ServerAuth, DawdlingDoesNotUseUpTheTimeForDns) {
+  start([](Config& config) { config.limits.dns_time_ns = 300'000'000; });
+  const auto dawdle = [] { std::this_thread::sleep_for(std::chrono::milliseconds(450)); };
+  const std::string text = message("reject.example");
+  const std::size_t header_end = text.find("\r\n\r\n") + 4;
+  for (const std::size_t first : {std::size_t{0}, header_end - 2, header_end + 20}) {
+    test::SmtpClient client(port());
+    client.reply();
+    client.ask("EHLO client.example");
+    client.ask("MAIL FROM:<a@open.example>");
+    dawdle();
+    client.ask("RCPT TO:<b@example.net>");
+    client.ask("DATA");
+    client.send(text.substr(0, first));
+    dawdle();
+    client.send(text.substr(first) + ".\r\n");
+    EXPECT_TRUE(client.reply().starts_with("550 5.7.26 ")) << first;
+  }
+  // A key that takes longer than is allowed is not waited for.
+  EXPECT_TRUE(deliver(sign("slow.example", message("slow.example"))).starts_with("250"));
+  const auto all = stop_and_read(true);
+  ASSERT_EQ(all.size(), 4U);
+  EXPECT_TRUE(has(all[3].dmarc, R"("result":"temperror")")) << all[3].dmarc;
+}
+
 TEST_F(ServerAuth, ForgedResultsAreLeftOut) {
   start();
-  const std::string text = message(
-      "none.example",
-      "Authentication-Results: MX.test;\r\n dmarc=pass header.from=bank.example\r\n"
-      "X-Kept: yes\r\nauthentication-results:\r\n (really) mx.TEST 1; spf=pass\r\n"
-      "Authentication-Results: other.example; spf=pass\r\n");
+  const std::string text =
+      message("none.example",
+              "Authentication-Results: MX.test;\r\n dmarc=pass header.from=bank.example\r\n"
+              "X-Kept: yes\r\nauthentication-results:\r\n (really) mx.TEST 1; spf=pass\r\n"
+              "Authentication-Results: other.example; spf=pass\r\n");
   EXPECT_TRUE(deliver(text).starts_with("250"));
   const auto records = stop_and_read();
   ASSERT_EQ(records.size(), 1U);

@@ -2,28 +2,11 @@
 // the event path), counted by replacing the global operator new.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <string_view>
 
 #include "smtp/session.h"
-
-namespace {
-std::size_t allocations = 0;
-}  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
+#include "tests/support/allocation_count.h"
 
 namespace mxring::smtp {
 namespace {
@@ -68,12 +51,12 @@ TEST(Allocations, NoneAfterTheFirstMessage) {
   play(session, "EHLO client.example\r\n");
   for (const bool straddling : {false, true}) {
     transaction(session, straddling);
-    const std::size_t before = allocations;
+    const std::uint64_t before = test::allocation_count();
     for (int i = 0; i < 100; ++i) transaction(session, straddling);
-    EXPECT_EQ(allocations, before) << (straddling ? "lines that straddle inputs" : "whole lines");
+    EXPECT_EQ(test::allocation_count(), before) << (straddling ? "lines that straddle inputs" : "whole lines");
   }
   EXPECT_EQ(session.messages(), 202U);
-  EXPECT_GT(allocations, 0U);
+  EXPECT_GT(test::allocation_count(), 0U);
 }
 
 }  // namespace

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-namespace mxring::seglog::test {
+namespace mxring::test {
 
 std::uint64_t allocation_count();
 
-}  // namespace mxring::seglog::test
+}  // namespace mxring::test

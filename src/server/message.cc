@@ -121,13 +121,15 @@ std::string_view Message::bytes_between(std::uint32_t begin, std::uint32_t end,
   return scratch;
 }
 
-void Message::runs_from(std::uint64_t begin, std::vector<std::string_view>& runs) const {
+void Message::runs_of(std::uint64_t begin, std::uint64_t end,
+                      std::vector<std::string_view>& runs) const {
   // What is new lies at the end: look for it from there.
   std::uint64_t slice_begin = bytes_;
   std::size_t first = slices_.size();
   while (first > 0 && slice_begin > begin) slice_begin -= slices_[--first].iov_len;
-  for (std::size_t i = first; i < slices_.size(); ++i) {
+  for (std::size_t i = first; i < slices_.size() && slice_begin < end; ++i) {
     std::string_view run(static_cast<const char*>(slices_[i].iov_base), slices_[i].iov_len);
+    run = run.substr(0, end - slice_begin);
     if (slice_begin < begin) run.remove_prefix(begin - slice_begin);
     slice_begin += slices_[i].iov_len;
     if (!run.empty()) runs.push_back(run);

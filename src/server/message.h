@@ -51,8 +51,8 @@ class Message {
   // Message bytes [begin, end): a view into a buffer when they lie in one piece, else gathered into
   // `scratch` (and counted).
   std::string_view bytes_between(std::uint32_t begin, std::uint32_t end, std::string& scratch);
-  // The bytes from `begin` to the end, as views into the buffers, appended to `runs`.
-  void runs_from(std::uint64_t begin, std::vector<std::string_view>& runs) const;
+  // The bytes [begin, end) as views into the buffers, appended to `runs`.
+  void runs_of(std::uint64_t begin, std::uint64_t end, std::vector<std::string_view>& runs) const;
   std::size_t buffers_held() const { return buffers_.size(); }
 
   std::uint64_t copied_fragment_bytes = 0;

@@ -22,7 +22,7 @@ void MessageCheck::begin(const mailauth::spf::Request& request, base::SlotRef cl
   client_ = client;
   deadline_ = now.mono + time_ns_;
   stage_ = Stage::kReceiving;
-  header_taken_ = false;
+  header_taken_ = behind_ = false;
   taken_bytes_ = 0;
   missing_.fill(0);
   evaluation_.begin(request);
@@ -84,34 +84,40 @@ void MessageCheck::on_answer(Ask& ask, const dns::Question& question,
   if (missing(part) == 0) owner_.check_answered(*this);
 }
 
-bool MessageCheck::take(Message& message, bool complete, base::Now now) {
-  if (stage_ != Stage::kReceiving) return false;
-  const mail::HeaderIndex& header = message.header();
-  const bool takes_header = !header_taken_;
-  if (takes_header) {
-    if (header.status() != mail::HeaderStatus::kComplete) return false;
-    header_taken_ = true;
-    taken_bytes_ = header.body_begin();
-    const std::string_view section =
-        message.bytes_between(0, header.header_bytes(), header_scratch_);
-    evaluation_.header(section, header.fields(), now.wall.us / 1'000'000);
-    advance(mailauth::Part::kDkim, now.mono);
-    advance(mailauth::Part::kArc, now.mono);
-    advance(mailauth::Part::kDmarc, now.mono);
+std::uint64_t MessageCheck::take(Message& message, bool complete, std::uint64_t max_bytes,
+                                 base::Now now) {
+  if (stage_ != Stage::kReceiving) return 0;
+  if (!header_taken_) {
+    if (message.header().status() != mail::HeaderStatus::kComplete) return 0;
+    take_header(message, now);
   }
+  const std::uint64_t begin = taken_bytes_;
+  taken_bytes_ = message.bytes();
   if (evaluation_.wants_body()) {
+    taken_bytes_ = std::min(taken_bytes_, begin + max_bytes);
     runs_.clear();
-    message.runs_from(taken_bytes_, runs_);
+    message.runs_of(begin, taken_bytes_, runs_);
     for (const std::string_view run : runs_) evaluation_.body(run);
-    taken_bytes_ = message.bytes();
   }
-  if (complete) {
+  behind_ = taken_bytes_ < message.bytes();
+  if (complete && !behind_) {
     evaluation_.end_of_body();
     stage_ = Stage::kComplete;
+    deadline_ = now.mono + time_ns_;
   }
-  if (!takes_header && !complete) return false;
+  return taken_bytes_ - begin;
+}
+
+void MessageCheck::take_header(Message& message, base::Now now) {
+  const mail::HeaderIndex& header = message.header();
+  header_taken_ = true;
+  taken_bytes_ = header.body_begin();
   deadline_ = now.mono + time_ns_;
-  return true;
+  const std::string_view section = message.bytes_between(0, header.header_bytes(), header_scratch_);
+  evaluation_.header(section, header.fields(), now.wall.us / 1'000'000);
+  advance(mailauth::Part::kDkim, now.mono);
+  advance(mailauth::Part::kArc, now.mono);
+  advance(mailauth::Part::kDmarc, now.mono);
 }
 
 bool MessageCheck::collect(std::vector<crypto::RsaCheck*>& checks) {

@@ -6,9 +6,9 @@
 // The shard drives all of them together, so that hashes and signatures of many messages advance in
 // the same lanes (shard_check.cc):
 //
-//   for each touched: take(message, complete);   the batch is flushed;
-//   for each touched: collect(checks);           signatures are verified;
-//   for each collected: conclude();              those decided are delivered or refused
+//   for each touched: take(message, complete, max_bytes);   the batch is flushed;
+//   for each touched: collect(checks);                      signatures are verified;
+//   for each collected: conclude();                         those decided are delivered or refused
 //
 // Thread: the shard's. Failure: none; what cannot be found out in time is temperror.
 #pragma once
@@ -58,11 +58,13 @@ class MessageCheck {
   // The time for DNS is up: what is missing stays so. Nothing happens when nothing is missing.
   void give_up();
 
-  // What has come of the message since the last time goes to the hashes; its slices must stay as
-  // they are until the batch's flush. True when the time for DNS has begun anew: it does with the
-  // header section and with the end of the message, because the questions that come of them are
-  // new, and a client must not be able to use up their time by dawdling before.
-  bool take(Message& message, bool complete, base::Now now);
+  // What has come of the message since the last time goes to the hashes, at most `max_bytes` of its
+  // body; the slices must stay as they are until the batch's flush. Returns the bytes. The time for
+  // DNS begins anew with the header section and with the end of the message, because the questions
+  // that come of them are new, and a client must not be able to use it up by dawdling before.
+  std::uint64_t take(Message& message, bool complete, std::uint64_t max_bytes, base::Now now);
+  // True while take() has left something of what is there.
+  bool behind() const { return behind_; }
   // True when the signatures can be verified: the message is complete and hashed, the keys are
   // there. Adds what is to be verified.
   bool collect(std::vector<crypto::RsaCheck*>& checks);
@@ -97,6 +99,7 @@ class MessageCheck {
     MessageCheck& check_;
   };
 
+  void take_header(Message& message, base::Now now);
   void advance(mailauth::Part part, base::MonoTime now);
   void on_answer(Ask& ask, const dns::Question& question, const dns::AnswerPtr& answer);
   Ask& idle_ask();
@@ -116,6 +119,7 @@ class MessageCheck {
   base::MonoTime deadline_;
   Stage stage_ = Stage::kIdle;
   bool header_taken_ = false;
+  bool behind_ = false;
 };
 
 }  // namespace mxring::server

@@ -134,6 +134,7 @@ class Shard final : private CheckOwner {
   void touch(MessageCheck& check);
   void check_answered(MessageCheck& check) override { touch(check); }
   void run_checks();
+  void take_touched(std::uint64_t& bytes_left);
   void settle(MessageCheck& check);
   void end_overdue_checks();
 
@@ -177,6 +178,7 @@ class Shard final : private CheckOwner {
   std::vector<MessageCheck*> idle_checks_;
   base::IntrusiveList<MessageCheck, &MessageCheck::running_hook> running_checks_;
   base::IntrusiveList<MessageCheck, &MessageCheck::touched_hook> touched_checks_;
+  std::vector<MessageCheck*> taken_checks_;
   std::vector<MessageCheck*> collected_checks_;
   std::vector<crypto::RsaCheck*> signature_checks_;
   std::optional<Clients> clients_;

@@ -20,16 +20,19 @@ namespace mxring::test {
 
 class ServerProcess {
  public:
-  // `toml` is added to the listen, log and auth sections, which the test need not care about.
-  // MXRING_BINARY is defined by the build.
-  explicit ServerProcess(const std::string& toml, const std::string& log_keys = "") {
+  static constexpr const char* kNoAuth = "spf = false\ndkim = false\ndmarc = false\n";
+
+  // `toml` is added to the listen, log and auth sections, which the test need not care about: no
+  // resolver is asked unless `auth_keys` say so. MXRING_BINARY is defined by the build.
+  explicit ServerProcess(const std::string& toml, const std::string& log_keys = "",
+                         const std::string& auth_keys = kNoAuth) {
     const std::string config = (dir_.path() / "mxring.toml").string();
     std::ofstream(config)
         << "hostname = \"mx.test\"\n[listen]\nsmtp = [\"127.0.0.1:0\"]\n[log]\ndir = \""
         << log_dir().string() << "\"\n"
         << log_keys << "\n"
-        << "[auth]\nspf = false\ndkim = false\ndmarc = false\n"  // tests ask no resolver outside
-        << toml;
+        << "[auth]\n"
+        << auth_keys << toml;
     start(config);
   }
   ServerProcess(const ServerProcess&) = delete;

@@ -182,7 +182,7 @@ void Delivery::submit(Message* message, const smtp::Session& session, const Clie
   const bool queued = setup_.to_writer.push(std::move(message));
   MXRING_ASSERT(queued);
   ++in_flight_;
-  submitted_ = true;
+  ++unannounced_;
 }
 
 Message* Delivery::next_decided() {

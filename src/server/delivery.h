@@ -81,8 +81,9 @@ class Delivery {
   Message* younger_than(Message& message) { return receiving_.next(message); }
   std::size_t receiving() const { return receiving_.size(); }
   std::size_t in_flight() const { return in_flight_; }
-  // Messages submitted since the last call: whether the writer may need waking.
-  bool take_submitted() { return std::exchange(submitted_, false); }
+  // Messages submitted since the writer was last woken for them.
+  std::size_t unannounced() const { return unannounced_; }
+  void announced() { unannounced_ = 0; }
 
  private:
   void describe(Message& message, const smtp::Session& session, const ClientFacts& client,
@@ -102,7 +103,7 @@ class Delivery {
   base::JsonWriter json_;
   std::uint64_t sequence_ = 0;
   std::size_t in_flight_ = 0;
-  bool submitted_ = false;
+  std::size_t unannounced_ = 0;
 };
 
 }  // namespace mxring::server

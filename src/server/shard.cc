@@ -26,6 +26,7 @@ namespace {
 constexpr std::uint32_t kBuffersMax = 32'768;  // what a 16-bit buffer id can name
 constexpr std::int64_t kCountersEveryNs = base::kNsPerSecond;
 constexpr std::int64_t kAcceptRetryNs = 100 * base::kNsPerMs;
+constexpr std::size_t kGatheredEnough = 16;  // messages: what the widest hash lanes take
 constexpr std::int64_t kDrainGraceNs = 2 * base::kNsPerSecond;  // to send the last 421s
 
 // Enough buffers for the memory limit plus those offered to the kernel; larger ones when there
@@ -54,8 +55,8 @@ void pin_to(int cpu) {
 
 }  // namespace
 
-Shard::Shard(ShardShared shared, std::uint32_t number, int cpu,
-             ShardListeners listeners, obs::CounterSet& counters)
+Shard::Shard(ShardShared shared, std::uint32_t number, int cpu, ShardListeners listeners,
+             obs::CounterSet& counters)
     : shared_(std::move(shared)),
       number_(number),
       cpu_(cpu),
@@ -63,7 +64,9 @@ Shard::Shard(ShardShared shared, std::uint32_t number, int cpu,
       implicit_tls_from_(listeners.implicit_tls_from),
       counters_(counters),
       stages_(counters),
-      session_options_{shared_.config.hostname, shared_.config.limits, {},
+      session_options_{shared_.config.hostname,
+                       shared_.config.limits,
+                       {},
                        shared_.certificates != nullptr && shared_.config.tls.starttls},
       event_fd_(::eventfd(0, EFD_CLOEXEC)) {
   // Each connection waits for at most one message, so this many are never exceeded.
@@ -161,8 +164,8 @@ void Shard::turn() {
     const std::int64_t dns_ns = resolver_->wait_ns(now_.mono);
     if (dns_ns >= 0 && (timeout_ns < 0 || dns_ns < timeout_ns)) timeout_ns = dns_ns;
   }
-  const bool more_to_do =
-      !touched_checks_.empty() || !handshakes_.empty() || !dirty_.empty();
+  const bool more_to_do = !touched_checks_.empty() || !handshakes_.empty() || !dirty_.empty() ||
+                          delivery_->unannounced() > 0;
   if (!lane_->from_writer.empty() || more_to_do) timeout_ns = 0;
   // What is queued is replies, mostly: in a measured turn their sending is a call of its own.
   if (measured) {
@@ -196,7 +199,8 @@ void Shard::turn() {
   if (draining_) drain_overdue();
 
   run_handshakes();
-  run_checks();
+  const bool gathering = gathers_more();
+  if (!gathering) run_checks();
   relieve_memory();
   {
     const obs::InStage stage(stages_, obs::Stage::kReply);
@@ -205,14 +209,24 @@ void Shard::turn() {
       end_of_turn(*client);
     }
   }
-  if (delivery_->take_submitted()) {
+  if (!gathering && delivery_->unannounced() > 0) {
     const obs::InStage stage(stages_, obs::Stage::kCommit);
+    delivery_->announced();
     shared_.writer.wake();
   }
   buffers_->replenish();
   resume_starved();
   if (now_.mono.ns - last_update_ns_ >= kCountersEveryNs) update_counters();
   stages_.end_turn();
+}
+
+// Few messages leave hash lanes empty and make a small commit. Then the ring is looked at once
+// more, without waiting, and again while each look brings more: true as long as that goes on.
+bool Shard::gathers_more() {
+  const std::size_t gathered = touched_checks_.size() + delivery_->unannounced();
+  const bool more = gathered > gathered_ && gathered < kGatheredEnough;
+  gathered_ = more ? gathered : 0;
+  return more;
 }
 
 void Shard::dispatch(const uring::Completion& completion) {

@@ -133,6 +133,7 @@ class Shard final : private CheckOwner {
   void drop_check(Client& client);
   void touch(MessageCheck& check);
   void check_answered(MessageCheck& check) override { touch(check); }
+  bool gathers_more();
   void run_checks();
   void take_touched(std::uint64_t& bytes_left);
   void settle(MessageCheck& check);
@@ -178,6 +179,7 @@ class Shard final : private CheckOwner {
   std::vector<MessageCheck*> idle_checks_;
   base::IntrusiveList<MessageCheck, &MessageCheck::running_hook> running_checks_;
   base::IntrusiveList<MessageCheck, &MessageCheck::touched_hook> touched_checks_;
+  std::size_t gathered_ = 0;  // messages the last turn left for the next to work on
   std::vector<MessageCheck*> taken_checks_;
   std::vector<MessageCheck*> collected_checks_;
   std::vector<crypto::RsaCheck*> signature_checks_;

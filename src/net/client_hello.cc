@@ -27,6 +27,8 @@ constexpr std::uint16_t kSignatureAlgorithms = 13;
 constexpr std::uint16_t kSupportedVersions = 43;
 
 constexpr std::uint16_t kP256 = 23;
+// As in tls_policy.cc: X25519, P-256, P-384.
+constexpr std::uint16_t kGroups[] = {29, kP256, 24};
 constexpr std::uint16_t kEcdsaP256Sha256 = 0x0403;
 // ECDHE-ECDSA with AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305.
 constexpr std::uint16_t kEcdsaSuites[] = {0xC02B, 0xC02C, 0xCCA9};
@@ -109,7 +111,12 @@ bool read_body(std::string_view body, ClientHello& hello) {
       const std::string_view data = extensions.vector(2);
       if (extensions.failed()) return false;
       if (type == kServerName) read_server_name(data, hello);
-      if (type == kSupportedGroups) p256 = lists(Reader(data).vector(2), kP256);
+      if (type == kSupportedGroups) {
+        const std::string_view groups = Reader(data).vector(2);
+        p256 = lists(groups, kP256);
+        hello.shares_group =
+            std::ranges::any_of(kGroups, [&](std::uint16_t group) { return lists(groups, group); });
+      }
       if (type == kSignatureAlgorithms) {
         ecdsa_signature = lists(Reader(data).vector(2), kEcdsaP256Sha256);
       }

@@ -61,6 +61,7 @@ class OutputQueue {
     if (tail_ == nullptr) add_block();
     return {tail_->bytes + tail_->filled, OutputBlock::kBytes - tail_->filled};
   }
+  std::size_t blocks() const { return blocks_; }
   void wrote(std::size_t n) {
     if (tail_ != nullptr) tail_->filled += static_cast<std::uint32_t>(n);
   }
@@ -97,16 +98,19 @@ class OutputQueue {
     OutputBlock* block = pool_.acquire();
     (tail_ == nullptr ? head_ : tail_->next) = block;
     tail_ = block;
+    ++blocks_;
   }
   void drop_head() {
     OutputBlock* next = head_->next;
     pool_.release(std::exchange(head_, next));
     if (head_ == nullptr) tail_ = nullptr;
+    --blocks_;
   }
 
   OutputPool& pool_;
   OutputBlock* head_ = nullptr;
   OutputBlock* tail_ = nullptr;
+  std::size_t blocks_ = 0;
 };
 
 }  // namespace mxring::net

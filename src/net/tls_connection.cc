@@ -20,6 +20,9 @@ constexpr std::uint8_t kRecordTypeMax = 23;  // application_data
 constexpr std::size_t kRecordExtraBytes = 64;
 // A client may send so much before it has answered us: far more than any handshake.
 constexpr std::size_t kHandshakeBytesMax = 128 * 1024;
+// After the handshake a block of replies and a few alerts or keys may wait to be sent. A client that
+// asks for new keys without end (RFC 8446 4.6.3) and reads none of the answers gets no further.
+constexpr std::size_t kWaitingBlocksMax = 16;
 // The beginning of a record is kept in its receive buffer when it fills this share of it.
 constexpr std::size_t kWorthKeeping = 8;
 
@@ -27,6 +30,7 @@ constexpr std::size_t kWorthKeeping = 8;
 using namespace std::string_view_literals;
 constexpr std::string_view kUnexpectedMessage = "\x15\x03\x01\x00\x02\x02\x0A"sv;
 constexpr std::string_view kDecodeError = "\x15\x03\x01\x00\x02\x02\x32"sv;
+constexpr std::string_view kHandshakeFailure = "\x15\x03\x01\x00\x02\x02\x28"sv;
 constexpr std::string_view kInternalError = "\x15\x03\x01\x00\x02\x02\x50"sv;
 
 }  // namespace
@@ -150,6 +154,11 @@ void TlsConnection::read_hello() {
     case HelloOutcome::kMore:
       return;
     case HelloOutcome::kHello:
+      // Under TLS 1.2 wolfSSL would take any curve it was compiled with.
+      if (!hello_.shares_group) {
+        fail(kHandshakeFailure);
+        return;
+      }
       if (!records.rewritten.empty()) {
         kept_.replace(kept_begin_, records.wire_bytes, records.rewritten);
       }
@@ -219,6 +228,9 @@ bool TlsConnection::decrypt(std::vector<Chunk>& chunks) {
     if (status == TlsStatus::kClosed || status == TlsStatus::kFailed) {
       stop_reading();
       state_ = status == TlsStatus::kClosed ? TlsState::kClosed : TlsState::kFailed;
+    } else if (output_.blocks() > kWaitingBlocksMax) {
+      stop_reading();
+      state_ = TlsState::kFailed;
     }
   }
   if (have_buffer && into.end > 0) {

@@ -40,6 +40,7 @@ bool apply_tls_policy(WOLFSSL_CTX* context, bool tls12) {
               WOLFSSL_SUCCESS;
   good = good && wolfSSL_CTX_set_cipher_list(context, tls_suites().data()) == WOLFSSL_SUCCESS;
   good = good && wolfSSL_CTX_SetDevId(context, record_cipher_device()) == WOLFSSL_SUCCESS;
+  // client_hello.cc has the same.
   int groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1};
   good = good && wolfSSL_CTX_set_groups(context, groups, 3) == WOLFSSL_SUCCESS;
   wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_NONE, nullptr);

@@ -64,8 +64,6 @@ class TlsStream {
   TlsFacts facts() const;               // after the handshake
   int error() const { return error_; }  // wolfSSL's, of the call that failed
   std::string error_text() const;
-  // After the handshake of a client: what resumes this session later. Empty when there is nothing.
-  struct Session;
 
  private:
   TlsStatus status_of(int result);

@@ -138,6 +138,17 @@ TEST(ClientHello, WhoUnderstandsEcdsa) {
   EXPECT_TRUE(hello_of(kEcdsa + no_p256 + kTls13, 0x0303, "\x13\x01").takes_ecdsa);
 }
 
+TEST(ClientHello, WhoSharesACurve) {
+  EXPECT_TRUE(hello_of("").shares_group);  // nothing said: P-256 will do
+  const auto shares = [](std::string_view groups) {
+    return hello_of(extension(10, vector(2, groups))).shares_group;
+  };
+  EXPECT_TRUE(shares(number(29, 2)));
+  EXPECT_TRUE(shares(number(30, 2) + number(24, 2)));
+  EXPECT_FALSE(shares(number(30, 2) + number(25, 2)));  // X448, P-521
+  EXPECT_FALSE(shares(""));
+}
+
 TEST(ClientHello, OtherProtocols) {
   EXPECT_EQ(outcome("EHLO client.example\r\n"), HelloOutcome::kNotTls);
   EXPECT_EQ(outcome("GET / HTTP/1.1\r\n"), HelloOutcome::kNotTls);

@@ -3,6 +3,9 @@
 #include "net/tls_connection.h"
 
 #include <gtest/gtest.h>
+#include <wolfssl/options.h>
+// After options.h, which decides what the others declare.
+#include <wolfssl/ssl.h>
 
 #include <algorithm>
 #include <cstring>
@@ -287,6 +290,63 @@ TEST_F(TlsConnectionTest, AHandshakeHasAnEnd) {
     fed.feed(record, {16'384});
   }
   EXPECT_EQ(fed->state(), TlsState::kFailed);
+}
+
+// A client that changes its keys and asks for new ones of ours (RFC 8446 4.6.3).
+class KeyUpdates : public TlsConnectionTest {
+ protected:
+  void SetUp() override {
+    TlsConnectionTest::SetUp();
+    if (IsSkipped()) return;
+    WOLFSSL_CTX* context = wolfSSL_CTX_new(wolfTLSv1_3_client_method());
+    wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_NONE, nullptr);
+    ssl_ = wolfSSL_new(context);
+    wolfSSL_CTX_free(context);  // `ssl_` holds it
+    stream_ = std::make_unique<TlsStream>(ssl_, side_);
+    fed_ = std::make_unique<Fed>(*buffers_, server_);
+    for (int turn = 0; turn < 3 && stream_->handshake() != TlsStatus::kDone; ++turn) pass();
+    pass();
+    ASSERT_EQ((*fed_)->state(), TlsState::kOpen);
+  }
+  void TearDown() override {
+    fed_.reset();
+    TlsConnectionTest::TearDown();
+  }
+  void pass() {
+    if (!side_.outward.empty()) fed_->feed(std::exchange(side_.outward, {}), {16'384});
+    side_.inward += fed_->sent();
+  }
+
+  MemoryTransport side_;
+  WOLFSSL* ssl_ = nullptr;
+  std::unique_ptr<TlsStream> stream_;
+  std::unique_ptr<Fed> fed_;
+};
+
+TEST_F(KeyUpdates, AreAnswered) {
+  std::vector<char> piece(100);
+  std::size_t got = 0;
+  for (int round = 0; round < 50; ++round) {
+    ASSERT_EQ(wolfSSL_update_keys(ssl_), WOLFSSL_SUCCESS);
+    ASSERT_EQ(stream_->write("NOOP\r\n"), TlsStatus::kDone);
+    pass();
+    ASSERT_EQ((*fed_)->state(), TlsState::kOpen);
+    fed_->say("250 2.0.0 Ok\r\n");
+    pass();
+    while (stream_->read(piece, got) == TlsStatus::kWantInput && !side_.inward.empty()) {
+    }
+    ASSERT_EQ(std::string_view(piece.data(), got), "250 2.0.0 Ok\r\n") << round;
+  }
+  EXPECT_EQ(fed_->plaintext.size(), 50 * 6U);
+}
+
+TEST_F(KeyUpdates, WithoutEndAndUnreadEndTheConnection) {
+  for (int i = 0; i < 20'000 && (*fed_)->state() == TlsState::kOpen; ++i) {
+    ASSERT_EQ(wolfSSL_update_keys(ssl_), WOLFSSL_SUCCESS);
+    fed_->feed(std::exchange(side_.outward, {}), {16'384});
+  }
+  EXPECT_EQ((*fed_)->state(), TlsState::kFailed);
+  EXPECT_LE(fed_->sent().size(), 17 * OutputBlock::kBytes);
 }
 
 }  // namespace

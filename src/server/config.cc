@@ -94,17 +94,22 @@ constexpr std::array kKeys{
     key<Duration<0>, MEMBER(log.commit_window_ns)>(
         "log", "commit_window", "when busy, wait this long for more messages before a commit"),
 
-    key<Text, MEMBER(tls.certificate)>("tls", "certificate",
-                                     "PEM file, its chain behind it; \"\" = a self-made one"),
-    key<Text, MEMBER(tls.key)>("tls", "key", "PEM file with its private key"),
+    key<Text, MEMBER(tls.certificate)>(
+        "tls", "certificate",
+        "PEM file, its chain behind it, for clients whose server name no other certificate has; "
+        "\"\" = a self-made one. SIGHUP reads all of them again"),
+    key<Text, MEMBER(tls.key)>("tls", "key", "PEM file with its private key, RSA or ECDSA"),
     key<CertificateFiles, MEMBER(tls.certificates)>(
         "tls", "certificates",
-        "more of them, for the names in them that a client asks for; or as [[tls.certificates]]"),
-    key<Choice<kTlsWords>, MEMBER(tls.minimum)>("tls", "minimum", "oldest TLS version"),
+        "more of them, for the names in them that a client asks for; or as [[tls.certificates]]. "
+        "RSA and ECDSA for the same name may stand side by side"),
+    key<Choice<kTlsWords>, MEMBER(tls.minimum)>("tls", "minimum",
+                                                "oldest TLS version: \"1.2\" or \"1.3\""),
     key<Flag, MEMBER(tls.starttls)>("tls", "starttls", "offer STARTTLS where smtp is spoken"),
     key<Flag, MEMBER(tls.tickets)>("tls", "tickets", "let clients resume their TLS sessions"),
     key<Duration<base::kNsPerSecond>, MEMBER(tls.ticket_rotation_ns)>(
-        "tls", "ticket_rotation", "a new ticket key so often; the one before it still decrypts"),
+        "tls", "ticket_rotation",
+        "a new ticket key so often; the one before it still decrypts, older tickets are void"),
 
     key<Resolvers, MEMBER(dns.servers)>("dns", "servers", "empty = the system's resolver"),
     key<Duration<kMs>, MEMBER(dns.timeout_ns)>("dns", "timeout", "for one answer"),

@@ -92,9 +92,9 @@ def wire_name(text):
 
 
 class Responder(threading.Thread):
-    """Answers from RECORDS over UDP; no such name for everything else."""
+    """Answers from `records` over UDP; no such name for everything else."""
 
-    def __init__(self):
+    def __init__(self, records):
         super().__init__(daemon=True)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
@@ -102,9 +102,8 @@ class Responder(threading.Thread):
         self.questions = 0
         self.answers = {}
         types = {A: TYPE_A, MX: TYPE_MX, TXT: TYPE_TXT}
-        for records in RECORDS.values():
-            for (name, kind), values in records.items():
-                self.answers[wire_name(name), types[kind]] = [self.data(kind, v) for v in values]
+        for (name, kind), values in records.items():
+            self.answers[wire_name(name), types[kind]] = [self.data(kind, v) for v in values]
 
     @staticmethod
     def data(kind, value):
@@ -249,7 +248,8 @@ def parse_options():
 
 def main():
     options = parse_options()
-    responder = Responder()
+    responder = Responder({name: values for records in RECORDS.values()
+                           for name, values in records.items()})
     responder.start()
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="mxring-spf.", dir="/var/tmp") as directory:

@@ -90,7 +90,7 @@ class ReportCase(mxtest.TestCase):
         zones["receiver.test"] += f"r1._domainkey.mx TXT {key_record}\n"
         zones["none.test"] += f"r1._domainkey TXT {key_record}\n"
         self.dns = self.serve_dns(zones)
-        self.auth = {"dns": {"servers": [self.dns.address], "timeout": "2s"},
+        self.auth = {"dns": {"servers": [self.dns.address], "timeout": "10s"},
                      "auth": {"spf": True, "dkim": True, "dmarc": True}}
         self.server = self.serve(self.auth)
         self.sent = self.send_traffic()
@@ -111,7 +111,7 @@ class ReportCase(mxtest.TestCase):
 
     def report(self, command, *args, code=0):
         done = subprocess.run([mxtest.BINARY, "report", command, *args, "--json",
-                               "--resolver", self.dns.address],
+                               "--resolver", self.dns.address, "--timeout", "10s"],
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=90)
         self.assertEqual(done.returncode, code, done.stderr.decode() + done.stdout.decode())
         return json.loads(done.stdout) if done.stdout else None

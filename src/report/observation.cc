@@ -103,6 +103,7 @@ bool is_within(std::string_view domain, std::string_view ancestor) {
 }
 
 // RFC 9990 3.1.3: strictly aligned passes first, then relaxed ones, other passes, the rest.
+constexpr int kRanks = 4;
 int rank_of(const SignatureResult& signature, std::string_view from,
             std::string_view organization) {
   if (signature.result != mailauth::word(Result::kPass)) return 3;
@@ -114,6 +115,7 @@ void read_signatures(Reading& reading, std::string_view text, std::string_view o
                      Row& row) {
   const Json list = reading.parse(text);
   if (!list.is_array()) return reading.fail("signatures that are no list");
+  std::vector<SignatureResult> found;
   for (const Json& entry : list) {
     SignatureResult signature{reading.name(entry, "domain"), reading.name(entry, "selector"),
                               std::string(mailauth::word(reading.result(entry)))};
@@ -121,12 +123,16 @@ void read_signatures(Reading& reading, std::string_view text, std::string_view o
       return reading.fail("a signature with a result that signatures do not have");
     }
     // Nothing could be read in it that would tell its owner which one it is.
-    if (!signature.domain.empty()) row.signatures.push_back(std::move(signature));
+    if (!signature.domain.empty()) found.push_back(std::move(signature));
   }
-  std::ranges::stable_sort(row.signatures, {}, [&](const SignatureResult& signature) {
-    return rank_of(signature, row.header_from, organization);
-  });
-  if (row.signatures.size() > kSignaturesMax) row.signatures.resize(kSignaturesMax);
+  for (int rank = 0; rank < kRanks; ++rank) {
+    for (const SignatureResult& signature : found) {
+      if (row.signatures.size() == kSignaturesMax) return;
+      if (rank_of(signature, row.header_from, organization) == rank) {
+        row.signatures.push_back(signature);
+      }
+    }
+  }
 }
 
 std::string domain_of(std::string_view reverse_path) {

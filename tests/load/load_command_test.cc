@@ -26,7 +26,7 @@ struct Outcome {
 
 Outcome run(const std::string& arguments) {
   Outcome outcome;
-  FILE* pipe = ::popen((std::string(MXRING_BINARY) + " load " + arguments).c_str(), "r");
+  FILE* pipe = ::popen((std::string(MXRING_PROGRAM) + " load " + arguments).c_str(), "r");
   if (pipe == nullptr) return outcome;
   std::array<char, 4096> part{};
   while (std::fgets(part.data(), part.size(), pipe) != nullptr) outcome.output += part.data();

@@ -23,7 +23,7 @@ class ServerProcess {
   static constexpr const char* kNoAuth = "spf = false\ndkim = false\ndmarc = false\n";
 
   // `toml` is added to the listen, log and auth sections, which the test need not care about: no
-  // resolver is asked unless `auth_keys` say so. MXRING_BINARY is defined by the build.
+  // resolver is asked unless `auth_keys` say so. MXRING_PROGRAM is defined by the build.
   explicit ServerProcess(const std::string& toml, const std::string& log_keys = "",
                          const std::string& auth_keys = kNoAuth) {
     const std::string config = (dir_.path() / "mxring.toml").string();
@@ -89,7 +89,7 @@ class ServerProcess {
     pid_ = ::fork();
     if (pid_ == 0) {
       ::dup2(fds[1], STDOUT_FILENO);
-      ::execl(MXRING_BINARY, "mxring", "serve", "-c", config.c_str(), nullptr);
+      ::execl(MXRING_PROGRAM, "mxring", "serve", "-c", config.c_str(), nullptr);
       ::_exit(127);
     }
     ::close(fds[1]);

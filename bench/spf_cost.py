@@ -16,13 +16,9 @@ library only. Needs taskset (util-linux) and two cores.
 """
 
 import argparse
-import glob
 import json
 import os
-import re
-import select
 import shutil
-import signal
 import socket
 import statistics
 import struct
@@ -33,6 +29,10 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(ROOT, "bench"))
+from pinned_server import DidNotStart, PinnedServer  # noqa: E402
+
 BUDGET_US = 2.0
 TYPE_A, TYPE_MX, TYPE_TXT = 1, 15, 16
 A, MX, TXT = "A", "MX", "TXT"
@@ -130,7 +130,7 @@ class Responder(threading.Thread):
             self.socket.sendto(reply, client)
 
 
-class Server:
+class Server(PinnedServer):
     def __init__(self, options, directory, spf, dns):
         self.spf = spf
         name = "on" if spf else "off"
@@ -138,30 +138,14 @@ class Server:
         with open(config, "w", encoding="ascii") as out:
             out.write(CONFIG.format(log_dir=os.path.join(directory, name), dns=dns,
                                     spf="true" if spf else "false"))
-        self.process = subprocess.Popen(
-            ["taskset", "-c", str(options.server_cpu), options.mxring, "serve", "-c", config],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        if not select.select([self.process.stdout], [], [], 20)[0]:
-            fail("the server does not start")
-        ready = re.search(r"smtp=127\.0\.0\.1:(\d+)", self.process.stdout.readline().decode())
-        if ready is None:
-            fail("the server did not start")
-        self.port = int(ready[1])
-
-    def cpu_ns(self):
-        """Of all threads; none ends while the server runs."""
-        total = 0
-        for path in glob.glob(f"/proc/{self.process.pid}/task/*/schedstat"):
-            with open(path, encoding="ascii") as file:
-                total += int(file.read().split()[0])
-        return total
+        super().__init__([options.mxring, "serve", "-c", config], options.server_cpu)
 
     def burst(self, options, sender, messages):
         """CPU microseconds per message of one burst."""
         before = self.cpu_ns()
         done = subprocess.run(
             ["taskset", "-c", str(options.client_cpu), options.mxring, "load",
-             f"127.0.0.1:{self.port}", "--connections", "16", "--messages", str(messages),
+             self.address, "--connections", "16", "--messages", str(messages),
              "--size", str(options.size), "--messages-per-connection", "0", "--mail-from", sender,
              "--rcpt-to", "b@bench.example", "--json"],
             stdout=subprocess.PIPE, check=False)
@@ -169,11 +153,6 @@ class Server:
             fail(f"not every message was accepted: {done.stdout.decode()}")
         time.sleep(0.01)  # the writer's last turn
         return (self.cpu_ns() - before) / messages / 1000
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-        self.process.stdout.close()
 
 
 def check_result(options, log_dir, domain):
@@ -253,7 +232,10 @@ def main():
     responder.start()
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="mxring-spf.", dir="/var/tmp") as directory:
-        results = measure(options, directory, responder)
+        try:
+            results = measure(options, directory, responder)
+        except DidNotStart as problem:
+            fail(problem)
     if options.json:
         print(json.dumps(results))
         return 0

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Asks: what does the verdict on a message cost, and how fast is a server that gives one to each?
 
-On one core, one after the other in interleaved rounds: a program that receives and forgets (the null
-sink), mxring without verdicts, with DKIM alone, and with SPF, DKIM and DMARC for genuine mail,
-spoofed mail and half of each. All store durably before they say 250. The genuine messages are signed
-(rsa-2048, relaxed/relaxed); the spoofed ones claim the same From domain, whose policy is reject, and
-are refused. DNS answers are cached. The unit is the CPU time of all threads of the server per
-message (schedstat), medians of the rounds; the load generator has another core.
+On one core, one after the other in interleaved rounds: a program that receives and forgets (the
+null sink), mxring without verdicts, with DKIM alone, and with SPF, DKIM and DMARC for genuine mail,
+spoofed mail and half of each. mxring stores durably before it says 250. The genuine messages are
+signed (rsa-2048, relaxed/relaxed); the spoofed ones claim the same From domain, whose policy is
+reject, and are refused. DNS answers are cached. The unit is the CPU time of all threads of the
+server per message (schedstat), medians of the rounds; the load generator has another core.
 
   bench/verdict_cost.py [--build DIR] [--rounds N] [--messages N] [--size BYTES] [--json]
 
@@ -14,14 +14,10 @@ Standard library only. Needs taskset (util-linux) and two cores.
 """
 
 import argparse
-import glob
 import json
 import os
 import random
-import re
-import select
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -31,6 +27,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "bench"))
+from pinned_server import DidNotStart, PinnedServer  # noqa: E402
 from spf_cost import TXT, Responder  # noqa: E402
 
 MESSAGES_MADE = 64
@@ -73,25 +70,7 @@ def fail(text):
     sys.exit(1)
 
 
-class Server:
-    def __init__(self, options, command):
-        self.process = subprocess.Popen(["taskset", "-c", str(options.server_cpu), *command],
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        if not select.select([self.process.stdout], [], [], 20)[0]:
-            fail(f"{command[0]} does not start")
-        ready = re.search(r"127\.0\.0\.1:(\d+)", self.process.stdout.readline().decode())
-        if ready is None:
-            fail(f"{command[0]} did not start")
-        self.address = f"127.0.0.1:{ready[1]}"
-
-    def cpu_ns(self):
-        """Of all threads; none ends while the server runs."""
-        total = 0
-        for path in glob.glob(f"/proc/{self.process.pid}/task/*/schedstat"):
-            with open(path, encoding="ascii") as file:
-                total += int(file.read().split()[0])
-        return total
-
+class Server(PinnedServer):
     def burst(self, options, folder, accepted):
         before = self.cpu_ns()
         done = subprocess.run(
@@ -99,7 +78,7 @@ class Server:
              "--connections", str(options.connections), "--messages", str(options.messages),
              "--messages-per-connection", "0", "--message", folder, "--mail-from",
              "x@bounce.example", "--rcpt-to", "b@bench.example", "--json"],
-            stdout=subprocess.PIPE, check=False)
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
         result = json.loads(done.stdout or "{}")
         # Messages are taken in turn, so the counts are known but for the last round of each.
         if abs(result.get("accepted", -1) - accepted * options.messages) > MESSAGES_MADE:
@@ -109,11 +88,6 @@ class Server:
         return {"cpu_us": (self.cpu_ns() - before) / options.messages / 1000,
                 "rate": result["sent"] / result["seconds"],
                 "p50_us": latency["p50"], "p99_us": latency["p99"]}
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-        self.process.stdout.close()
 
 
 def make_messages(options, directory):
@@ -154,7 +128,7 @@ def measure(options, directory):
         ("s1._domainkey.sender.example", TXT): [record],
     })
     responder.start()
-    servers = {"null": Server(options, [options.null_sink, "--listen", "127.0.0.1:0"])}
+    servers = {"null": Server([options.null_sink, "--listen", "127.0.0.1:0"], options.server_cpu)}
     results = {row: [] for row in ROWS}
     try:
         for name, methods in SERVERS.items():
@@ -163,7 +137,7 @@ def measure(options, directory):
                 out.write(CONFIG.format(
                     log_dir=os.path.join(directory, f"{name}.log"), dns=responder.address,
                     **{m: str(m in methods).lower() for m in ("spf", "dkim", "dmarc")}))
-            servers[name] = Server(options, [options.mxring, "serve", "-c", config])
+            servers[name] = Server([options.mxring, "serve", "-c", config], options.server_cpu)
         for turn in range(-1, options.rounds):  # the first one warms everything up
             for row, (server, folder, accepted) in ROWS.items():
                 if sys.stderr.isatty():
@@ -209,7 +183,10 @@ def main():
     options = parse_options()
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="mxring-verdict.", dir="/var/tmp") as directory:
-        results = measure(options, directory)
+        try:
+            results = measure(options, directory)
+        except DidNotStart as problem:
+            fail(problem)
     if options.json:
         print(json.dumps(results))
         return 0

@@ -203,6 +203,14 @@ class Clients(TlsCase):
                              self.message_file(self.fresh(100_000))])
         self.assert_logged()
 
+    def test_load(self):
+        for kind, address in (("starttls", self.server.address), ("implicit", self.tls_address)):
+            done = self.run_client([mxtest.BINARY, "load", "%s:%d" % address, "--tls", kind,
+                                    "--messages", "50", "--connections", "4", "--size", "20KiB",
+                                    "--messages-per-connection", "5", "--json"])
+            self.assertEqual(json.loads(done.stdout)["accepted"], 50)
+        self.assert_logged(exact=False, count=100)
+
     NODE = """
 const nodemailer = require('nodemailer');
 const fs = require('fs');

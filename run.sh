@@ -143,12 +143,12 @@ install_node_packages() {
     "${node_packages[@]}"
 }
 
-# Configures a preset when it has not been, or was for another -Werror.
+# Configures a preset when it has not been, or was for another -Werror, or has changed since.
 configure() {
   local preset=$1 werror=OFF launcher=()
   local cache=$root/build/$preset/CMakeCache.txt
   [[ ${CI:-} == true ]] && werror=ON
-  if [[ -e $root/build/$preset/build.ninja ]] &&
+  if [[ -e $root/build/$preset/build.ninja && $cache -nt $root/CMakePresets.json ]] &&
     grep -q "^MXRING_WERROR:BOOL=$werror\$" "$cache"; then
     return
   fi

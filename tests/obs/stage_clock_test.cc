@@ -40,7 +40,6 @@ TEST(StageClock, OneTurnInManyCountsForAll) {
   const std::uint64_t hash = counters.get(Counter::kStageHashNs) / StageClock::kEvery;
   EXPECT_GE(parse, 2 * kMs);
   EXPECT_GE(hash, 4 * kMs);
-  EXPECT_GT(hash, parse);
   EXPECT_EQ(counters.get(Counter::kStageReplyNs), 0U);
 }
 

@@ -49,6 +49,7 @@ void TlsConnection::stop_reading() {
   chunk_bytes_ = 0;
   std::string().swap(kept_);
   kept_begin_ = 0;
+  record_left_ = 0;
   deaf_ = true;
 }
 
@@ -68,6 +69,8 @@ void TlsConnection::add(const Chunk& chunk) {
 // ---- the transport ----
 
 std::size_t TlsConnection::take(std::span<char> into) {
+  if (record_left_ == 0) record_left_ = bytes_of_next_record();
+  into = into.first(std::min(into.size(), record_left_));
   std::size_t done = std::min(into.size(), kept_.size() - kept_begin_);
   if (done > 0) {
     std::memcpy(into.data(), kept_.data() + kept_begin_, done);
@@ -90,6 +93,7 @@ std::size_t TlsConnection::take(std::span<char> into) {
     ++used;
   }
   chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(used));
+  record_left_ -= done;
   return done;
 }
 
@@ -109,16 +113,16 @@ std::size_t TlsConnection::peek(std::span<char> into) const {
   return done;
 }
 
-// True as well when what comes next is no record: the stream then says so to the peer.
-bool TlsConnection::record_here() const {
+// 0 until all of them are here. When what comes next is no record, everything that is here: the
+// stream then says so to the peer.
+std::size_t TlsConnection::bytes_of_next_record() const {
   std::array<char, kRecordHeaderBytes> header{};
-  const std::size_t got = peek(header);
-  if (got == 0) return false;
+  if (peek(header) < kRecordHeaderBytes) return 0;
   const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(header[i]); };
-  if (byte(0) < kRecordTypeMin || byte(0) > kRecordTypeMax) return got == kRecordHeaderBytes;
-  if (got < kRecordHeaderBytes) return false;
-  const std::size_t length = std::size_t{byte(3)} << 8 | byte(4);
-  return length > kRecordBytesMax || received() >= kRecordHeaderBytes + length;
+  if (byte(0) < kRecordTypeMin || byte(0) > kRecordTypeMax) return received();
+  const std::size_t body = std::size_t{byte(3)} << 8 | byte(4);
+  if (body > kRecordBytesMax) return received();
+  return received() >= kRecordHeaderBytes + body ? kRecordHeaderBytes + body : 0;
 }
 
 void TlsConnection::keep_rest() {

@@ -79,7 +79,8 @@ class TlsConnection final : private TlsTransport {
 
   std::size_t received() const { return kept_.size() - kept_begin_ + chunk_bytes_; }
   std::size_t peek(std::span<char> into) const;
-  bool record_here() const;
+  std::size_t bytes_of_next_record() const;
+  bool record_here() const { return record_left_ > 0 || bytes_of_next_record() > 0; }
   void keep_small_rest();
   void keep_rest();
   void read_hello();
@@ -96,6 +97,9 @@ class TlsConnection final : private TlsTransport {
   std::size_t kept_begin_ = 0;
   std::vector<Chunk> chunks_;
   std::size_t chunk_bytes_ = 0;
+  // Of the record that the stream is reading. It is given whole records only: after a part of one,
+  // nobody here could tell where the next begins.
+  std::size_t record_left_ = 0;
   std::uint64_t bytes_copied_ = 0;
   TlsState state_ = TlsState::kHello;
   bool notified_ = false;

@@ -158,6 +158,29 @@ TEST_F(TlsConnectionTest, AnySplitGivesTheSameBytes) {
   }
 }
 
+// Clients for whom a middlebox must be fooled put a change_cipher_spec before their last flight (RFC
+// 8446 D.4), so that more than one record may be here in part.
+TEST_F(TlsConnectionTest, EveryThreePiecesOfTheLastFlight) {
+  const std::string change_cipher_spec("\x14\x03\x03\x00\x01\x01", 6);
+  std::size_t flight_bytes = 100;
+  for (std::size_t first = 1; first < flight_bytes; ++first) {
+    for (std::size_t last = 1; last <= 8; ++last) {
+      Fed fed(*buffers_, server_);
+      MemoryTransport side;
+      const auto stream = client_->connect(side);
+      stream->handshake();
+      fed.feed(std::exchange(side.outward, {}), {16'384});
+      side.inward += fed.sent();
+      ASSERT_EQ(stream->handshake(), TlsStatus::kDone);
+      const std::string flight = change_cipher_spec + std::exchange(side.outward, {});
+      flight_bytes = flight.size();
+      const std::size_t middle = first + last < flight_bytes ? flight_bytes - first - last : 1;
+      fed.feed(flight, {first, middle, last});
+      ASSERT_EQ(fed->state(), TlsState::kOpen) << first << " and " << last;
+    }
+  }
+}
+
 TEST_F(TlsConnectionTest, EveryTwoPiecesOfTwoRecords) {
   Fed fed(*buffers_, server_);
   MemoryTransport side;
@@ -338,6 +361,19 @@ TEST_F(KeyUpdates, AreAnswered) {
     ASSERT_EQ(std::string_view(piece.data(), got), "250 2.0.0 Ok\r\n") << round;
   }
   EXPECT_EQ(fed_->plaintext.size(), 50 * 6U);
+}
+
+TEST_F(KeyUpdates, AndDataAtEverySplit) {
+  for (std::size_t first = 1; first < 50; ++first) {
+    for (std::size_t second = 1; second < 30; ++second) {
+      ASSERT_EQ(wolfSSL_update_keys(ssl_), WOLFSSL_SUCCESS);
+      ASSERT_EQ(stream_->write("NOOP\r\n"), TlsStatus::kDone);
+      fed_->plaintext.clear();
+      fed_->feed(std::exchange(side_.outward, {}), {first, second, 16'384});
+      side_.inward += fed_->sent();
+      ASSERT_EQ(fed_->plaintext, "NOOP\r\n") << first << " and " << second;
+    }
+  }
 }
 
 TEST_F(KeyUpdates, WithoutEndAndUnreadEndTheConnection) {

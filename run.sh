@@ -222,7 +222,11 @@ run_tests() {
   sanitized_tests tsan "${tsan_modules[@]}"
   say "testing release"
   cd "$root"
-  exec ctest --preset release -j "$(nproc)"
+  ctest --preset release -j "$(nproc)" && exit
+  # Once more, alone: what they print is then at the end, and shows whether they fail every time.
+  say "what failed, once more"
+  ctest --preset release --rerun-failed
+  exit 1
 }
 
 main() {

@@ -20,8 +20,9 @@ constexpr std::uint8_t kRecordTypeMax = 23;  // application_data
 constexpr std::size_t kRecordExtraBytes = 64;
 // A client may send so much before it has answered us: far more than any handshake.
 constexpr std::size_t kHandshakeBytesMax = 128 * 1024;
-// After the handshake a block of replies and a few alerts or keys may wait to be sent. A client that
-// asks for new keys without end (RFC 8446 4.6.3) and reads none of the answers gets no further.
+// After the handshake a block of replies and a few alerts or keys may wait to be sent. A client
+// that asks for new keys without end (RFC 8446 4.6.3) and reads none of the answers gets no
+// further.
 constexpr std::size_t kWaitingBlocksMax = 16;
 // The beginning of a record is kept in its receive buffer when it fills this share of it.
 constexpr std::size_t kWorthKeeping = 8;

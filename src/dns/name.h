@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,7 +23,14 @@ class Name {
   static constexpr std::size_t kWireBytesMax = 255;  // with the root's zero byte
   static constexpr std::size_t kTextBytesMax = 253;  // without the last dot
 
-  Name() = default;  // the root
+  Name() {}  // the root
+  // Names are copied all the time and mostly short: only what means anything is copied.
+  Name(const Name& other) { *this = other; }
+  Name& operator=(const Name& other) {
+    std::memmove(bytes_.data(), other.bytes_.data(), other.size_);
+    size_ = other.size_;
+    return *this;
+  }
 
   // Labels separated by dots, every other byte taken as it is; one dot may follow the last label,
   // and "." is the root. Nothing for an empty label, a label or a name that is too long.

@@ -33,6 +33,15 @@ void Evaluation::begin(const spf::Request& request) {
   if (options_.spf) spf_.begin(request);
 }
 
+void Evaluation::repeat_spf(const spf::OutcomeCache& known, base::MonoTime now) {
+  if (!options_.spf) return;
+  if (const spf::Outcome* outcome = known.find(spf_, now)) spf_.repeat(*outcome);
+}
+
+void Evaluation::remember_spf(spf::OutcomeCache& known, base::MonoTime now) const {
+  if (options_.spf) known.put(spf_, now);
+}
+
 void Evaluation::header(std::string_view section, std::span<const mail::Field> fields,
                         std::int64_t now_unix_s) {
   MXRING_ASSERT(phase_ == Phase::kEnvelope);

@@ -39,6 +39,7 @@
 #include "mailauth/dmarc/author.h"
 #include "mailauth/dmarc/evaluator.h"
 #include "mailauth/spf/evaluator.h"
+#include "mailauth/spf/outcome_cache.h"
 
 namespace mxring::mailauth {
 
@@ -57,6 +58,9 @@ class Evaluation {
              crypto::Sha256Batch& hashes);
 
   void begin(const spf::Request& request);
+  // Right after begin(): SPF as for a message of the same client and domain, if that is known.
+  void repeat_spf(const spf::OutcomeCache& known, base::MonoTime now);
+  void remember_spf(spf::OutcomeCache& known, base::MonoTime now) const;
   void header(std::string_view section, std::span<const mail::Field> fields,
               std::int64_t now_unix_s);
   bool wants_body() const;

@@ -13,6 +13,7 @@ constexpr std::size_t kHeaderScratchKept = 16 * 1024;
 
 MessageCheck::MessageCheck(const Setup& setup)
     : dns_(setup.dns),
+      spf_outcomes_(setup.spf_outcomes),
       owner_(setup.owner),
       time_ns_(setup.limits.dns_time_ns),
       evaluation_(setup.options, setup.limits, setup.hashes) {}
@@ -26,6 +27,7 @@ void MessageCheck::begin(const mailauth::spf::Request& request, base::SlotRef cl
   taken_bytes_ = 0;
   missing_.fill(0);
   evaluation_.begin(request);
+  evaluation_.repeat_spf(spf_outcomes_, now.mono);
   advance(mailauth::Part::kSpf, now.mono);
 }
 
@@ -128,6 +130,7 @@ bool MessageCheck::collect(std::vector<crypto::RsaCheck*>& checks) {
 
 void MessageCheck::conclude(base::MonoTime now) {
   evaluation_.conclude();
+  evaluation_.remember_spf(spf_outcomes_, now);
   stage_ = Stage::kConcluded;
   advance(mailauth::Part::kDmarc, now);
   if (evaluation_.done()) stage_ = Stage::kDecided;

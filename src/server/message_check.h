@@ -46,6 +46,7 @@ class MessageCheck {
     const base::Limits& limits;
     mailauth::EvaluationOptions options;
     crypto::Sha256Batch& hashes;
+    mailauth::spf::OutcomeCache& spf_outcomes;
     dns::Client& dns;
     CheckOwner& owner;
   };
@@ -107,6 +108,7 @@ class MessageCheck {
   bool answers_missing() const;
 
   dns::Client& dns_;
+  mailauth::spf::OutcomeCache& spf_outcomes_;
   CheckOwner& owner_;
   std::int64_t time_ns_;
   mailauth::Evaluation evaluation_;

@@ -175,6 +175,7 @@ class Shard final : private CheckOwner {
   std::vector<ClientName*> idle_names_;
   crypto::Sha256Batch hashes_;
   crypto::RsaVerifier rsa_;
+  mailauth::spf::OutcomeCache spf_outcomes_;
   std::vector<std::unique_ptr<MessageCheck>> checks_;
   std::vector<MessageCheck*> idle_checks_;
   base::IntrusiveList<MessageCheck, &MessageCheck::running_hook> running_checks_;

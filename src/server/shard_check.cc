@@ -46,6 +46,7 @@ void Shard::begin_check(Client& client) {
         MessageCheck::Setup{.limits = shared_.config.limits,
                             .options = {.spf = auth.spf, .dkim = auth.dkim, .dmarc = auth.dmarc},
                             .hashes = hashes_,
+                            .spf_outcomes = spf_outcomes_,
                             .dns = resolver_->client(),
                             .owner = *this}));
     idle_checks_.reserve(checks_.size());

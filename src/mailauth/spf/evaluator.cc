@@ -42,6 +42,7 @@ void Evaluator::begin(const Request& request) {
   now_unix_s_ = request.now_unix_s;
   explain_ = request.explain;
   explaining_ = done_ = false;
+  repeatable_ = !explain_;
   frames_.clear();
   asked_.clear();
   wanted_.clear();
@@ -93,6 +94,13 @@ void Evaluator::supply(const dns::Question& question, dns::AnswerPtr answer) {
   if (std::ranges::find(since, question, &Asked::question) != since.end()) return;
   asked_.emplace_back(question, std::move(answer));
   --missing_;
+}
+
+void Evaluator::repeat(const Outcome& known) {
+  MXRING_ASSERT(asked_.empty() && wanted_.empty() && !explain_);
+  outcome_ = known;
+  done_ = true;
+  repeatable_ = false;  // it has been
 }
 
 void Evaluator::give_up() {
@@ -311,6 +319,7 @@ Evaluator::Progress Evaluator::run_explanation() {
 
 void Evaluator::finish(Result result, std::string_view problem, std::string_view where) {
   done_ = true;
+  if (result == Result::kTemperror) repeatable_ = false;
   outcome_.questions = static_cast<std::uint32_t>(asked_.size());
   // The budget may end while only the explanation is missing: the result stands without it.
   if (explaining_) return;

@@ -90,6 +90,13 @@ class Evaluator {
   // No more answers will come: temperror, unless it was done.
   void give_up();
 
+  // True: any other sender of this domain at this address would have had the same outcome, as no
+  // macro looked at more than these. False for what may be different in a moment, too.
+  bool repeatable() const { return done_ && repeatable_; }
+  // Right after begin(): the outcome is known, and nothing will be asked.
+  void repeat(const Outcome& known);
+
+  const base::IpAddress& client() const { return client_; }
   const Outcome& outcome() const { return outcome_; }
   std::span<const Asked> asked() const { return asked_; }
 
@@ -159,6 +166,7 @@ class Evaluator {
   bool explain_ = false;
   bool explaining_ = false;
   bool done_ = true;
+  bool repeatable_ = false;  // so far
   std::vector<Frame> frames_;
   std::vector<Asked> asked_;
   std::vector<dns::Question> wanted_;

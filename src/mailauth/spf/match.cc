@@ -187,11 +187,13 @@ Evaluator::Target Evaluator::target_of(const Frame& frame, Part spec, std::int32
   const Record& record = frame.policy->record();
   if (name >= 0) return {TargetState::kReady, record.names[static_cast<std::size_t>(name)]};
   const std::string_view text = record.part(spec);
+  const bool has_macros = text.find('%') != std::string_view::npos;
+  if (has_macros) {
+    for (const char letter : {'s', 'l', 'h'}) repeatable_ &= !uses_letter(text, letter);
+  }
   if (cannot_match(text)) return {TargetState::kNoMatch, {}};
   MacroValues values;
-  if (text.find('%') != std::string_view::npos && !expand_ready(frame, text, values)) {
-    return {TargetState::kWait, {}};
-  }
+  if (has_macros && !expand_ready(frame, text, values)) return {TargetState::kWait, {}};
   const auto expanded = expand_name(text, values);
   return expanded ? Target{TargetState::kReady, *expanded} : Target{TargetState::kInvalid, {}};
 }

@@ -27,6 +27,9 @@ constexpr std::uint32_t kBuffersMax = 32'768;  // what a 16-bit buffer id can na
 constexpr std::int64_t kCountersEveryNs = base::kNsPerSecond;
 constexpr std::int64_t kAcceptRetryNs = 100 * base::kNsPerMs;
 constexpr std::size_t kGatheredEnough = 16;  // messages: what the widest hash lanes take
+// By a listener in one turn: a crowd that arrives at once does not hold up those who talk already.
+// Multishot would take all of them in, within the kernel and in one go.
+constexpr int kAcceptsPerTurn = 16;
 constexpr std::int64_t kDrainGraceNs = 2 * base::kNsPerSecond;  // to send the last 421s
 
 // Enough buffers for the memory limit plus those offered to the kernel; larger ones when there
@@ -126,7 +129,7 @@ std::string Shard::set_up() {
     resolver_->start(now_.mono);
   }
   clients_.emplace(shared_.config.limits.connections);
-  accept_armed_.assign(listeners_.size(), false);
+  accepts_armed_.assign(listeners_.size(), 0);
   return {};
 }
 
@@ -155,6 +158,11 @@ void Shard::run(std::function<void(std::string)> started) {
 
 void Shard::turn() {
   const bool measured = stages_.begin_turn();
+  if (!handshakes_.empty()) {
+    // A step takes longer than most turns: the replies of the last one do not wait for it.
+    stages_.in_kernel(obs::Stage::kReply, [this] { return ring_->submit(); });
+    run_handshakes();
+  }
   const bool accepting = arm_accepts();
   lane_->shard_wake.announce();
   const bool nothing_due = timers_->empty() && accepting && !draining_;
@@ -198,7 +206,6 @@ void Shard::turn() {
   if (shared_.draining.load(std::memory_order_relaxed) && !draining_) start_draining();
   if (draining_) drain_overdue();
 
-  run_handshakes();
   const bool gathering = gathers_more();
   if (!gathering) run_checks();
   relieve_memory();
@@ -266,15 +273,15 @@ void Shard::arm_wake() {
 bool Shard::arm_accepts() {
   if (now_.mono.ns < accept_retry_ns_) return false;
   for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
-    if (accept_armed_[i]) continue;
-    ring_->accept_multishot(listeners_[i].fd(), {Operation::kAccept, 0, i});
-    accept_armed_[i] = true;
+    for (int& armed = accepts_armed_[i]; armed < kAcceptsPerTurn; ++armed) {
+      ring_->accept(listeners_[i].fd(), {Operation::kAccept, 0, i});
+    }
   }
   return true;
 }
 
 void Shard::on_accept(const uring::Completion& completion) {
-  if (!completion.more) accept_armed_[completion.tag.slot] = false;
+  --accepts_armed_[completion.tag.slot];
   if (completion.result < 0) {
     // Such as EMFILE: descriptors come back as clients leave, so try again, but not at once.
     accept_retry_ns_ = now_.mono.ns + kAcceptRetryNs;

@@ -188,7 +188,7 @@ class Shard final : private CheckOwner {
   base::IntrusiveList<Client, &Client::dirty_hook> dirty_;
   base::IntrusiveList<Client, &Client::starved_hook> starved_;
   base::IntrusiveList<Client, &Client::handshake_hook> handshakes_;
-  std::vector<bool> accept_armed_;
+  std::vector<int> accepts_armed_;  // by listener
   base::Now now_;
   PolicyScratch policy_scratch_;
   std::uint32_t memory_low_buffers_ = 0;

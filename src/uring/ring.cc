@@ -123,6 +123,13 @@ std::expected<Ring, RingError> Ring::create(const Options& options, FaultPlan* f
 
 #define MXRING_NEXT_ENTRY() next_entry(&impl_->ring, impl_->early, system_calls_)
 
+void Ring::accept(int listener_fd, Tag tag) {
+  if (!admitted(impl_->faults, impl_->early, FaultPoint::kAccept, tag, nullptr)) return;
+  io_uring_sqe* sqe = MXRING_NEXT_ENTRY();
+  io_uring_prep_accept(sqe, listener_fd, nullptr, nullptr, SOCK_CLOEXEC);
+  io_uring_sqe_set_data64(sqe, tag.pack());
+}
+
 void Ring::accept_multishot(int listener_fd, Tag tag) {
   if (!admitted(impl_->faults, impl_->early, FaultPoint::kAccept, tag, nullptr)) return;
   io_uring_sqe* sqe = MXRING_NEXT_ENTRY();

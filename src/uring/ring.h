@@ -51,7 +51,9 @@ class Ring {
   Ring& operator=(Ring&&) noexcept;
   ~Ring();
 
-  // Multishot accept (5.19). Each completion's result is a new descriptor, SOCK_CLOEXEC set.
+  // The result is a new descriptor, SOCK_CLOEXEC set. Multishot (5.19) gives one after the other, all
+  // that wait at once.
+  void accept(int listener_fd, Tag tag);
   void accept_multishot(int listener_fd, Tag tag);
   // Multishot receive (6.0) into buffers of `group`. Ends with -ENOBUFS when the group is empty.
   void receive_multishot(int fd, std::uint16_t group, Tag tag);

@@ -87,7 +87,7 @@ struct Client {
   bool memory_paused = false;  // too little message memory
   bool said_goodbye = false;   // the last words are 221: the peer expects the close
 
-  bool greeted = false;           // the banner was sent, in the clear or under TLS
+  bool greeted = false;  // the banner was sent, in the clear or under TLS
 
   ClientTimer timer;
   bool timer_ticks = false;  // it measures the data rate (or the slow-down), not idleness
@@ -100,8 +100,8 @@ struct Client {
 
   bool waiting() const { return awaiting_check || awaiting_commit; }
 
-  base::ListHook dirty_hook;    // has output to flush, or may be closed, at the end of this turn
-  base::ListHook starved_hook;  // its receive found no buffer
+  base::ListHook dirty_hook;      // has output to flush, or may be closed, at the end of this turn
+  base::ListHook starved_hook;    // its receive found no buffer
   base::ListHook handshake_hook;  // waits for its turn to go on with the TLS handshake
 };
 

@@ -178,7 +178,6 @@ void Delivery::submit(Message* message, const smtp::Session& session, const Clie
     mailauth::append_refusal(message->refusal, *verdicts.evaluation->dmarc());
     message->drop_content();
   }
-  // The queue holds as many messages as there can be connections, each of which waits for its one.
   const bool queued = setup_.to_writer.push(std::move(message));
   MXRING_ASSERT(queued);
   ++in_flight_;

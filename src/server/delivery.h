@@ -81,6 +81,9 @@ class Delivery {
   Message* younger_than(Message& message) { return receiving_.next(message); }
   std::size_t receiving() const { return receiving_.size(); }
   std::size_t in_flight() const { return in_flight_; }
+  // No message may be submitted until one has been decided. Those of clients that have left count
+  // too, so there may be more of them than there are clients.
+  bool is_full() const { return in_flight_ >= setup_.to_writer.capacity(); }
   // Messages submitted since the writer was last woken for them.
   std::size_t unannounced() const { return unannounced_; }
   void announced() { unannounced_ = 0; }

@@ -24,6 +24,8 @@ using uring::Operation;
 namespace {
 
 constexpr std::uint32_t kBuffersMax = 32'768;  // what a 16-bit buffer id can name
+// For decryption, which must go on when all others wait to be received into, or hold messages.
+constexpr std::uint32_t kBuffersKeptBack = 16;
 constexpr std::int64_t kCountersEveryNs = base::kNsPerSecond;
 constexpr std::int64_t kAcceptRetryNs = 100 * base::kNsPerMs;
 constexpr std::size_t kGatheredEnough = 16;  // messages: what the widest hash lanes take
@@ -39,9 +41,11 @@ uring::BufferPool::Options pool_options(const Config& config) {
   options.group = net::Connection::kBufferGroup;
   options.buffer_bytes = std::bit_ceil(config.shards.buffer_bytes);
   options.offered = std::bit_ceil(config.shards.buffers_offered);
+  options.kept_back = kBuffersKeptBack;
   std::uint64_t buffers = 0;
   for (;; options.buffer_bytes *= 2) {
-    buffers = config.limits.memory_bytes / options.buffer_bytes + options.offered;
+    buffers = config.limits.memory_bytes / options.buffer_bytes + options.offered +
+              options.kept_back;
     if (buffers <= kBuffersMax) break;
   }
   options.buffers = static_cast<std::uint32_t>(buffers);
@@ -72,7 +76,7 @@ Shard::Shard(ShardShared shared, std::uint32_t number, int cpu, ShardListeners l
                        {},
                        shared_.certificates != nullptr && shared_.config.tls.starttls},
       event_fd_(::eventfd(0, EFD_CLOEXEC)) {
-  // Each connection waits for at most one message, so this many are never exceeded.
+  // Each connection waits for at most one message.
   lane_ = std::make_unique<WriterLane>(std::max(shared_.config.limits.connections, 64U), event_fd_);
 }
 

@@ -2,9 +2,9 @@
 // makes one system call: it submits what the last turn queued, collects what has completed, and
 // then handles all of it, so that replies gather per connection and commits gather per group.
 //
-// Files: shard.cc the loop and accepting, shard_client.cc the dialogue, shard_tls.cc how a connection
-// becomes encrypted, shard_check.cc what is looked up and verified about a message, shard_memory.cc
-// what happens when message memory runs short.
+// Files: shard.cc the loop and accepting, shard_client.cc the dialogue, shard_tls.cc how a
+// connection becomes encrypted, shard_check.cc what is looked up and verified about a message,
+// shard_memory.cc what happens when message memory runs short.
 #pragma once
 
 #include <atomic>
@@ -105,7 +105,8 @@ class Shard final : private CheckOwner {
   void on_data(Client& client, smtp::ReplyBuffer& out);
   void on_content(Client& client, std::string_view run);
   void on_message(Client& client, smtp::ReplyBuffer& out);
-  void deliver(Client& client, mailauth::Disposition disposition);
+  bool deliver(Client& client, mailauth::Disposition disposition);
+  void refuse_complete(Client& client, std::string_view reply);
   void on_decided(Message& message);
   void on_timer(Client& client);
   void say_last_words(Client& client, std::string_view reply);
@@ -142,6 +143,7 @@ class Shard final : private CheckOwner {
   // shard_memory.cc
   bool memory_short() const;
   void pause_for_memory(Client& client);
+  void end_memory_pause(Client& client);
   void relieve_memory();
   void resume_paused();
   void resume_starved();

@@ -170,7 +170,7 @@ void Shard::on_mail(Client& client, smtp::ReplyBuffer& out) {
     client.phase = Client::Phase::kLastWords;
   } else if (shared_.writer.storage_low()) {
     client.session.refuse(replies::kStorageLow, out);
-  } else if (memory_short()) {
+  } else if (memory_short() || delivery_->is_full()) {
     client.session.refuse(replies::kMemoryLow, out);
   } else {
     client.session.accept(out);
@@ -179,7 +179,7 @@ void Shard::on_mail(Client& client, smtp::ReplyBuffer& out) {
 }
 
 void Shard::on_data(Client& client, smtp::ReplyBuffer& out) {
-  if (memory_short()) {
+  if (memory_short() || delivery_->is_full()) {
     client.session.refuse(replies::kMemoryLow, out);
     return;
   }
@@ -205,6 +205,7 @@ void Shard::drop_message(Client& client) {
   if (client.message == nullptr) return;
   delivery_->abandon(client.message);
   client.message = nullptr;
+  end_memory_pause(client);
 }
 
 void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
@@ -227,19 +228,43 @@ void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
     touch(*client.check);
     return;
   }
-  deliver(client, mailauth::Disposition::kAccept);
+  if (!deliver(client, mailauth::Disposition::kAccept)) {
+    client.session.finish(replies::kMemoryLow, out);
+    counters_.add(obs::Counter::kMessagesRefused);
+  }
 }
 
-void Shard::deliver(Client& client, mailauth::Disposition disposition) {
+// False: there are too many on their way to the log, and this one has been dropped.
+bool Shard::deliver(Client& client, mailauth::Disposition disposition) {
   const obs::InStage stage(stages_, obs::Stage::kCommit);
+  if (delivery_->is_full()) {
+    drop_message(client);
+    drop_check(client);
+    return false;
+  }
   Verdicts verdicts;
   verdicts.disposition = disposition;
   if (client.name != nullptr) verdicts.client_name = client.name->name();
   if (client.check != nullptr) verdicts.evaluation = &client.check->evaluation();
   delivery_->submit(client.message, client.session, client.facts, verdicts, now_);
   client.message = nullptr;
+  end_memory_pause(client);
   client.awaiting_commit = true;
   drop_check(client);
+  return true;
+}
+
+// A message that was complete, and waited for its verdict.
+void Shard::refuse_complete(Client& client, std::string_view reply) {
+  drop_message(client);
+  drop_check(client);
+  // It fits: kReplyBytesMax were free before DATA, and only 354 was written since.
+  smtp::ReplyBuffer out(client.connection.output());
+  client.session.finish(reply, out);
+  client.connection.wrote(out.size());
+  counters_.add(obs::Counter::kMessagesRefused);
+  counters_.add(obs::Counter::kReplies4xx);
+  pump(client);
 }
 
 void Shard::on_decided(Message& message) {
@@ -461,7 +486,6 @@ void Shard::destroy(Client& client) {
   drop_message(client);
   drop_check(client);
   drop_name(client);
-  if (client.memory_paused) --memory_paused_;
   if (client.dirty_hook.linked()) dirty_.remove(client);
   if (client.starved_hook.linked()) starved_.remove(client);
   if (client.handshake_hook.linked()) handshakes_.remove(client);

@@ -18,9 +18,13 @@ constexpr std::uint32_t kBuffersPerResume = 32;
 
 }  // namespace
 
-bool Shard::memory_short() const { return buffers_->free_buffers() < memory_low_buffers_; }
+bool Shard::memory_short() const {
+  return buffers_->free_buffers() < memory_low_buffers_;
+}
 
-Client* Shard::client_of(const Message& message) { return clients_->find(message.client); }
+Client* Shard::client_of(const Message& message) {
+  return clients_->find(message.client);
+}
 
 void Shard::pause_for_memory(Client& client) {
   if (client.memory_paused || client.message == delivery_->oldest()) return;
@@ -31,25 +35,23 @@ void Shard::pause_for_memory(Client& client) {
   counters_.add(obs::Counter::kReadPauses);
 }
 
+// The client receives again at the end of the turn, unless something else speaks against it.
+void Shard::end_memory_pause(Client& client) {
+  if (!client.memory_paused) return;
+  client.memory_paused = false;
+  --memory_paused_;
+  mark_dirty(client);
+}
+
 void Shard::evict(Message& message) {
   Client& client = *client_of(message);
   counters_.add(obs::Counter::kMemoryEvictions);
-  drop_message(client);
   if (client.awaiting_check) {
-    // All of it was here; it had only to wait for DNS.
-    smtp::ReplyBuffer out(client.connection.output());
-    client.session.finish(replies::kMemoryLow, out);
-    client.connection.wrote(out.size());
-    client.awaiting_check = false;
-    drop_check(client);
-    counters_.add(obs::Counter::kMessagesRefused);
-  } else {
-    client.session.discard(replies::kMemoryLow);
+    refuse_complete(client, replies::kMemoryLow);
+    return;
   }
-  if (client.memory_paused) {
-    client.memory_paused = false;
-    --memory_paused_;
-  }
+  drop_message(client);
+  client.session.discard(replies::kMemoryLow);
   mark_dirty(client);
 }
 
@@ -57,8 +59,8 @@ void Shard::relieve_memory() {
   if (memory_paused_ == 0 && !memory_short()) return;
   if (memory_short()) {
     // Nothing is on its way to the log that would free memory, and not even the oldest can go on.
-    const bool stuck = delivery_->in_flight() == 0 &&
-                       buffers_->free_buffers() < buffers_->options().offered;
+    const bool stuck =
+        delivery_->in_flight() == 0 && buffers_->free_buffers() < buffers_->options().offered;
     bool overdue = false;
     for (Message* m = delivery_->oldest(); m != nullptr; m = delivery_->younger_than(*m)) {
       const Client& client = *client_of(*m);
@@ -69,8 +71,7 @@ void Shard::relieve_memory() {
       }
     }
     if (stuck || overdue) {
-      while (delivery_->receiving() > 1 &&
-             buffers_->free_buffers() < memory_low_buffers_ * 2) {
+      while (delivery_->receiving() > 1 && buffers_->free_buffers() < memory_low_buffers_ * 2) {
         evict(*delivery_->youngest());
       }
     }
@@ -87,26 +88,27 @@ void Shard::resume_paused() {
   for (Message* message = delivery_->oldest(); message != nullptr && grants > 0;
        message = delivery_->younger_than(*message), --grants) {
     Client& client = *client_of(*message);
-    if (!client.memory_paused) continue;
-    client.memory_paused = false;
-    --memory_paused_;
-    mark_dirty(client);
+    end_memory_pause(client);
   }
 }
 
+// Each of them once a turn. Those that want to receive may take a buffer at once: no more of them
+// than there are buffers on offer. They do so at the end of the next turn, if nothing else speaks
+// against it by then.
 void Shard::resume_starved() {
-  // Each may take a buffer at once: no more of them than there are buffers on offer.
   std::uint32_t grants = buffers_->offered_buffers();
-  while (grants-- > 0) {
-    Client* client = starved_.front();
-    if (client == nullptr) return;
-    starved_.remove(*client);
-    if (client->connection.decrypt_starved() && client->phase == Client::Phase::kTalking) {
-      decrypt_waiting(*client);
-      if (client->phase == Client::Phase::kTalking) pump(*client);
+  for (std::size_t left = starved_.size(); left > 0 && grants > 0; --left) {
+    Client& client = *starved_.front();
+    starved_.remove(client);
+    if (client.connection.decrypt_starved() && client.phase == Client::Phase::kTalking) {
+      const std::size_t chunks = client.connection.chunks();
+      decrypt_waiting(client);
+      const bool more = client.connection.chunks() > chunks || !client.starved_hook.linked();
+      if (client.phase == Client::Phase::kTalking && more) pump(client);
       continue;
     }
-    client->connection.resume_receiving();
+    --grants;
+    mark_dirty(client);
   }
 }
 

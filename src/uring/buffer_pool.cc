@@ -131,10 +131,10 @@ bool BufferPool::take(BufferId* id) {
 }
 
 void BufferPool::replenish() {
-  if (offered_ == options_.offered || free_.empty()) return;
+  if (offered_ == options_.offered || free_.size() <= options_.kept_back) return;
   auto* entries = reinterpret_cast<io_uring_buf*>(kernel_ring_);
   const std::uint32_t mask = options_.offered - 1;
-  while (offered_ < options_.offered && !free_.empty()) {
+  while (offered_ < options_.offered && free_.size() > options_.kept_back) {
     const BufferId id = free_.back();
     free_.pop_back();
     references_[id] = kOffered;

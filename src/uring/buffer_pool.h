@@ -28,6 +28,7 @@ class BufferPool {
     std::uint32_t buffer_bytes = 16 * 1024;  // power of two
     std::uint32_t buffers = 16'384;          // at most 32,768
     std::uint32_t offered = 256;             // kept in the kernel's ring; power of two
+    std::uint32_t kept_back = 0;             // free ones that are not offered: for take()
   };
 
   static std::expected<BufferPool, RingError> create(Ring& ring, const Options& options);

@@ -1,8 +1,12 @@
 """Limits as a client sees them: the reply, and whether the connection goes on."""
 
+import base64
+import contextlib
+import json
 import os
 import signal
 import socket
+import threading
 import time
 
 import mxtest
@@ -200,6 +204,113 @@ class Connections(LimitCase):
         self.assertRegex(wire.reply(), r"^554 5\.5\.0")
         self.assertTrue(wire.at_end())
         self.assertEqual(self.log.records(), [])
+
+
+def silent_about(test, word):
+    """The address of a name server that knows no name, and gives no answer about some."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+
+    def answer():
+        with contextlib.suppress(OSError):
+            while True:
+                query, client = server.recvfrom(4096)
+                if word not in query:
+                    server.sendto(query[:2] + b"\x81\x83" + query[4:6] + bytes(6) +
+                                  query[12:query.index(b"\0", 12) + 5], client)
+
+    threading.Thread(target=answer, daemon=True).start()
+    test.addCleanup(server.close)
+    return "127.0.0.1:%d" % server.getsockname()[1]
+
+
+class Memory(LimitCase):
+    """Message memory runs short: who pauses, who goes on, and what each is told."""
+
+    # Of one shard. With 256 buffers on offer, less than half of it free is "short"; with 8, less
+    # than a sixteenth.
+    MEMORY = {"memory": "16MiB", "message_size": "8MiB"}
+
+    def start(self, limits=None, **sections):
+        sections.setdefault("shards", {"count": 1})
+        return super().start({**self.MEMORY, **(limits or {})}, **sections,
+                             listen={"admin": "127.0.0.1:0"})
+
+    def counter(self, name):
+        return json.loads(self.server.http("/status"))[name]
+
+    def begun(self, sent=0, wire=None):
+        """A client in the middle of its message."""
+        wire = wire or self.wire()
+        self.envelope(wire)
+        self.assertRegex(wire.ask("DATA"), "^354")
+        if sent:
+            before = self.counter("received_bytes_total")
+            wire.send(b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * (sent // 72))
+            mxtest.wait_until(
+                lambda: self.counter("received_bytes_total") - before > 0.98 * sent, 20, "received")
+        return wire
+
+    def go_on_until_paused(self, wire):
+        before = self.counter("read_pauses_total")
+        wire.send(b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * (3 << 14))
+        mxtest.wait_until(lambda: self.counter("read_pauses_total") > before, 20, "paused")
+
+    def test_a_message_that_ends_while_it_pauses(self):
+        self.start({"command_wait": "5s"})
+        holders = [self.begun(6 << 20)]
+        small = self.begun()
+        holders.append(self.begun())
+        self.go_on_until_paused(holders[1])
+        # In one go, so that the pause and the end of the message fall into the same turn.
+        small.send(mxtest.stuffed(sample_message(120_000)))
+        self.assertRegex(small.reply(), "^250 2.0.0 Ok")
+        self.assertRegex(small.ask("NOOP"), "^250")
+        for wire in holders:
+            wire.close()
+        self.assertRegex(small.message(sample_message(120_000)), "^250 2.0.0 Ok")
+        small.close()
+        mxtest.wait_until(lambda: self.counter("connections_closed_total") ==
+                          self.counter("connections_accepted_total"), 20, "all gone")
+
+    def test_commands_behind_an_evicted_message(self):
+        self.start({"memory_wait": "1s"}, auth={"dkim": True},
+                   dns={"servers": [silent_about(self, b"silent")]})
+        oldest = self.begun(6 << 20)
+        paused = self.begun()
+        waiting = self.begun()
+        digest = base64.b64encode(bytes(32))
+        waiting.send(b"DKIM-Signature: v=1; a=rsa-sha256; d=silent.test; s=s; h=From; b=AAAA;"
+                     b" bh=" + digest + b"\r\n" + mxtest.stuffed(sample_message(300)) +
+                     b"NOOP\r\nMAIL FROM:<a@client.test>\r\n")
+        # One that is not the oldest cannot go on; after a second the youngest is given up.
+        self.go_on_until_paused(paused)
+        self.assertRegex(waiting.reply(), r"^452 4\.3\.1")
+        self.assertRegex(waiting.reply(), "^250")
+        self.assertRegex(waiting.reply(), "^(250|452)")
+        oldest.close()
+
+    def test_no_buffer_does_not_end_a_pause(self):
+        self.start({"memory_wait": "60s"}, shards={"count": 1, "buffers_offered": 8})
+        holders = [self.begun(6 << 20), self.begun(6 << 20)]
+        paused = self.counter("read_pauses_total")
+        more = self.begun()
+        more.socket.setblocking(False)
+        before = self.counter("received_bytes_total")
+        end = time.monotonic() + 2
+        sent = 0
+        while time.monotonic() < end and sent < 7 << 20:
+            try:
+                sent += more.socket.send((b"z" * 70 + b"\r\n") * 900)
+            except BlockingIOError:
+                time.sleep(0.01)
+        time.sleep(0.3)
+        self.assertGreater(self.counter("read_pauses_total"), paused)
+        self.assertEqual(self.counter("memory_evictions_total"), 0)
+        # 3 MiB were left when it began, and a turn may bring a little more before it pauses.
+        self.assertLess(self.counter("received_bytes_total") - before, 5 << 20)
+        for wire in holders:
+            wire.close()
 
 
 class Disk(LimitCase):

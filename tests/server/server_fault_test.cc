@@ -207,5 +207,62 @@ INSTANTIATE_TEST_SUITE_P(
                     Scenario{"sync_cancelled", FaultPoint::kFileSync, ECANCELED, ~0ULL}),
     [](const auto& test) { return std::string(test.param.name); });
 
+// A disk that stands still, and clients that do not wait for their reply: their messages stay on
+// their way to the log, while others come. Too many are refused, and the rest is stored.
+TEST(ServerFault, ClientsThatLeaveWhileTheDiskStandsStill) {
+  constexpr std::uint32_t kConnections = 20;
+  constexpr int kClients = 150;
+  test::TempDir dir;
+  uring::FaultPlan plan;
+  // The start and the first message have passed by then.
+  plan.add({.point = FaultPoint::kFileSync,
+            .nth = 20,
+            .every_from_nth = true,
+            .delay_ns = base::kNsPerSecond});
+  Config config = small_config(dir.path());
+  config.limits.connections = kConnections;
+  config.limits.drain_ns = 30 * base::kNsPerSecond;
+  auto server = Server::start(
+      config, [](const std::string&) {}, &plan);
+  ASSERT_TRUE(server.has_value()) << server.error().message;
+  const std::uint16_t port = (*server)->smtp_endpoints().front().port;
+  const auto greeted = [&](test::SmtpClient& client) {
+    // Those who have left may not be noticed yet.
+    return client.reply().starts_with("220") && client.ask("EHLO test.example").starts_with("250");
+  };
+  int before = 0;
+  while (plan.count(FaultPoint::kFileSync) <= 20) {
+    test::SmtpClient client(port);
+    ASSERT_TRUE(greeted(client));
+    client.send("MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n");
+    client.reply();
+    client.reply();
+    if (!client.reply().starts_with("354")) break;
+    client.send(content_of(0) + ".\r\n");
+    ++before;
+    if (plan.count(FaultPoint::kFileSync) <= 20) client.reply();
+  }
+  int refused = 0;
+  for (int i = 0; i < kClients; ++i) {
+    test::SmtpClient client(port);
+    if (!greeted(client)) continue;
+    const std::string mail = client.ask("MAIL FROM:<a@example.org>");
+    if (mail.starts_with("452 4.3.1")) {
+      ++refused;
+      continue;
+    }
+    ASSERT_TRUE(mail.starts_with("250")) << mail;
+    client.ask("RCPT TO:<b@example.org>");
+    if (!client.ask("DATA").starts_with("354")) continue;
+    client.send(content_of(0) + ".\r\n");
+    client.reset();
+  }
+  EXPECT_GT(refused, 0);
+  (*server)->begin_drain();
+  EXPECT_EQ((*server)->wait(), 0);
+  EXPECT_GT(read_back(dir.path()).size(), static_cast<std::size_t>(kConnections));
+  EXPECT_LT(read_back(dir.path()).size(), static_cast<std::size_t>(before + kClients));
+}
+
 }  // namespace
 }  // namespace mxring::server

@@ -135,6 +135,26 @@ TEST_F(BufferPoolTest, ReplenishOffersOnlyWhatIsFree) {
   EXPECT_EQ(pool.offered_buffers(), 4U);
 }
 
+TEST_F(BufferPoolTest, SomeAreKeptBackForTake) {
+  BufferPool pool = make({.buffer_bytes = 256, .buffers = 8, .offered = 4, .kept_back = 2});
+  std::vector<BufferId> taken(4);
+  for (BufferId& id : taken) ASSERT_TRUE(pool.take(&id));
+  EXPECT_EQ(pool.offered_buffers(), 4U);
+  SocketPair pair;
+  ring_->receive_multishot(pair[0], 0, {Operation::kReceive, 0, 0});
+  const BufferId received = receive_into_pool(pool, pair, "x");
+  pool.release(taken[0]);
+  pool.release(taken[1]);
+  pool.replenish();
+  EXPECT_EQ(pool.offered_buffers(), 3U);
+  EXPECT_EQ(pool.free_buffers(), 2U);
+  pool.release(received);
+  pool.replenish();
+  EXPECT_EQ(pool.offered_buffers(), 4U);
+  pool.release(taken[2]);
+  pool.release(taken[3]);
+}
+
 TEST_F(BufferPoolTest, UntouchedBuffersAreNotResident) {
   const BufferPool::Options options{};  // the default, 256 MiB
   BufferPool pool = make(options);

@@ -128,6 +128,8 @@ TEST_F(RingTest, EmptyGroupEndsTheReceiveAndItCanBeArmedAgain) {
   pool->replenish();
   ring_->receive_multishot(pair[0], 1, kReceiveTag);
   for (const Completion& completion : wait_for(2)) {
+    // Linux 6.1 wants a third buffer before it looks whether there are more bytes, and ends here.
+    if (completion.result == -ENOBUFS) continue;
     ASSERT_TRUE(completion.has_buffer);
     received += static_cast<std::size_t>(completion.result);
     pool->adopt(completion.buffer_id);

@@ -39,29 +39,7 @@ void check_io_uring(const CheckInput& input, std::vector<Row>& rows) {
     }
   }
   rows.push_back(std::move(kernel));
-  const bool usable = ring.verdict == Verdict::kOk;
   rows.push_back(std::move(ring));
-
-  Row extras =
-      make_row("kernel", "io_uring extras",
-               "receive bundles (6.10) and incremental buffers (6.12) save completions and "
-               "buffers; nothing breaks without them");
-  extras.wanted = "both";
-  if (!usable) {
-    skip(extras, "no ring could be made");
-  } else {
-    extras.current =
-        fmt::format("bundles {}, incremental {}", features.receive_bundle ? "yes" : "no",
-                    features.incremental_buffers ? "yes" : "no");
-    if (!features.receive_bundle || !features.incremental_buffers) {
-      extras.verdict = Verdict::kAdvice;
-      extras.fix = "a kernel of 6.12 or newer (Debian 12: linux-image-amd64 from backports)";
-      extras.persist = "the same";
-      extras.undo = "boot the old kernel";
-      extras.effect = "not measured: needs the other kernel";
-    }
-  }
-  rows.push_back(std::move(extras));
 }
 
 void check_seccomp(const CheckInput& input, std::vector<Row>& rows) {

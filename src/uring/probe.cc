@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <liburing.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -25,9 +24,6 @@ namespace mxring::uring {
 
 namespace {
 
-// Newer than liburing 2.3's headers; values from the kernel's include/uapi/linux/io_uring.h.
-constexpr unsigned kFeatureReceiveSendBundle = 1U << 14;  // IORING_FEAT_RECVSEND_BUNDLE, 6.10
-constexpr std::uint16_t kBufferRingIncremental = 2;       // IOU_PBUF_RING_INC, 6.12
 constexpr unsigned kCapSysAdmin = 21;
 
 constexpr std::string_view kNeeded = "mxring needs Linux 6.1 or newer";
@@ -141,23 +137,6 @@ std::string explain_no_memory(const SetupFacts& facts) {
       limit);
 }
 
-bool supports_incremental_buffers(io_uring* ring) {
-  constexpr unsigned kEntries = 8;
-  constexpr std::uint16_t kGroup = 0;
-  const std::size_t bytes = kEntries * sizeof(io_uring_buf);
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return false;
-  io_uring_buf_reg registration{};
-  registration.ring_addr = reinterpret_cast<std::uintptr_t>(memory);
-  registration.ring_entries = kEntries;
-  registration.bgid = kGroup;
-  registration.pad = kBufferRingIncremental;  // the field later headers call flags
-  const bool supported = io_uring_register_buf_ring(ring, &registration, 0) == 0;
-  if (supported) io_uring_unregister_buf_ring(ring, kGroup);
-  munmap(memory, bytes);
-  return supported;
-}
-
 }  // namespace
 
 Features probe() {
@@ -174,8 +153,6 @@ Features probe() {
   features.usable = true;
   // There is no flag to ask for it; a kernel that knows DEFER_TASKRUN (6.1) has it (6.0).
   features.receive_multishot = true;
-  features.receive_bundle = (params.features & kFeatureReceiveSendBundle) != 0;
-  features.incremental_buffers = supports_incremental_buffers(&ring);
   io_uring_queue_exit(&ring);
   return features;
 }

@@ -4,8 +4,6 @@
 //   multishot receive           6.0      the server does not start
 //   SINGLE_ISSUER               6.0      the server does not start
 //   DEFER_TASKRUN               6.1      the server does not start
-//   receive bundles             6.10     one buffer per completion
-//   incremental buffers         6.12     whole buffers
 #pragma once
 
 #include <cstdint>
@@ -16,8 +14,6 @@ namespace mxring::uring {
 struct Features {
   bool usable = false;  // a ring with SINGLE_ISSUER and DEFER_TASKRUN could be made
   bool receive_multishot = false;
-  bool receive_bundle = false;
-  bool incremental_buffers = false;
   std::string kernel;   // uname -r
   std::string problem;  // when not usable: one line, cause and remedy
 };

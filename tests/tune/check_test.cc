@@ -30,8 +30,6 @@ CheckInput input_for(const FakeHost& fake) {
   input.place.device_major = 254;
   input.place.device_minor = 1;
   input.features.usable = true;
-  input.features.receive_bundle = true;
-  input.features.incremental_buffers = true;
   input.features.kernel = "6.12.0";
   input.measured.clock_ns = 20;
   input.measured.system_call_ns = 90;

@@ -62,8 +62,9 @@ void Worker::on_line(Client& client, std::string_view text) {
 void Worker::on_reply(Client& client) {
   const int code = client.parser.code();
   failing_since_ns_ = 0;
-  if (client.sending && client.at != At::kContent) return fail(client, Loss::kNonsense);
+  // A server may go at any time (RFC 5321 3.8), also while a command is on its way to it.
   if (code == kClosingChannel && client.at != At::kQuit) return refuse_session(client, code);
+  if (client.sending && client.at != At::kContent) return fail(client, Loss::kNonsense);
   switch (client.at) {
     case At::kBanner:
     case At::kHello:

@@ -47,13 +47,18 @@ struct Limits {
   // Temperror. From MAIL FROM on, anew from the header section and from the end of data on.
   std::int64_t dns_time_ns = 20'000'000'000;
   std::uint64_t dns_cache_bytes = 64 * kMiB;       // per shard; least recently used goes
+  // Questions under way at once, per shard; a quarter is kept for DMARC's. Beyond it temperror for
+  // whatever misses an answer.
+  std::uint32_t dns_outstanding = 16'384;
+  std::uint32_t dns_outstanding_per_ip = 256;      // and per client, as connections_per_ip; DMARC's
+                                                   // count apart
 };
 
 constexpr bool limits_agree(const Limits& l) {
   return l.command_line_bytes + l.command_line_extra_bytes <= l.command_line_close_bytes &&
          l.message_line_flag_bytes <= l.message_line_bytes && l.header_bytes <= l.message_bytes &&
          l.received_fields <= l.header_fields && l.errors_soft <= l.errors_hard &&
-         l.connections_per_ip <= l.connections && l.message_bytes * 2 <= l.memory_bytes &&
+         l.connections_per_ip <= l.connections && l.dns_outstanding_per_ip <= l.dns_outstanding && l.message_bytes * 2 <= l.memory_bytes &&
          l.message_bytes <= (std::uint64_t{1} << 31) && l.rsa_bits_min <= l.rsa_bits_max &&
          l.recipients >= 100 /* RFC 5321 4.5.3.1.8 */ && l.command_line_bytes >= 512;
 }

@@ -2,7 +2,6 @@
 
 #include <ares.h>
 #include <arpa/inet.h>
-#include <sys/random.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +12,7 @@
 
 #include "base/assert.h"
 #include "dns/message.h"
+#include "dns/random.h"
 
 namespace mxring::dns {
 
@@ -28,14 +28,16 @@ constexpr base::MonoTime kNever{std::numeric_limits<std::int64_t>::max()};
 
 // The id is half of what keeps a forger out (the port is the other), so the kernel makes it.
 std::uint16_t random_id() {
-  static thread_local std::array<std::uint16_t, 64> ids;
-  static thread_local std::size_t left = 0;
-  if (left == 0) {
-    const ssize_t got = getrandom(ids.data(), sizeof ids, 0);
-    MXRING_ASSERT(got == static_cast<ssize_t>(sizeof ids));
-    left = ids.size();
-  }
-  return ids[--left];
+  std::uint16_t id = 0;
+  random_bytes(&id, sizeof id);
+  return id;
+}
+
+// What a failure of ours looks like, so that it is not taken for one of DNS.
+AnswerPtr make_busy() {
+  auto answer = std::make_shared<Answer>();
+  answer->not_asked = true;
+  return answer;
 }
 
 const Question& probe_question() {
@@ -55,6 +57,7 @@ struct Client::Channel {
 struct Client::Pending {
   Client* client = nullptr;
   Question question;
+  Asker asker;
   Name asking;  // the question's name, or the end of its aliases so far
   base::IntrusiveList<Waiter, &Waiter::hook_> waiters;
   base::ListHook age_hook;
@@ -93,10 +96,11 @@ Client::Client(const ClientOptions& options, SocketWatcher& watcher, ResolverLis
       listener_(listener),
       timeout_ns_(options.timeout_ns),
       outstanding_max_(options.outstanding_max),
+      quota_(options.outstanding_per_client_max),
       cache_(options.cache_bytes_max),
       by_age_(std::make_unique<PendingList>()),
       down_answer_(make_failure(Status::kTimeout)),
-      busy_answer_(make_failure(Status::kServerFailure)) {}
+      busy_answer_(make_busy()) {}
 
 Client::~Client() {
   closing_ = true;
@@ -261,7 +265,17 @@ void Client::start(base::MonoTime now) {
   send_probes(now);
 }
 
-AnswerPtr Client::ask(const Question& question, Waiter& waiter, base::MonoTime now) {
+// A quarter is for policies alone.
+bool Client::make_room(const Asker& asker) {
+  if (pending_.size() >= outstanding_max_) return false;
+  if (!asker.policy && not_for_policies_ >= outstanding_max_ - outstanding_max_ / 4) return false;
+  if (!quota_.take(asker)) return false;
+  if (!asker.policy) ++not_for_policies_;
+  return true;
+}
+
+AnswerPtr Client::ask(const Question& question, Waiter& waiter, base::MonoTime now,
+                      const Asker& asker) {
   MXRING_ASSERT(!waiter.waiting());
   if (AnswerPtr known = cache_.find(question, now)) return known;
   const auto under_way = pending_.find(question);
@@ -271,7 +285,7 @@ AnswerPtr Client::ask(const Question& question, Waiter& waiter, base::MonoTime n
     waiter.pending_ = under_way->second.get();
     return nullptr;
   }
-  if (health_ == Health::kDown || pending_.size() >= outstanding_max_) {
+  if (health_ == Health::kDown || !make_room(asker)) {
     ++stats_.refused;
     return health_ == Health::kDown ? down_answer_ : busy_answer_;
   }
@@ -279,6 +293,7 @@ AnswerPtr Client::ask(const Question& question, Waiter& waiter, base::MonoTime n
   Pending& pending = *owned;
   pending.client = this;
   pending.question = question;
+  pending.asker = asker;
   pending.asking = question.name;
   pending.asked_at = now;
   pending.deadline = now + timeout_ns_;
@@ -397,6 +412,8 @@ void Client::finish(Pending& pending, AnswerPtr answer, base::MonoTime now) {
   if (pending.query != nullptr) pending.query->pending = nullptr;
   by_age_->remove(pending);
   const auto node = pending_.extract(pending.question);
+  quota_.give_back(pending.asker);
+  if (!pending.asker.policy) --not_for_policies_;
   // A resolver that is down says nothing about the name.
   if (health_ != Health::kDown) cache_.put(pending.question, answer, now);
   while (Waiter* waiter = pending.waiters.front()) {

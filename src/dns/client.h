@@ -19,6 +19,12 @@
 // once, those under way too, and a probe every two seconds finds out when it is back. start() sends
 // the first probe before anybody asks.
 //
+// Questions under way are bounded, in all and for each client, and are charged to whoever asked
+// first until they are answered: a client that leaves and comes back still owes them. DMARC's have
+// a share that nothing else can take, because a stranger who fills the rest must not be able to
+// keep a policy of reject from being found. What is refused on that account says so
+// (Answer::not_asked). Commands ask on nobody's account.
+//
 // Thread: one. Failure: an answer with status kServerFailure or kTimeout, never more than
 // timeout_ns after the question. c-ares reads the monotonic clock for its own retries; deadlines
 // here go by the times handed in.
@@ -34,8 +40,10 @@
 #include "base/clock.h"
 #include "base/intrusive_list.h"
 #include "base/ip_address.h"
+#include "base/limits.h"
 #include "dns/cache.h"
 #include "dns/question.h"
+#include "dns/quota.h"
 #include "dns/record.h"
 
 struct ares_channeldata;
@@ -46,7 +54,10 @@ struct ClientOptions {
   std::vector<base::Endpoint> servers;  // empty: those of the system
   std::int64_t timeout_ns = 5 * base::kNsPerSecond;
   std::size_t cache_bytes_max = std::size_t{64} << 20;
-  std::size_t outstanding_max = 4096;  // questions; one more fails at once
+  // Questions under way. One more fails at once; a quarter is kept for DMARC's.
+  std::size_t outstanding_max = base::Limits{}.dns_outstanding;
+  // Those that one client was the first to ask, and as many for DMARC.
+  std::size_t outstanding_per_client_max = base::Limits{}.dns_outstanding_per_ip;
 };
 
 class SocketWatcher {
@@ -71,7 +82,7 @@ struct ClientStats {
   std::uint64_t shared = 0;     // joined a question already under way
   std::uint64_t timeouts = 0;
   std::uint64_t failures = 0;  // the resolver's, malformed replies included
-  std::uint64_t refused = 0;   // failed at once: resolver down, or too many outstanding
+  std::uint64_t refused = 0;   // failed at once: resolver down, or too many under way
 };
 
 class Waiter;
@@ -87,7 +98,10 @@ class Client {
 
   void start(base::MonoTime now);
 
-  [[nodiscard]] AnswerPtr ask(const Question& question, Waiter& waiter, base::MonoTime now);
+  [[nodiscard]] AnswerPtr ask(const Question& question, Waiter& waiter, base::MonoTime now,
+                              const Asker& asker = {});
+  // For Asker.
+  std::uint16_t account(const base::IpAddress& client) const { return quota_.account(client); }
   void on_ready(int fd, bool readable, bool writable, base::MonoTime now);
   void on_timer(base::MonoTime now);
   // The largest time when there is nothing to wait for.
@@ -115,6 +129,7 @@ class Client {
   static void on_reply(void* query, int status, int timeouts, unsigned char* bytes, int size);
   static void on_socket(void* channel, int fd, int readable, int writable);
 
+  bool make_room(const Asker& asker);
   void send(Pending& pending);
   void send_probes(base::MonoTime now);
   void transmit(Query* query, const Question& question, std::size_t channel);
@@ -130,6 +145,8 @@ class Client {
   ResolverListener* listener_;
   std::int64_t timeout_ns_;
   std::size_t outstanding_max_;
+  std::size_t not_for_policies_ = 0;  // of those under way
+  Quota quota_;
   Cache cache_;
   ClientStats stats_;
   std::vector<std::unique_ptr<Channel>> channels_;  // one per server, beginning with that server

@@ -71,6 +71,8 @@ struct Answer {
   std::vector<Name> names;                 // PTR, CNAME
   std::vector<Exchanger> exchangers;       // MX, in the order they came
   std::vector<Name> aliases;               // what the name asked for is an alias of, one by one
+  // A failure that says nothing about the name: too many questions were under way to ask this one.
+  bool not_asked = false;
 
   std::size_t bytes() const;
 

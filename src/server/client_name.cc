@@ -7,8 +7,9 @@ namespace mxring::server {
 void ClientName::begin(const base::IpAddress& address, base::MonoTime now) {
   stop();
   address_ = address;
+  account_ = client_.account(address);
   const dns::Question question{dns::Name::reverse(address), dns::Type::kPtr};
-  if (const dns::AnswerPtr answer = client_.ask(question, *this, now)) take(answer, now);
+  if (const dns::AnswerPtr answer = client_.ask(question, *this, now, asker())) take(answer, now);
 }
 
 void ClientName::stop() {
@@ -41,7 +42,7 @@ void ClientName::take(const dns::AnswerPtr& answer, base::MonoTime now) {
 void ClientName::confirm(base::MonoTime now) {
   if (at_ >= names_.size()) return;
   const dns::Type type = address_.is_v4() ? dns::Type::kA : dns::Type::kAaaa;
-  const dns::AnswerPtr answer = client_.ask({names_[at_], type}, *this, now);
+  const dns::AnswerPtr answer = client_.ask({names_[at_], type}, *this, now, asker());
   // At most kNamesMax deep: every call moves on by one name.
   if (answer != nullptr) take(answer, now);
 }

@@ -33,8 +33,10 @@ class ClientName final : private dns::Waiter {
   void take(const dns::AnswerPtr& answer, base::MonoTime now);
   // Asks for the addresses of the next name, and of those after it while the cache knows them.
   void confirm(base::MonoTime now);
+  dns::Asker asker() const { return {.account = account_, .policy = false}; }
 
   dns::Client& client_;
+  std::uint16_t account_ = dns::Asker::kNobody;
   base::IpAddress address_;
   std::vector<dns::Name> names_;
   std::size_t at_ = 0;

@@ -197,6 +197,13 @@ constexpr std::array kKeys{
     key<Duration<kMs>, MEMBER(limits.dns_time_ns)>("limits", "dns_time",
                                                    "for one message; temperror"),
     key<Bytes<0, kTiB>, MEMBER(limits.dns_cache_bytes)>("limits", "dns_cache", "for each shard"),
+    key<Count<16, 60'000>, MEMBER(limits.dns_outstanding)>(
+        "limits", "dns_outstanding",
+        "DNS questions under way, for each shard; a quarter is kept for DMARC policies; temperror"),
+    key<Count<8, 60'000>, MEMBER(limits.dns_outstanding_per_ip)>(
+        "limits", "dns_outstanding_per_ip",
+        "of them, those that one client caused, and as many for policies; IPv6: per /64; loopback "
+        "is not counted; temperror"),
 };
 #undef MEMBER
 
@@ -281,6 +288,8 @@ std::vector<Rule> limit_rules(const base::Limits& l) {
       {l.errors_soft <= l.errors_hard, "limits.errors_soft", "must not exceed errors_hard"},
       {l.connections_per_ip <= l.connections, "limits.connections_per_ip",
        "must not exceed connections"},
+      {l.dns_outstanding_per_ip <= l.dns_outstanding, "limits.dns_outstanding_per_ip",
+       "must not exceed dns_outstanding"},
       {l.message_bytes * 2 <= l.memory_bytes, "limits.memory",
        "must hold at least two messages of message_size"},
       {l.rsa_bits_min <= l.rsa_bits_max, "limits.rsa_bits_min", "must not exceed rsa_bits_max"},

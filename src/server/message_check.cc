@@ -21,6 +21,7 @@ MessageCheck::MessageCheck(const Setup& setup)
 void MessageCheck::begin(const mailauth::spf::Request& request, base::SlotRef client,
                          base::Now now) {
   client_ = client;
+  account_ = dns_.account(request.client);
   deadline_ = now.mono + time_ns_;
   stage_ = Stage::kReceiving;
   header_taken_ = behind_ = false;
@@ -64,7 +65,8 @@ void MessageCheck::advance(mailauth::Part part, base::MonoTime now) {
     for (const dns::Question& question : evaluation_.questions(part)) {
       Ask& ask = idle_ask();
       ask.part = part;
-      dns::AnswerPtr answer = dns_.ask(question, ask, now);
+      dns::AnswerPtr answer = dns_.ask(
+          question, ask, now, {.account = account_, .policy = part == mailauth::Part::kDmarc});
       if (answer != nullptr) {
         evaluation_.supply(part, question, std::move(answer));
       } else {

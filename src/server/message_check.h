@@ -111,6 +111,7 @@ class MessageCheck {
   mailauth::spf::OutcomeCache& spf_outcomes_;
   CheckOwner& owner_;
   std::int64_t time_ns_;
+  std::uint16_t account_ = dns::Asker::kNobody;
   mailauth::Evaluation evaluation_;
   std::vector<std::unique_ptr<Ask>> asks_;
   std::array<std::uint32_t, mailauth::kParts.size()> missing_{};

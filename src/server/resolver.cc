@@ -15,6 +15,8 @@ std::expected<std::unique_ptr<Resolver>, std::string> Resolver::create(const Con
   options.servers = config.dns.servers;
   options.timeout_ns = config.dns.timeout_ns;
   options.cache_bytes_max = config.limits.dns_cache_bytes;
+  options.outstanding_max = config.limits.dns_outstanding;
+  options.outstanding_per_client_max = config.limits.dns_outstanding_per_ip;
   auto client = dns::Client::create(options, *resolver, resolver.get());
   if (!client) return std::unexpected(client.error());
   resolver->client_ = std::move(*client);

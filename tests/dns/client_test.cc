@@ -75,6 +75,11 @@ struct Health final : ResolverListener {
   void on_resolver(bool answering) override { told.push_back(answering); }
 };
 
+struct Counter final : Waiter {
+  int answers = 0;
+  void on_answer(const Question&, const AnswerPtr&) override { ++answers; }
+};
+
 class ClientTest : public testing::Test {
  protected:
   ClientTest() : server(Zone::parse(kZone)) {
@@ -210,6 +215,94 @@ TEST_F(ClientTest, MoreThanMayBeOutstandingFailsAtOnce) {
   EXPECT_EQ(resolver().client().stats().refused, 2U);
 }
 
+// Asks on behalf of a client, and remembers how it went.
+struct Stranger {
+  Client& client;
+  std::string_view address;
+  int name = 0;
+  std::deque<Counter> waiters;
+
+  // The answer at once, or nullptr: asked.
+  AnswerPtr ask(bool policy) {
+    const std::string text =
+        "n" + std::to_string(name++) + "." + std::string(address) + ".silent.example";
+    const Asker asker{.account = client.account(*base::IpAddress::parse(address)),
+                      .policy = policy};
+    return client.ask({*Name::parse(text), Type::kTxt}, waiters.emplace_back(),
+                      base::read_clocks().mono, asker);
+  }
+  int ask_until_refused(bool policy) {
+    for (int asked = 0;; ++asked) {
+      const AnswerPtr answer = ask(policy);
+      if (answer == nullptr) continue;
+      EXPECT_EQ(answer->status, Status::kServerFailure);
+      EXPECT_TRUE(answer->not_asked);
+      return asked;
+    }
+  }
+};
+
+TEST_F(ClientTest, EachClientMayHaveSoManyQuestionsUnderWay) {
+  server.set_dead(true);
+  options.timeout_ns = 400 * base::kNsPerMs;
+  options.outstanding_per_client_max = 20;
+  Client& client = resolver().client();
+  Stranger one{client, "192.0.2.1", 0, {}};
+  Stranger other{client, "192.0.2.2", 0, {}};
+  Stranger block{client, "2001:db8:0:1::1", 0, {}};
+  Stranger neighbour{client, "2001:db8:0:1:ffff::2", 0, {}};
+  Stranger local{client, "127.0.0.1", 0, {}};
+  EXPECT_EQ(one.ask_until_refused(false), 20);
+  EXPECT_EQ(one.ask_until_refused(true), 20) << "DMARC's are counted apart";
+  EXPECT_EQ(other.ask_until_refused(false), 20);
+  EXPECT_EQ(block.ask_until_refused(false), 20);
+  EXPECT_NE(neighbour.ask(false), nullptr) << "of the same /64";
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(local.ask(false), nullptr);
+
+  // Whoever goes and comes back still owes what is under way; it ends with the answer.
+  one.waiters.clear();
+  EXPECT_NE(one.ask(false), nullptr);
+  for (int i = 0; i < 100 && client.outstanding() > 0; ++i) resolver().wait(20 * base::kNsPerMs);
+  server.set_dead(false);
+  for (int i = 0; i < 200 && !client.resolver_answers(); ++i) resolver().wait(20 * base::kNsPerMs);
+  EXPECT_EQ(one.ask_until_refused(false), 20);
+}
+
+TEST_F(ClientTest, JoiningAQuestionUnderWayIsFree) {
+  options.outstanding_per_client_max = 1;
+  Client& client = resolver().client();
+  const Asker asker{.account = client.account(*base::IpAddress::parse("192.0.2.1"))};
+  Counter first;
+  Counter second;
+  Counter third;
+  const base::MonoTime now = base::read_clocks().mono;
+  EXPECT_EQ(client.ask(about("slow.example"), first, now, asker), nullptr);
+  EXPECT_EQ(client.ask(about("slow.example"), second, now, asker), nullptr);
+  EXPECT_NE(client.ask(about("good.example"), third, now, asker), nullptr);
+}
+
+// However many strangers fill the rest, policies can still be asked for.
+TEST_F(ClientTest, AQuarterIsKeptForPolicies) {
+  server.set_dead(true);
+  options.timeout_ns = 5 * base::kNsPerSecond;
+  options.outstanding_max = 100;
+  options.outstanding_per_client_max = 10;
+  Client& client = resolver().client();
+  std::deque<Stranger> strangers;
+  int asked = 0;
+  std::vector<std::string> addresses;
+  for (int i = 0; i < 20; ++i) addresses.push_back("192.0.2." + std::to_string(i));
+  for (const std::string& address : addresses) {
+    asked +=
+        strangers.emplace_back(client, address, 0, std::deque<Counter>{}).ask_until_refused(false);
+  }
+  EXPECT_EQ(asked, 75);
+  EXPECT_EQ(strangers.back().ask_until_refused(true), 10);
+  Stranger command{client, "127.0.0.1", 0, {}};
+  EXPECT_EQ(command.ask_until_refused(true), 15);
+  EXPECT_EQ(client.outstanding(), 100U);
+}
+
 // A resolver that hears everything and says nothing: the first question finds out within two
 // seconds, the next ones do not wait, and it is noticed when it is back.
 TEST_F(ClientTest, ADeadResolverIsNoticedOnceAndFoundAgain) {
@@ -275,11 +368,6 @@ TEST_F(ClientTest, ASilentServerIsLeftForOneThatAnswers) {
   EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::milliseconds(200));
   EXPECT_TRUE(health.told.empty());
 }
-
-struct Counter final : Waiter {
-  int answers = 0;
-  void on_answer(const Question&, const AnswerPtr&) override { ++answers; }
-};
 
 TEST_F(ClientTest, AWaiterThatHasGoneIsForgotten) {
   Client& client = resolver().client();

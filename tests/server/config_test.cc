@@ -85,7 +85,8 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
   config.log.retain_bytes = 12'345;
   config.log.retain_age_ns = 7 * 86'400'000'000'000;
   config.log.commit_window_ns = 1'500'000;
-  config.tls = {"c.pem", "k.pem", {{"d.pem", "e.pem"}}, "1.3", false, false, 3600LL * 1'000'000'000};
+  config.tls = {"c.pem", "k.pem", {{"d.pem", "e.pem"}},  "1.3",
+                false,   false,   3600LL * 1'000'000'000};
   config.dns.servers = {*base::Endpoint::parse("192.0.2.1:53")};
   config.dns.timeout_ns = 250'000'000;
   config.auth = {false, false, false, mailauth::Disposition::kQuarantine,
@@ -116,7 +117,9 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
                                &l.rsa_bits_max,
                                &l.spf_lookups,
                                &l.spf_voids,
-                               &l.dns_questions}) {
+                               &l.dns_questions,
+                               &l.dns_outstanding,
+                               &l.dns_outstanding_per_ip}) {
     *count += 7;
   }
   for (std::int64_t* ns : {&l.error_delay_ns, &l.command_wait_ns, &l.data_rate_window_ns,
@@ -174,11 +177,13 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
   EXPECT_EQ(r.dns_questions, l.dns_questions);
   EXPECT_EQ(r.dns_time_ns, l.dns_time_ns);
   EXPECT_EQ(r.dns_cache_bytes, l.dns_cache_bytes);
+  EXPECT_EQ(r.dns_outstanding, l.dns_outstanding);
+  EXPECT_EQ(r.dns_outstanding_per_ip, l.dns_outstanding_per_ip);
 }
 
 TEST(Config, NoLimitWasAddedWithoutAKey) {
   // When this fails: give the new limit a key in config.cc, add it to the test above, then here.
-  EXPECT_EQ(sizeof(base::Limits), 176u);
+  EXPECT_EQ(sizeof(base::Limits), 184u);
 }
 
 TEST(Config, ExplainedFormIsTheSameConfiguration) {

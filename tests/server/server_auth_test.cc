@@ -256,6 +256,46 @@ TEST_F(ServerAuth, DawdlingDoesNotUseUpTheTimeForDns) {
   EXPECT_TRUE(has(all[3].dmarc, R"("result":"temperror")")) << all[3].dmarc;
 }
 
+// Signatures by keys at a name server that never answers fill all that may be under way; the policy
+// of the domain that is then spoofed is asked for all the same.
+TEST_F(ServerAuth, AFloodOfSlowKeysDoesNotHideAPolicy) {
+  start([](Config& config) { config.limits.dns_outstanding = 64; });
+  constexpr int kClients = 8;
+  constexpr int kKeys = 10;
+  const auto selector = [](int client, int key) {
+    return "k" + std::to_string(client) + "-" + std::to_string(key);
+  };
+  std::string zone = zone_text();
+  for (int i = 0; i < kClients * kKeys; ++i) {
+    zone += selector(i / kKeys, i % kKeys) + "._domainkey.flood.example ! silent\n";
+  }
+  dns_->set_zone(test::Zone::parse(zone));
+  std::vector<std::unique_ptr<test::SmtpClient>> flood;
+  for (int i = 0; i < kClients; ++i) {
+    auto& client = *flood.emplace_back(std::make_unique<test::SmtpClient>(port()));
+    client.reply();
+    client.ask("EHLO client.example");
+    client.ask("MAIL FROM:<a@other.example>");
+    client.ask("RCPT TO:<b@example.net>");
+    client.ask("DATA");
+    std::string signatures;
+    for (int key = 0; key < kKeys; ++key) {
+      signatures += "DKIM-Signature: v=1; a=rsa-sha256; d=flood.example; s=" + selector(i, key) +
+                    ";\r\n h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n";
+    }
+    client.send(message("none.example", signatures));
+  }
+  const auto until = Clock::now() + std::chrono::seconds(5);
+  while (dns_->questions() < 48 && Clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_TRUE(deliver(message("reject.example"), "a@fresh.example").starts_with("550 5.7.26 "));
+  flood.clear();
+  const auto all = stop_and_read(true);
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_TRUE(has(all[0].spf, R"("result":"temperror")")) << "not full: " << all[0].spf;
+}
+
 TEST_F(ServerAuth, ForgedResultsAreLeftOut) {
   start();
   const std::string text =

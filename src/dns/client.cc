@@ -24,14 +24,9 @@ constexpr std::int64_t kSuspectAfterNs = 500 * base::kNsPerMs;  // without a wor
 constexpr std::int64_t kProbeWaitNs = 1 * base::kNsPerSecond;
 constexpr std::int64_t kProbeEveryNs = 2 * base::kNsPerSecond;
 constexpr std::size_t kAliasQuestionsMax = 8;  // aliases whose target a resolver left to us
+// So many replies in a row whose question is in another case are the server's own, not forged.
+constexpr unsigned kCaseChangesMax = 8;
 constexpr base::MonoTime kNever{std::numeric_limits<std::int64_t>::max()};
-
-// The id is half of what keeps a forger out (the port is the other), so the kernel makes it.
-std::uint16_t random_id() {
-  std::uint16_t id = 0;
-  random_bytes(&id, sizeof id);
-  return id;
-}
 
 // What a failure of ours looks like, so that it is not taken for one of DNS.
 AnswerPtr make_busy() {
@@ -49,7 +44,9 @@ const Question& probe_question() {
 
 struct Client::Channel {
   Client* client = nullptr;
-  std::size_t index = 0;
+  bool tcp = false;
+  bool keeps_case = true;     // replies repeat the question's letters as they were
+  unsigned case_changes = 0;  // replies in a row that did not
   ares_channeldata* handle = nullptr;
 };
 
@@ -66,6 +63,7 @@ struct Client::Pending {
   Query* query = nullptr;  // with c-ares, or returned by it
   std::size_t servers_tried = 0;
   std::size_t channel = 0;
+  enum class Way : std::uint8_t { kUsual, kTcp, kAnyCase } way = Way::kUsual;
   std::size_t alias_questions = 0;
   std::vector<Name> aliases;
   std::uint32_t ttl_s = std::numeric_limits<std::uint32_t>::max();
@@ -80,6 +78,9 @@ struct Client::Query {
   Pending* pending = nullptr;     // nullptr: given up, or a probe
   std::uint64_t probe_round = 0;  // not 0: a probe
   Question question;
+  Channel* channel = nullptr;
+  Capitals capitals{};
+  bool repeats_question = false;
   int status = 0;
   int timeouts = 0;
   std::optional<std::expected<Reply, MessageError>> reply;
@@ -104,8 +105,11 @@ Client::Client(const ClientOptions& options, SocketWatcher& watcher, ResolverLis
 
 Client::~Client() {
   closing_ = true;
-  for (const auto& channel : channels_) {
-    if (channel->handle != nullptr) ares_destroy(channel->handle);  // returns every query
+  for (const auto* channels : {&channels_, &tcp_channels_}) {
+    for (const auto& channel : *channels) {
+      // Returns every query.
+      if (channel != nullptr && channel->handle != nullptr) ares_destroy(channel->handle);
+    }
   }
   for (Query* query : returned_) delete query;
   for (auto& [question, pending] : pending_) {
@@ -164,52 +168,72 @@ int set_servers(ares_channeldata* channel, ServerList servers, std::size_t first
 
 }  // namespace
 
-std::expected<void, std::string> Client::open_channels(const ClientOptions& options) {
-  ServerList servers = servers_from(options.servers);
+std::expected<std::unique_ptr<Client::Channel>, std::string> Client::open_channel(
+    std::size_t servers, bool tcp) {
+  auto channel = std::make_unique<Channel>();
+  channel->client = this;
+  channel->tcp = tcp;
+  ares_options config{};
+  // Replies with an error code come to us: c-ares would ask the same server again.
+  config.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_NOCHECKRESP | ARES_FLAG_EDNS |
+                 (tcp ? ARES_FLAG_USEVC : 0);
   // Each retry waits twice as long as the one before, server after server; all of them together
   // fit into the timeout.
-  const auto wait_ms = [&] {
-    const auto rounds =
-        static_cast<std::int64_t>(((1U << kTries) - 1) * std::max<std::size_t>(servers.size(), 1));
-    return static_cast<int>(
-        std::clamp<std::int64_t>(timeout_ns_ / rounds / base::kNsPerMs, 50, 60'000));
-  };
+  const auto rounds =
+      static_cast<std::int64_t>(((1U << kTries) - 1) * std::max<std::size_t>(servers, 1));
+  config.timeout =
+      static_cast<int>(std::clamp<std::int64_t>(timeout_ns_ / rounds / base::kNsPerMs, 50, 60'000));
+  config.tries = kTries;
+  config.ednspsz = kUdpBytesMax;
+  config.sock_state_cb = &Client::on_socket;
+  config.sock_state_cb_data = channel.get();
+  char lookups[] = "b";
+  config.lookups = lookups;
+  const int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ |
+                   ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS | ARES_OPT_NOROTATE;
+  const int status = ares_init_options(&channel->handle, &config, mask);
+  if (status != ARES_SUCCESS) return std::unexpected(std::string(ares_strerror(status)));
+  return channel;
+}
+
+std::expected<void, std::string> Client::open_channels(const ClientOptions& options) {
+  ServerList servers = servers_from(options.servers);
   for (std::size_t i = 0; i == 0 || i < servers.size(); ++i) {
-    auto channel = std::make_unique<Channel>();
-    channel->client = this;
-    channel->index = i;
-    ares_options config{};
-    // Replies with an error code come to us: c-ares would ask the same server again.
-    config.flags =
-        ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_NOCHECKRESP | ARES_FLAG_EDNS;
-    config.timeout = wait_ms();
-    config.tries = kTries;
-    config.ednspsz = kUdpBytesMax;
-    config.sock_state_cb = &Client::on_socket;
-    config.sock_state_cb_data = channel.get();
-    char lookups[] = "b";
-    config.lookups = lookups;
-    const int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ |
-                     ARES_OPT_SOCK_STATE_CB | ARES_OPT_LOOKUPS | ARES_OPT_NOROTATE;
-    const int status = ares_init_options(&channel->handle, &config, mask);
-    if (status != ARES_SUCCESS) return std::unexpected(std::string(ares_strerror(status)));
-    channels_.push_back(std::move(channel));
-    ares_channeldata* handle = channels_.back()->handle;
+    auto channel = open_channel(servers.size(), false);
+    if (!channel) return std::unexpected(channel.error());
+    ares_channeldata* handle = channels_.emplace_back(*std::move(channel))->handle;
     if (servers.empty()) servers = servers_of(handle);
     if (servers.empty()) return std::unexpected(std::string("no DNS server is configured"));
     const int set = set_servers(handle, servers, i);
     if (set != ARES_SUCCESS) return std::unexpected(std::string(ares_strerror(set)));
   }
+  tcp_channels_.resize(channels_.size());
   return {};
 }
 
+// Nothing when it cannot be had.
+Client::Channel* Client::tcp_channel(std::size_t index) {
+  std::unique_ptr<Channel>& tcp = tcp_channels_[index];
+  if (tcp != nullptr) return tcp.get();
+  ServerList servers = servers_of(channels_[index]->handle);
+  auto made = open_channel(servers.size(), true);
+  if (!made) return nullptr;
+  if (set_servers((*made)->handle, std::move(servers), 0) != ARES_SUCCESS) {
+    ares_destroy((*made)->handle);
+    return nullptr;
+  }
+  tcp = *std::move(made);
+  return tcp.get();
+}
+
 void Client::on_socket(void* channel, int fd, int readable, int writable) {
-  auto& [client, index, handle] = *static_cast<Channel*>(channel);
+  auto& from = *static_cast<Channel*>(channel);
+  Client* client = from.client;
   auto& sockets = client->sockets_;
   const auto known = std::ranges::find(sockets, fd, &Socket::fd);
   const bool open = readable != 0 || writable != 0;
   if (open && known == sockets.end()) {
-    sockets.push_back({fd, index});
+    sockets.push_back({fd, &from});
   } else if (!open && known != sockets.end()) {
     sockets.erase(known);
   }
@@ -226,26 +250,60 @@ void Client::on_reply(void* argument, int status, int timeouts, unsigned char* b
   query->status = status;
   query->timeouts = timeouts;
   if (bytes != nullptr && size > 0) {
-    query->reply = parse_reply({bytes, static_cast<std::size_t>(size)}, query->question);
+    const std::span message{bytes, static_cast<std::size_t>(size)};
+    query->reply = parse_reply(message, query->question);
+    query->repeats_question = repeats_question(message, query->question, query->capitals);
   }
   query->client->returned_.push_back(query);
 }
 
-void Client::transmit(Query* query, const Question& question, std::size_t channel) {
+void Client::transmit(Query* query, const Question& question, Channel& channel) {
   query->client = this;
   query->question = question;
+  query->channel = &channel;
+  std::uint16_t id = 0;
+  random_bytes(&id, sizeof id);
+  random_bytes(&query->capitals, sizeof query->capitals);
   std::array<std::uint8_t, kQueryBytesMax> bytes;
-  const std::size_t size = write_query(question, random_id(), bytes);
+  const std::size_t size = write_query(question, id, query->capitals, bytes);
   ++stats_.questions;
-  ares_send(channels_[channel]->handle, bytes.data(), static_cast<int>(size), &Client::on_reply,
-            query);
+  ares_send(channel.handle, bytes.data(), static_cast<int>(size), &Client::on_reply, query);
 }
 
 void Client::send(Pending& pending) {
   auto* query = new Query;
   query->pending = &pending;
   pending.query = query;
-  transmit(query, {pending.asking, pending.question.type}, pending.channel);
+  Channel* channel = channels_[pending.channel].get();
+  if (pending.way == Pending::Way::kTcp) {
+    if (Channel* tcp = tcp_channel(pending.channel)) channel = tcp;
+  }
+  transmit(query, {pending.asking, pending.question.type}, *channel);
+}
+
+// True when the reply is not to be believed and the question has been asked in another way.
+bool Client::ask_again(Pending& pending, const Query& query) {
+  using Way = Pending::Way;
+  Channel& usual = *channels_[pending.channel];
+  if (!query.reply) {
+    if (pending.way != Way::kTcp) return false;
+    pending.way = Way::kAnyCase;  // nobody is there over TCP
+    send(pending);
+    return true;
+  }
+  if (query.channel->tcp) {
+    if (!query.repeats_question) usual.keeps_case = false;
+    return false;
+  }
+  if (query.repeats_question) {
+    usual.case_changes = 0;
+    return false;
+  }
+  if (usual.keeps_case && ++usual.case_changes >= kCaseChangesMax) usual.keeps_case = false;
+  if (!usual.keeps_case || pending.way == Way::kAnyCase) return false;
+  pending.way = Way::kTcp;
+  send(pending);
+  return true;
 }
 
 void Client::send_probes(base::MonoTime now) {
@@ -255,7 +313,7 @@ void Client::send_probes(base::MonoTime now) {
   for (std::size_t i = 0; i < channels_.size(); ++i) {
     auto* query = new Query;
     query->probe_round = probe_round_;
-    transmit(query, probe_question(), i);
+    transmit(query, probe_question(), *channels_[i]);
   }
 }
 
@@ -310,7 +368,7 @@ AnswerPtr Client::ask(const Question& question, Waiter& waiter, base::MonoTime n
 void Client::on_ready(int fd, bool readable, bool writable, base::MonoTime now) {
   const auto socket = std::ranges::find(sockets_, fd, &Socket::fd);
   if (socket != sockets_.end()) {
-    ares_process_fd(channels_[socket->channel]->handle, readable ? fd : ARES_SOCKET_BAD,
+    ares_process_fd(socket->channel->handle, readable ? fd : ARES_SOCKET_BAD,
                     writable ? fd : ARES_SOCKET_BAD);
   }
   settle(now);
@@ -319,8 +377,11 @@ void Client::on_ready(int fd, bool readable, bool writable, base::MonoTime now) 
 void Client::on_timer(base::MonoTime now) {
   if (now - last_tick_ >= kTickNs) {
     last_tick_ = now;
-    for (const auto& channel : channels_) {
-      ares_process_fd(channel->handle, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+    for (const auto* channels : {&channels_, &tcp_channels_}) {
+      for (const auto& channel : *channels) {
+        if (channel == nullptr) continue;
+        ares_process_fd(channel->handle, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+      }
     }
   }
   settle(now);
@@ -365,6 +426,7 @@ void Client::take(Query& query, base::MonoTime now) {
   if (query.pending == nullptr) return;
   Pending& pending = *query.pending;
   pending.query = nullptr;
+  if (ask_again(pending, query)) return;
   if (query.timeouts > 0 && query.reply) preferred_ = (pending.channel + 1) % channels_.size();
   const bool failed =
       !query.reply || !*query.reply ||
@@ -375,6 +437,7 @@ void Client::take(Query& query, base::MonoTime now) {
     if (query.reply && pending.servers_tried < channels_.size()) {
       ++pending.servers_tried;
       pending.channel = (pending.channel + 1) % channels_.size();
+      pending.way = Pending::Way::kUsual;
       send(pending);
       return;
     }
@@ -397,6 +460,7 @@ void Client::take(Query& query, base::MonoTime now) {
       return;
     }
     pending.asking = *reply.ask_next;
+    pending.way = Pending::Way::kUsual;
     send(pending);
     return;
   }

@@ -2,6 +2,13 @@
 // with a wrong id or question are not heard), keeps the answers in a cache, and lets everybody who
 // asks the same thing wait for the same reply.
 //
+// Against forgers: the id is random, and so is the case of the name's letters, which a reply must
+// repeat. The port is less: c-ares (1.18) keeps one socket for each server while anything is
+// outstanding. For c-ares a reply in another case ends the question, so it is asked again, over
+// TCP, which nobody can forge from afar; a server that repeats names in a case of its own is known
+// by its reply over TCP, or by many such replies in a row where it does not speak TCP, and believed
+// as it is from then on.
+//
 // How a shard drives it, without ever blocking:
 //   * it gives a SocketWatcher: watch(fd, r, w) says what to poll a socket for; both false means
 //     the socket is about to be closed, and its poll is to be cancelled. With io_uring that is one
@@ -120,19 +127,22 @@ class Client {
   struct Channel;
   struct Socket {
     int fd;
-    std::size_t channel;
+    Channel* channel;
   };
   enum class Health : std::uint8_t { kWorking, kSuspect, kDown };
 
   Client(const ClientOptions& options, SocketWatcher& watcher, ResolverListener* listener);
   std::expected<void, std::string> open_channels(const ClientOptions& options);
+  std::expected<std::unique_ptr<Channel>, std::string> open_channel(std::size_t servers, bool tcp);
+  Channel* tcp_channel(std::size_t index);
   static void on_reply(void* query, int status, int timeouts, unsigned char* bytes, int size);
   static void on_socket(void* channel, int fd, int readable, int writable);
 
   bool make_room(const Asker& asker);
   void send(Pending& pending);
   void send_probes(base::MonoTime now);
-  void transmit(Query* query, const Question& question, std::size_t channel);
+  void transmit(Query* query, const Question& question, Channel& channel);
+  bool ask_again(Pending& pending, const Query& query);
   void settle(base::MonoTime now);
   void take(Query& query, base::MonoTime now);
   void finish(Pending& pending, AnswerPtr answer, base::MonoTime now);
@@ -150,7 +160,8 @@ class Client {
   Cache cache_;
   ClientStats stats_;
   std::vector<std::unique_ptr<Channel>> channels_;  // one per server, beginning with that server
-  std::size_t preferred_ = 0;                       // the channel whose server answers
+  std::vector<std::unique_ptr<Channel>> tcp_channels_;  // the same over TCP; made when needed
+  std::size_t preferred_ = 0;                           // the channel whose server answers
   std::vector<Socket> sockets_;
   std::unordered_map<Question, std::unique_ptr<Pending>, QuestionHash> pending_;
   std::unique_ptr<PendingList> by_age_;  // the oldest first

@@ -1,7 +1,6 @@
 #include "dns/message.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace mxring::dns {
 
@@ -167,6 +166,14 @@ std::optional<std::uint32_t> negative_ttl(Bytes message, std::size_t at, std::si
   return std::nullopt;
 }
 
+// The name's i-th byte on the wire. Only letters are changed, and no length is as large as a
+// letter.
+std::uint8_t with_case(std::string_view wire, std::size_t i, const Capitals& capitals) {
+  const auto byte = static_cast<std::uint8_t>(wire[i]);
+  const bool capital = (capitals[i / 8] >> (i % 8) & 1U) != 0;
+  return capital && byte >= 'a' && byte <= 'z' ? byte - ('a' - 'A') : byte;
+}
+
 void put16(std::uint8_t*& out, std::uint16_t value) {
   *out++ = static_cast<std::uint8_t>(value >> 8);
   *out++ = static_cast<std::uint8_t>(value);
@@ -204,7 +211,7 @@ std::optional<Name> read_name(std::span<const std::uint8_t> message, std::size_t
   }
 }
 
-std::size_t write_query(const Question& question, std::uint16_t id,
+std::size_t write_query(const Question& question, std::uint16_t id, const Capitals& capitals,
                         std::span<std::uint8_t, kQueryBytesMax> out) {
   constexpr std::uint16_t kRecursionDesired = 0x0100;
   std::uint8_t* at = out.data();
@@ -215,8 +222,7 @@ std::size_t write_query(const Question& question, std::uint16_t id,
   put16(at, 0);
   put16(at, 1);  // additional: the option record
   const std::string_view name = question.name.wire();
-  std::memcpy(at, name.data(), name.size());
-  at += name.size();
+  for (std::size_t i = 0; i < name.size(); ++i) *at++ = with_case(name, i, capitals);
   *at++ = 0;
   put16(at, static_cast<std::uint16_t>(question.type));
   put16(at, kClassIn);
@@ -227,6 +233,19 @@ std::size_t write_query(const Question& question, std::uint16_t id,
   put16(at, 0);
   put16(at, 0);
   return static_cast<std::size_t>(at - out.data());
+}
+
+bool repeats_question(std::span<const std::uint8_t> message, const Question& question,
+                      const Capitals& capitals) {
+  const std::string_view name = question.name.wire();
+  if (message.size() < kHeaderBytes + name.size() + 5 || get16(message, 4) != 1) return false;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (message[kHeaderBytes + i] != with_case(name, i, capitals)) return false;
+  }
+  const std::size_t end = kHeaderBytes + name.size();
+  return message[end] == 0 &&
+         get16(message, end + 1) == static_cast<std::uint16_t>(question.type) &&
+         get16(message, end + 3) == kClassIn;
 }
 
 std::expected<Reply, MessageError> parse_reply(std::span<const std::uint8_t> message,

@@ -5,6 +5,7 @@
 // only, and aliases that go round are a malformed reply.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <expected>
 #include <optional>
@@ -32,9 +33,17 @@ struct Reply {
   std::optional<Name> ask_next;
 };
 
+// Which letters of a question's name are capitals, one bit for each byte of its wire form. Names
+// are the same in any case, and servers repeat the question as they got it: whoever forges a reply
+// has to know these bits too (draft-vixie-dnsext-dns0x20).
+using Capitals = std::array<std::uint8_t, (Name::kWireBytesMax + 7) / 8>;
+
 // Writes a recursive query with an EDNS option record; returns its size.
-std::size_t write_query(const Question& question, std::uint16_t id,
+std::size_t write_query(const Question& question, std::uint16_t id, const Capitals& capitals,
                         std::span<std::uint8_t, kQueryBytesMax> out);
+// Whether a reply's question is the one asked, byte for byte.
+bool repeats_question(std::span<const std::uint8_t> message, const Question& question,
+                      const Capitals& capitals);
 
 std::expected<Reply, MessageError> parse_reply(std::span<const std::uint8_t> message,
                                                const Question& question);

@@ -51,6 +51,8 @@ wrong-id.example A 192.0.2.3
 wrong-id.example ! wrong-id
 wrong-question.example A 192.0.2.4
 wrong-question.example ! wrong-question
+forged-case.example A 192.0.2.9
+forged-case.example ! forged-case
 forgeries.example A 192.0.2.4
 forgeries.example ! only-forgeries
 truncated.example A 192.0.2.5
@@ -145,6 +147,36 @@ TEST_F(ClientTest, ForgeriesAreNotHeard) {
   EXPECT_EQ(ask("wrong-id.example")->addresses[0].to_string(), "192.0.2.3");
   EXPECT_EQ(ask("wrong-question.example")->addresses[0].to_string(), "192.0.2.4");
   EXPECT_EQ(ask("forgeries.example")->status, Status::kTimeout);
+}
+
+// The id is right, the name is right, the case of its letters is not.
+TEST_F(ClientTest, AForgeryInAnotherCaseIsNotBelieved) {
+  EXPECT_EQ(ask("forged-case.example")->addresses[0].to_string(), "192.0.2.9");
+  EXPECT_EQ(server.tcp_questions(), 1U);
+  EXPECT_EQ(ask("good.example")->addresses.size(), 2U);
+  EXPECT_EQ(server.tcp_questions(), 1U) << "the server itself keeps the case";
+}
+
+TEST_F(ClientTest, AServerThatChangesTheCaseIsFoundOutOverTcp) {
+  server.set_folding(true);
+  EXPECT_EQ(ask("good.example")->addresses.size(), 2U);
+  EXPECT_EQ(server.tcp_questions(), 1U);
+  EXPECT_EQ(ask("www.example")->addresses.size(), 2U);
+  EXPECT_EQ(ask("nowhere.example")->status, Status::kNoName);
+  EXPECT_EQ(server.tcp_questions(), 1U);
+  EXPECT_EQ(server.questions(), 4U);
+}
+
+TEST_F(ClientTest, AServerThatChangesTheCaseAndSpeaksNoTcp) {
+  server.set_folding(true, false);
+  EXPECT_EQ(ask("good.example")->addresses.size(), 2U);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(ask("n" + std::to_string(i) + ".example")->status, Status::kNoName);
+  }
+  const std::size_t before = server.questions();
+  EXPECT_EQ(ask("www.example")->addresses.size(), 2U);
+  EXPECT_EQ(server.questions(), before + 1) << "it is known by now";
+  EXPECT_TRUE(health.told.empty());
 }
 
 TEST_F(ClientTest, TruncatedRepliesAreAskedForOverTcp) {

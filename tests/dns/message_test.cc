@@ -38,12 +38,29 @@ constexpr std::string_view kGood("\x81\x80", 2);
 
 TEST(MessageTest, QueryIsOneQuestionWithAnOptionRecord) {
   std::array<std::uint8_t, kQueryBytesMax> buffer;
-  const std::size_t size = write_query(ask("Example.org", Type::kMx), 0xABCD, buffer);
+  const std::size_t size = write_query(ask("Example.org", Type::kMx), 0xABCD, {}, buffer);
   const std::string_view bytes(reinterpret_cast<const char*>(buffer.data()), size);
   EXPECT_EQ(bytes,
             "\xAB\xCD\1\0\0\1\0\0\0\0\0\1"
             "\7example\3org\0\0\x0f\0\1"
             "\0\0\x29\x04\xd0\0\0\0\0\0\0"_b);
+}
+
+TEST(MessageTest, AReplyMustRepeatTheQuestionsCapitals) {
+  const Question question = ask("example.org", Type::kMx);
+  Capitals capitals{};
+  capitals[0] = 0b10101011;  // the length too, which stays as it is
+  capitals[1] = 0b00000010;
+  std::array<std::uint8_t, kQueryBytesMax> buffer;
+  const std::size_t size = write_query(question, 0xABCD, capitals, buffer);
+  const std::string_view bytes(reinterpret_cast<const char*>(buffer.data()), size);
+  EXPECT_EQ(bytes.substr(12, 17), "\7ExAmPlE\3Org\0\0\x0f\0\1"_b);
+  EXPECT_TRUE(repeats_question({buffer.data(), size}, question, capitals));
+  EXPECT_FALSE(repeats_question({buffer.data(), size}, question, {}));
+  EXPECT_FALSE(repeats_question({buffer.data(), size}, ask("example.org", Type::kA), capitals));
+  for (std::size_t cut = 0; cut < 29; ++cut) {
+    EXPECT_FALSE(repeats_question({buffer.data(), cut}, question, capitals)) << cut;
+  }
 }
 
 TEST(MessageTest, ReadsAnAnswerBehindAnAlias) {

@@ -269,8 +269,8 @@ void TestDnsServer::on_datagram() {
   }
 }
 
-// A resolver's client may send several questions over one connection (RFC 7766 6.2.1.1): it is served
-// until nothing more comes for a moment.
+// A resolver's client may send several questions over one connection (RFC 7766 6.2.1.1): it is
+// served until nothing more comes for a moment.
 void TestDnsServer::on_connection() {
   const int fd = ::accept4(tcp_, nullptr, nullptr, SOCK_CLOEXEC);
   if (fd < 0) return;
@@ -304,8 +304,23 @@ void TestDnsServer::on_connection() {
   ::close(fd);
 }
 
-std::vector<Bytes> TestDnsServer::replies_to(const Bytes& bytes, bool tcp, int& delay_ms,
+// With the question as it came, but for what is forged and in a reply about another name.
+std::vector<Bytes> TestDnsServer::replies_to(const Bytes& query, bool tcp, int& delay_ms,
                                              bool& close_at_once, bool& dribble) {
+  std::vector<Bytes> replies = lower_case_replies_to(query, tcp, delay_ms, close_at_once, dribble);
+  Query asked;
+  if (folding_ || !read_query(query, asked)) return replies;
+  for (std::size_t i = 0; i < replies.size(); ++i) {
+    Query answered;
+    if (!read_query(replies[i], answered) || answered.question != asked.question) continue;
+    if (replies.size() == 2 && i == 0 && answered.id == asked.id) continue;  // kForgedCase
+    std::copy_n(query.begin() + 12, asked.size - 12, replies[i].begin() + 12);
+  }
+  return replies;
+}
+
+std::vector<Bytes> TestDnsServer::lower_case_replies_to(const Bytes& bytes, bool tcp, int& delay_ms,
+                                                        bool& close_at_once, bool& dribble) {
   const std::lock_guard lock(mutex_);
   Query query;
   if (!read_query(bytes, query)) return {};
@@ -316,6 +331,10 @@ std::vector<Bytes> TestDnsServer::replies_to(const Bytes& bytes, bool tcp, int& 
              std::string(dns::type_word(query.question.type))];
   }
   if (dead_) return {};
+  if (tcp && !speaks_tcp_) {
+    close_at_once = true;
+    return {};
+  }
   const Node* node = zone_.find(query.question.name);
   const Fault fault = node == nullptr ? Fault::kNone : node->fault;
   const unsigned other_id = query.id ^ 0x5555U;
@@ -337,6 +356,9 @@ std::vector<Bytes> TestDnsServer::replies_to(const Bytes& bytes, bool tcp, int& 
       return {honest};
     case Fault::kWrongId:
       return {forged_reply(other_id, query.question), honest};
+    case Fault::kForgedCase:
+      if (tcp) return {honest};
+      return {forged_reply(query.id, query.question), honest};
     case Fault::kWrongQuestion:
       return {forged_reply(query.id, about_another_name(query.question)), honest};
     case Fault::kOnlyForgeries:

@@ -31,6 +31,11 @@ class TestDnsServer {
   void set_dead(bool dead) { dead_ = dead; }
   // Every reply over UDP is a truncated one, so that everything goes over TCP.
   void set_truncating(bool truncating) { truncating_ = truncating; }
+  // Replies repeat the question in lower case; TCP is not spoken in the second form.
+  void set_folding(bool folding, bool tcp = true) {
+    folding_ = folding;
+    speaks_tcp_ = tcp;
+  }
   // Queries received, probes for the root excluded.
   std::size_t questions() const { return questions_; }
   std::size_t questions_about(const dns::Question& question) const;
@@ -46,6 +51,8 @@ class TestDnsServer {
   void on_connection();
   std::vector<Bytes> replies_to(const Bytes& query, bool tcp, int& delay_ms, bool& close_at_once,
                                 bool& dribble);
+  std::vector<Bytes> lower_case_replies_to(const Bytes& query, bool tcp, int& delay_ms,
+                                           bool& close_at_once, bool& dribble);
 
   Zone zone_;
   mutable std::mutex mutex_;
@@ -53,6 +60,8 @@ class TestDnsServer {
   std::vector<Later> later_;
   std::atomic<bool> dead_ = false;
   std::atomic<bool> truncating_ = false;
+  std::atomic<bool> folding_ = false;
+  std::atomic<bool> speaks_tcp_ = true;
   std::atomic<std::size_t> questions_ = 0;
   std::atomic<std::size_t> tcp_questions_ = 0;
   int udp_ = -1;

@@ -14,13 +14,14 @@ namespace {
 
 using dns::Type;
 
-constexpr std::array<std::pair<std::string_view, Fault>, 16> kFaults{{
+constexpr std::array<std::pair<std::string_view, Fault>, 17> kFaults{{
     {"silent", Fault::kSilent},
     {"servfail", Fault::kServerFailure},
     {"refused", Fault::kRefused},
     {"slow", Fault::kSlow},
     {"wrong-id", Fault::kWrongId},
     {"wrong-question", Fault::kWrongQuestion},
+    {"forged-case", Fault::kForgedCase},
     {"only-forgeries", Fault::kOnlyForgeries},
     {"truncated", Fault::kTruncated},
     {"tcp-closes", Fault::kTcpCloses},

@@ -37,7 +37,8 @@ enum class Fault {
   kGarbage,          // "garbage": random bytes behind the question
   kReflected,        // "reflected": the query itself comes back
   kEmpty,            // "empty": a datagram without a byte
-  kOneAlias,         // "one-alias": an alias without its target's records
+  kForgedCase,  // "forged-case": a forgery that knows all but the letters' case, then the reply
+  kOneAlias,    // "one-alias": an alias without its target's records
 };
 
 struct Node {

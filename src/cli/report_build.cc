@@ -227,7 +227,6 @@ std::expected<void, std::string> write_report(Job& job, const report::Reporter& 
     report::Delivery& delivery = sheet.deliveries.emplace_back();
     delivery.address = destination.address;
     delivery.host = destination.host;
-    delivery.bytes_max = destination.bytes_max;
   }
   if (sheet.deliveries.empty()) return {};
   const auto packed =
@@ -292,8 +291,7 @@ std::string build_json(const Span& span, const Reading& reading, const std::vect
     for (const report::Destination& destination : job.destinations()) {
       json.begin_object().key("uri").value(destination.uri);
       json.key("address").value(destination.address);
-      json.key("permission").value(word(destination.permission));
-      json.key("bytes_max").value(destination.bytes_max).end_object();
+      json.key("permission").value(word(destination.permission)).end_object();
     }
     json.end_array().end_object();
   }

@@ -78,7 +78,6 @@ bool read_delivery(const Json& entry, Delivery& delivery) {
   const bool good = Members(entry)
                         .text("address", delivery.address)
                         .text("host", delivery.host)
-                        .number("bytes_max", delivery.bytes_max)
                         .text("state", state)
                         .number("attempts", delivery.attempts)
                         .number("tried_since", delivery.tried_since_s)
@@ -135,7 +134,6 @@ std::string to_json(const DeliverySheet& sheet) {
   for (const Delivery& delivery : sheet.deliveries) {
     json.begin_object();
     json.key("address").value(delivery.address).key("host").value(delivery.host);
-    json.key("bytes_max").value(delivery.bytes_max);
     json.key("state").value(word(delivery.state));
     json.key("attempts").value(delivery.attempts);
     json.key("tried_since").value(delivery.tried_since_s);

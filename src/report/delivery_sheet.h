@@ -20,7 +20,7 @@ enum class DeliveryState : std::uint8_t {
   kWaiting,   // not tried yet, or put off by the other side
   kSent,      // taken by its server
   kRefused,   // it will not take it (5xx, null MX, no such domain)
-  kTooLarge,  // over the limit in its URI or its server's SIZE
+  kTooLarge,  // over its server's SIZE
   kGivenUp,   // put off for too long
 };
 std::string_view word(DeliveryState state);
@@ -28,7 +28,6 @@ std::string_view word(DeliveryState state);
 struct Delivery {
   std::string address;
   std::string host;
-  std::uint64_t bytes_max = 0;  // of the mail; 0: no limit
   DeliveryState state = DeliveryState::kWaiting;
   std::uint32_t attempts = 0;
   std::int64_t tried_since_s = 0;  // Unix time of the first attempt; 0: none yet

@@ -1,8 +1,6 @@
 #include "report/destination.h"
 
 #include <algorithm>
-#include <charconv>
-#include <limits>
 #include <set>
 
 #include "base/text.h"
@@ -14,25 +12,6 @@ namespace dmarc = mailauth::dmarc;
 
 namespace {
 
-// The "!10m" behind a URI of the record's text (RFC 7489 6.4). Units are powers of 1024.
-std::uint64_t size_limit(std::string_view text, const dmarc::Part& uri) {
-  std::string_view rest = text.substr(uri.at + uri.size);
-  if (!rest.starts_with('!')) return 0;
-  rest.remove_prefix(1);
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-  constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
-  if (error == std::errc::result_out_of_range) return kMax;
-  if (error != std::errc{}) return 0;
-  rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-  const std::size_t unit = rest.empty()
-                               ? std::string_view::npos
-                               : std::string_view("kmgt").find(base::ascii_lower(rest.front()));
-  const unsigned shift =
-      unit == std::string_view::npos ? 0 : 10 * (static_cast<unsigned>(unit) + 1);
-  return number > (kMax >> shift) ? kMax : number << shift;
-}
-
 bool is_plain(std::string_view address) {
   return std::ranges::all_of(address, [](char c) { return c > ' ' && c < '\x7F'; });
 }
@@ -40,7 +19,6 @@ bool is_plain(std::string_view address) {
 Destination destination_of(const dmarc::Record& record, const dmarc::Part& part) {
   Destination found;
   found.uri = record.part(part);
-  found.bytes_max = size_limit(record.text, part);
   const auto address = dmarc::report_address(found.uri);
   // The domain goes out in A-labels; a local part beyond ASCII would need SMTPUTF8 all the way.
   const std::string_view local =

@@ -43,12 +43,11 @@ struct Destination {
   std::string uri;      // as published; untrusted bytes
   std::string address;  // for RCPT TO
   std::string host;     // its domain in A-labels
-  // The obsolete "!10m" of RFC 7489, which many records still have; 0: no limit.
-  std::uint64_t bytes_max = 0;
   Permission permission = Permission::kUnanswered;
 };
 
-// The addresses a record asks for, each once, not checked yet but for those nobody can send to.
+// The addresses a record asks for, each once, the obsolete size behind one ("!10m", which RFC 9989
+// 4.7 has ignored) left out, not checked yet but for those nobody can send to.
 std::vector<Destination> requested(const mailauth::dmarc::Record& record);
 
 class DestinationCheck {

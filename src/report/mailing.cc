@@ -128,13 +128,6 @@ void Mailing::write_letters(std::string_view report) {
       if (!field) return fail(field.error());
       content.insert(0, *field);
     }
-    if (delivery.bytes_max != 0 && content.size() > delivery.bytes_max) {
-      delivery.state = DeliveryState::kTooLarge;
-      delivery.last_reply =
-          fmt::format("{} bytes, and the address takes {}", content.size(), delivery.bytes_max);
-      save(parcel);
-      continue;
-    }
     Letter& letter = letters_.emplace_back();
     letter.mail_from = parcel.sheet.email;
     letter.rcpt_to = delivery.address;

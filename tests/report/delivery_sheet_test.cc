@@ -22,7 +22,6 @@ DeliverySheet sample_sheet() {
     Delivery& delivery = sheet.deliveries[i];
     delivery.address = "d" + std::to_string(i) + "@example.org";
     delivery.host = "example.org";
-    delivery.bytes_max = i * 1000;
     delivery.state = static_cast<DeliveryState>(i);
     delivery.attempts = static_cast<std::uint32_t>(i);
     delivery.last_reply = "550 no \x01 thanks";
@@ -45,7 +44,6 @@ TEST(DeliverySheetTest, WrittenAndReadIsTheSame) {
   EXPECT_EQ(again->deliveries[4].state, DeliveryState::kGivenUp);
   EXPECT_EQ(again->deliveries[4].tried_since_s, 4000);
   EXPECT_EQ(again->deliveries[1].tls, sheet.deliveries[1].tls);
-  EXPECT_EQ(again->deliveries[2].bytes_max, 2000U);
   EXPECT_TRUE(again->waiting());
 }
 

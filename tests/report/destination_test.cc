@@ -77,7 +77,6 @@ TEST(DestinationTest, AnotherAddressOfTheSameHost) {
   ASSERT_EQ(all.size(), 3U);
   EXPECT_EQ(all[0].address, "d@example.org");
   EXPECT_EQ(all[1].address, "new@moved.test");
-  EXPECT_EQ(all[1].bytes_max, 2048U);
   EXPECT_EQ(all[1].permission, Permission::kGranted);
   EXPECT_EQ(all[2].address, "second@moved.test");
 }
@@ -90,19 +89,20 @@ TEST(DestinationTest, PublicSuffixesAreNotTheOrganizationsBelowThem) {
   EXPECT_EQ(outcome("bank", "mailto:d@one.bank"), "d@one.bank=not-granted");
 }
 
-TEST(DestinationTest, LimitsAndWhatIsNoAddress) {
+TEST(DestinationTest, ObsoleteSizesAndWhatIsNoAddress) {
   const auto all = checked("example.org",
                            "mailto:a@example.org!10m,mailto:b@example.org!7,"
                            "mailto:c@example.org!1t,mailto:a@example.org,"
                            "https://example.org/reports,mailto:k%C3%B6@example.org,"
                            "mailto:e@example.org!99999999999999999999g");
   ASSERT_EQ(all.size(), 6U);
-  EXPECT_EQ(all[0].bytes_max, 10U << 20);
-  EXPECT_EQ(all[1].bytes_max, 7U);
-  EXPECT_EQ(all[2].bytes_max, std::uint64_t{1} << 40);
+  EXPECT_EQ(all[0].address, "a@example.org");
+  EXPECT_EQ(all[1].address, "b@example.org");
+  EXPECT_EQ(all[2].address, "c@example.org");
   EXPECT_EQ(all[3].permission, Permission::kUnusable);
   EXPECT_EQ(all[4].permission, Permission::kUnusable);
-  EXPECT_EQ(all[5].bytes_max, ~std::uint64_t{0});
+  EXPECT_EQ(all[5].address, "e@example.org");
+  EXPECT_EQ(all[5].permission, Permission::kOwn);
 }
 
 TEST(DestinationTest, ManyAddressesMakeFewQuestions) {

@@ -37,6 +37,12 @@ void expect_one_field(const std::string& field) {
   }
 }
 
+std::string cleaned(std::string_view value) {
+  std::string out;
+  append_clean(out, value);
+  return out;
+}
+
 std::string with_property(std::string_view value) {
   std::string field;
   Builder builder(field);
@@ -121,9 +127,22 @@ TEST(AuthresBuilderTest, HostileValuesStayOneValue) {
     EXPECT_EQ(fields.authserv_id, "mx.example.org");
     ASSERT_EQ(fields.results.size(), 1U) << field;
     ASSERT_EQ(fields.results[0].properties.size(), 1U) << field;
-    EXPECT_EQ(fields.results[0].properties[0].value, base::escaped(value)) << field;
+    EXPECT_EQ(fields.results[0].properties[0].value, cleaned(value)) << field;
     EXPECT_EQ(fields.results[0].result, "pass");
   }
+}
+
+// Quotes and backslashes are part of an address (RFC 5321 4.1.2): what is read is what was sent.
+TEST(AuthresBuilderTest, ValuesReadBackAsTheyWere) {
+  for (const std::string_view value :
+       {R"("a\"(;b"@evil.example)", R"("a\\"@b.example)", R"(\)", R"(\\)", R"(a\x5cb)", R"("\")",
+        R"(a\"b)", "b\xC3\xBC\\cher", R"(\(x\))"}) {
+    const Fields fields = read_back(with_property(value));
+    ASSERT_EQ(fields.results.size(), 1U) << value;
+    ASSERT_EQ(fields.results[0].properties.size(), 1U) << value;
+    EXPECT_EQ(fields.results[0].properties[0].value, value);
+  }
+  EXPECT_EQ(cleaned("a\\\r\xFF\\"), R"(a\\x0d\xff\)");
 }
 
 TEST(AuthresBuilderTest, HostileCommentsAndReasonsStayInPlace) {
@@ -142,7 +161,7 @@ TEST(AuthresBuilderTest, HostileCommentsAndReasonsStayInPlace) {
     const Fields fields = read_back(field);
     ASSERT_EQ(fields.results.size(), 1U) << field;
     EXPECT_EQ(fields.results[0].method, "dmarc");
-    EXPECT_EQ(fields.results[0].reason, base::escaped(text));
+    EXPECT_EQ(fields.results[0].reason, cleaned(text));
     ASSERT_EQ(fields.results[0].properties.size(), 1U) << field;
     EXPECT_EQ(fields.results[0].properties[0].value, "a.example");
   }

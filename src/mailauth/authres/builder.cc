@@ -66,7 +66,14 @@ void append_with_backslashes(std::string& out, std::string_view text, std::strin
 void append_clean(std::string& out, std::string_view value) {
   const std::size_t begin = out.size();
   // Four bytes at most are made of one, so a long value need not be gone through to its end.
-  base::append_escaped(out, value.substr(0, kValueBytesMax + 1));
+  value = value.substr(0, kValueBytesMax + 1);
+  for (;;) {
+    const std::size_t end = std::min(value.find('\\'), value.size());
+    base::append_escaped(out, value.substr(0, end));
+    if (end == value.size()) break;
+    out += '\\';  // the quoted pair keeps it what it is
+    value.remove_prefix(end + 1);
+  }
   if (out.size() - begin <= kValueBytesMax) return;
   std::size_t end = begin + kValueBytesMax;
   while (end > begin && (static_cast<unsigned char>(out[end]) & 0xC0) == 0x80) --end;

@@ -6,10 +6,10 @@
 //   builder.end();
 //
 // Whatever a value holds, it stays one value: it is written as a token or an address where it is
-// one, and as a quoted string otherwise. Control characters, line ends, NUL, backslashes and bytes
-// that are not UTF-8 are written as \xNN, as in our logs, so nothing of a message can end the
-// field, close a comment or look like a result. Values are cut after kValueBytesMax bytes, with
-// "..." behind what is left.
+// one, and as a quoted string otherwise, which reads back as the same value. Only control
+// characters, line ends, NUL and bytes that are not UTF-8 are written as \xNN, as in our logs. So
+// nothing of a message can end the field, close a comment or look like a result. Values are cut
+// after kValueBytesMax bytes, with "..." behind what is left.
 //
 // Each result begins a line; lines are folded to 78 columns where a value is not longer than that.
 //

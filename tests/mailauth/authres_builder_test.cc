@@ -228,6 +228,12 @@ TEST(AuthresBuilderTest, OurOwnResultsWithTheirProperties) {
   signatures[1].result = Result::kPermerror;
   signatures[1].reason = "no key for signature";
   add_dkim(builder, signatures);
+  // Valid, and not counted; valid with a key that is being tried out.
+  signatures[0].body_limited = true;
+  signatures[1].result = Result::kPass;
+  signatures[1].reason.clear();
+  signatures[1].testing = true;
+  add_dkim(builder, signatures);
   dmarc::Outcome dmarc_outcome;
   dmarc_outcome.result = Result::kFail;
   dmarc_outcome.from_domain = "example.com";
@@ -237,7 +243,7 @@ TEST(AuthresBuilderTest, OurOwnResultsWithTheirProperties) {
   add_iprev(builder, Result::kPass, base::IpAddress::v4({192, 0, 2, 1}), "mail.example.com");
   builder.end();
   const Fields fields = read_back(field);
-  ASSERT_EQ(fields.results.size(), 7U) << field;
+  ASSERT_EQ(fields.results.size(), 9U) << field;
   EXPECT_EQ(*fields.results[0].find("smtp", "mailfrom"), "bounce+a=b@example.com");
   EXPECT_EQ(*fields.results[1].find("smtp", "helo"), "helo.example.com");
   EXPECT_EQ(fields.results[2].result, "none");
@@ -246,9 +252,14 @@ TEST(AuthresBuilderTest, OurOwnResultsWithTheirProperties) {
   EXPECT_EQ(*fields.results[3].find("header", "b"), "abcdefgh");
   EXPECT_EQ(fields.results[4].reason, "no key for signature");
   EXPECT_EQ(fields.results[4].find("header", "d"), nullptr);
-  EXPECT_EQ(*fields.results[5].find("header", "from"), "example.com");
-  EXPECT_EQ(*fields.results[5].find("policy", "dmarc"), "reject");
-  EXPECT_EQ(*fields.results[6].find("policy", "iprev"), "192.0.2.1");
+  EXPECT_EQ(fields.results[5].result, "policy");
+  EXPECT_EQ(fields.results[5].reason, "part of the body is not signed (l=)");
+  EXPECT_EQ(*fields.results[5].find("header", "d"), "example.com");
+  EXPECT_EQ(fields.results[6].result, "pass");
+  EXPECT_NE(field.find("dkim=pass (testing key)"), std::string::npos) << field;
+  EXPECT_EQ(*fields.results[7].find("header", "from"), "example.com");
+  EXPECT_EQ(*fields.results[7].find("policy", "dmarc"), "reject");
+  EXPECT_EQ(*fields.results[8].find("policy", "iprev"), "192.0.2.1");
 }
 
 }  // namespace

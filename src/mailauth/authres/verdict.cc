@@ -14,10 +14,27 @@ void add_spf(Builder& builder, const spf::Outcome& outcome, std::string_view mai
   }
 }
 
+namespace {
+
+// A valid signature that we do not count is policy (RFC 8601 2.7.1); one by a key that is only
+// being tried out counts, and says so.
+void add_dkim_result(Builder& builder, const dkim::SignatureResult& signature) {
+  const bool passes = signature.result == Result::kPass;
+  if (passes && signature.body_limited) {
+    builder.result("dkim", word(Result::kPolicy)).reason("part of the body is not signed (l=)");
+    return;
+  }
+  builder.result("dkim", word(signature.result));
+  if (passes && signature.testing) builder.comment("testing key");
+  builder.reason(signature.reason);
+}
+
+}  // namespace
+
 void add_dkim(Builder& builder, std::span<const dkim::SignatureResult> signatures) {
   if (signatures.empty()) builder.result("dkim", word(Result::kNone));
   for (const dkim::SignatureResult& signature : signatures) {
-    builder.result("dkim", word(signature.result)).reason(signature.reason);
+    add_dkim_result(builder, signature);
     struct Row {
       std::string_view name;
       const std::string& value;

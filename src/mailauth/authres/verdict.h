@@ -18,7 +18,8 @@ namespace mxring::mailauth::authres {
 
 // `mail_from`: the reverse-path without brackets; empty for the null one.
 void add_spf(Builder& builder, const spf::Outcome& outcome, std::string_view mail_from);
-// One result for each signature, or none at all: "dkim=none".
+// One result for each signature, or none at all: "dkim=none". One that leaves part of the body
+// unsigned is no pass here, whatever the record calls it: readers of the field see no l=.
 void add_dkim(Builder& builder, std::span<const dkim::SignatureResult> signatures);
 void add_dmarc(Builder& builder, const dmarc::Outcome& outcome);
 // `client`: which the standard wants reported with the chain.

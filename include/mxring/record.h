@@ -14,6 +14,7 @@ namespace mxring {
 // A record's number in its log, counted from 0, never reused.
 using Offset = std::uint64_t;
 
+// Whoever delivers the message finally owes its sender the notification that `notify` asks for.
 struct Recipient {
   std::string_view address;   // as given in RCPT TO, without angle brackets
   std::string_view original;  // ORCPT (RFC 3461), xtext; empty when not given

@@ -51,16 +51,16 @@ struct Record {
   std::string_view spf;          // JSON, or empty when not evaluated
   std::string_view dkim;         // JSON array, or empty
   std::string_view dmarc;        // JSON, or empty
-  std::string_view disposition;  // accept, quarantine, reject
+  std::string_view disposition;  // accept, quarantine, reject, tempfail
 
   std::string_view trace;            // the fields we add, CRLF-terminated lines, top of the message
   std::vector<ByteRange> leave_out;  // ascending, not overlapping
 
   std::string_view message;  // exactly as received, dot-unstuffed
 
-  // Mail that was refused for its DMARC verdict: envelope and verdict are known, there is no
-  // message.
-  bool is_refusal() const { return disposition == "reject"; }
+  // Mail that was refused for its DMARC verdict, for good or (tempfail) for the time being:
+  // envelope and verdict are known, there is no message.
+  bool is_refusal() const { return disposition == "reject" || disposition == "tempfail"; }
 
   // The delivered form: our trace fields on top, `leave_out` removed.
   std::string delivered() const;

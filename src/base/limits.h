@@ -48,7 +48,7 @@ struct Limits {
   std::int64_t dns_time_ns = 20'000'000'000;
   std::uint64_t dns_cache_bytes = 64 * kMiB;       // per shard; least recently used goes
   // Questions under way at once, per shard; a quarter is kept for DMARC's. Beyond it temperror for
-  // whatever misses an answer.
+  // SPF and DKIM, and 451 4.4.5 when it is the policy that could not be asked for.
   std::uint32_t dns_outstanding = 16'384;
   std::uint32_t dns_outstanding_per_ip = 256;      // and per client, as connections_per_ip; DMARC's
                                                    // count apart

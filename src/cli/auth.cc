@@ -255,8 +255,8 @@ int run_auth(const AuthOptions& options) {
   if (refusal) {
     verdict.disposition = Disposition::kReject;
     verdict.reply = *refusal;
-  } else if (verdict.disposition == Disposition::kReject) {
-    mailauth::append_refusal(verdict.reply, *judge.evaluation().dmarc());
+  } else if (mailauth::is_refusal(verdict.disposition)) {
+    mailauth::append_refusal(verdict.reply, *judge.evaluation().dmarc(), verdict.disposition);
   } else {
     verdict.reply = "250 2.0.0 Ok";
   }

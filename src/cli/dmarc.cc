@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/resolver_argument.h"
 #include "mail/idna.h"
+#include "mailauth/disposition.h"
 #include "mailauth/dmarc/evaluator.h"
 
 namespace mxring::cli {
@@ -45,8 +46,7 @@ std::string_view status_of(const dmarc::Outcome& outcome) {
 }
 
 std::string_view disposition_of(const dmarc::Outcome& outcome) {
-  if (outcome.result != Result::kFail || outcome.policy == dmarc::Policy::kNone) return "accept";
-  return dmarc::word(outcome.policy);
+  return mailauth::word(mailauth::decide(&outcome, {}));
 }
 
 std::string outcome_json(const dmarc::Evaluator& evaluator) {

@@ -4,9 +4,10 @@
 
 namespace mxring::mailauth {
 
-Disposition decide(const dmarc::Outcome* outcome, const DispositionRules& rules) {
-  if (outcome == nullptr || outcome->result != Result::kFail) return Disposition::kAccept;
-  switch (outcome->policy) {
+namespace {
+
+Disposition of_failure(dmarc::Policy policy, const DispositionRules& rules) {
+  switch (policy) {
     case dmarc::Policy::kReject:
       return rules.on_reject;
     case dmarc::Policy::kQuarantine:
@@ -17,7 +18,38 @@ Disposition decide(const dmarc::Outcome* outcome, const DispositionRules& rules)
   return Disposition::kAccept;
 }
 
-void append_refusal(std::string& out, const dmarc::Outcome& outcome) {
+Disposition of_temperror(const dmarc::Outcome& outcome, const DispositionRules& rules) {
+  const bool known = outcome.record_found;
+  const bool matters = known ? of_failure(outcome.policy, rules) != Disposition::kAccept
+                             : rules.on_reject != Disposition::kAccept ||
+                                   rules.on_quarantine != Disposition::kAccept;
+  if (!matters) return Disposition::kAccept;
+  if (outcome.not_asked) return Disposition::kTempfail;
+  return known || rules.on_temperror == Disposition::kTempfail ? rules.on_temperror
+                                                               : Disposition::kAccept;
+}
+
+}  // namespace
+
+Disposition decide(const dmarc::Outcome* outcome, const DispositionRules& rules) {
+  if (outcome == nullptr) return Disposition::kAccept;
+  if (outcome->result == Result::kTemperror) return of_temperror(*outcome, rules);
+  if (outcome->result != Result::kFail) return Disposition::kAccept;
+  return of_failure(outcome->policy, rules);
+}
+
+void append_refusal(std::string& out, const dmarc::Outcome& outcome, Disposition disposition) {
+  if (disposition == Disposition::kTempfail) {
+    // RFC 3463: 4.4.5, congestion. RFC 7208 8.6 has 4.4.3 for what DNS did not answer, RFC 6376 6.2
+    // has 4.7.5 for a signature that could not be checked for that.
+    out += outcome.not_asked
+               ? "451 4.4.5 Too many DNS questions under way to find the DMARC policy of "
+           : outcome.record_found ? "451 4.7.5 DNS did not answer whether SPF or DKIM vouches for "
+                                  : "451 4.4.3 DNS did not answer about the DMARC policy of ";
+    out += base::escaped(outcome.from_domain);
+    out += ", try again later";
+    return;
+  }
   out += "550 5.7.26 Refused: neither SPF nor DKIM vouches for ";
   out += base::escaped(outcome.from_domain);
   out += ", whose DMARC policy is to reject such mail";

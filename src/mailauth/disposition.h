@@ -9,17 +9,24 @@
 
 namespace mxring::mailauth {
 
-enum class Disposition : std::uint8_t { kAccept, kQuarantine, kReject };
+// kTempfail: refused for now, 451; the sender tries again.
+enum class Disposition : std::uint8_t { kAccept, kQuarantine, kReject, kTempfail };
 constexpr std::string_view word(Disposition disposition) {
   switch (disposition) {
     case Disposition::kReject:
       return "reject";
     case Disposition::kQuarantine:
       return "quarantine";
+    case Disposition::kTempfail:
+      return "tempfail";
     case Disposition::kAccept:
       break;
   }
   return "accept";
+}
+
+constexpr bool is_refusal(Disposition disposition) {
+  return disposition == Disposition::kReject || disposition == Disposition::kTempfail;
 }
 
 // What the receiver's owner wants done where a domain's policy says reject or quarantine. RFC 9989
@@ -27,13 +34,19 @@ constexpr std::string_view word(Disposition disposition) {
 struct DispositionRules {
   Disposition on_reject = Disposition::kReject;
   Disposition on_quarantine = Disposition::kQuarantine;
+  // RFC 9989 5.3.6 leaves it to the receiver. kQuarantine is for a policy that is known, of reject
+  // or quarantine, where only alignment is not; kTempfail also for one that could not be found out.
+  Disposition on_temperror = Disposition::kQuarantine;
 };
 
-// Only a DMARC result of fail leads anywhere but to kAccept: whatever may be otherwise later
-// (temperror) never costs a message. `outcome` is null where DMARC was not evaluated.
+// What may be otherwise later (temperror) never rejects, and comes to no more than a failure would.
+// A sender chooses whose DNS is asked about alignment, and could choose a broken one; so that is
+// marked. A policy that was not even asked for, because too many questions were under way, is a
+// shortage of ours like any other: kTempfail whatever the rules. `outcome` is null where DMARC was
+// not evaluated.
 Disposition decide(const dmarc::Outcome* outcome, const DispositionRules& rules);
 
 // The reply to a message refused on that account, naming the domain.
-void append_refusal(std::string& out, const dmarc::Outcome& outcome);
+void append_refusal(std::string& out, const dmarc::Outcome& outcome, Disposition disposition);
 
 }  // namespace mxring::mailauth

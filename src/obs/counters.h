@@ -25,6 +25,7 @@ namespace mxring::obs {
   X(kMessagesAccepted, "messages_accepted_total", "messages answered 250")                        \
   X(kMessagesRefused, "messages_refused_total", "messages answered 4xx or 5xx after DATA")        \
   X(kMessagesRefusedDmarc, "messages_refused_dmarc_total", "messages refused by DMARC policy")     \
+  X(kMessagesDeferredDmarc, "messages_deferred_dmarc_total", "messages put off: DMARC undecided")  \
   X(kBytesReceived, "received_bytes_total", "bytes received from clients")                        \
   X(kBytesSent, "sent_bytes_total", "bytes sent to clients")                                      \
   X(kMessageBytes, "message_bytes_total", "bytes of accepted messages")                           \

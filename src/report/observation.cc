@@ -149,7 +149,8 @@ std::string domain_of(std::string_view reverse_path) {
 }  // namespace
 
 std::expected<std::optional<Observation>, std::string_view> observe(const Record& record) {
-  if (record.dmarc.empty()) return std::nullopt;
+  // What was put off is counted when it comes again.
+  if (record.dmarc.empty() || record.disposition == "tempfail") return std::nullopt;
   Reading reading;
   const Json dmarc = reading.parse(record.dmarc);
   Observation seen;

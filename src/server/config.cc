@@ -130,6 +130,11 @@ constexpr std::array kKeys{
         "alone: mailing lists break alignment. \"quarantine\" follows that advice"),
     key<Choice<kQuarantineWords>, MEMBER(auth.on_dmarc_quarantine)>(
         "auth", "on_dmarc_quarantine", "what happens to mail that fails a policy of quarantine"),
+    key<Choice<kTemperrorWords>, MEMBER(auth.on_dmarc_temperror)>(
+        "auth", "on_dmarc_temperror",
+        "what happens to mail for which DNS did not say whether it passes: \"quarantine\" marks it "
+        "where the policy is known to be reject or quarantine, and accepts it where not even the "
+        "policy could be found out; \"tempfail\" puts it off in both cases, 451 4.7.5 and 4.4.3"),
 
     key<Domains, MEMBER(recipients.domains)>(
         "recipients", "domains", "accepted recipient domains, others get 550 5.7.1; [] = all"),
@@ -199,11 +204,13 @@ constexpr std::array kKeys{
     key<Bytes<0, kTiB>, MEMBER(limits.dns_cache_bytes)>("limits", "dns_cache", "for each shard"),
     key<Count<16, 60'000>, MEMBER(limits.dns_outstanding)>(
         "limits", "dns_outstanding",
-        "DNS questions under way, for each shard; a quarter is kept for DMARC policies; temperror"),
+        "DNS questions under way, for each shard; a quarter is kept for DMARC policies; temperror, "
+        "and "
+        "451 4.4.5 where the policy could not be asked for"),
     key<Count<8, 60'000>, MEMBER(limits.dns_outstanding_per_ip)>(
         "limits", "dns_outstanding_per_ip",
         "of them, those that one client caused, and as many for policies; IPv6: per /64; loopback "
-        "is not counted; temperror"),
+        "is not counted; the same"),
 };
 #undef MEMBER
 

@@ -72,6 +72,7 @@ struct Config {
     bool dmarc = true;
     mailauth::Disposition on_dmarc_reject = mailauth::Disposition::kReject;
     mailauth::Disposition on_dmarc_quarantine = mailauth::Disposition::kQuarantine;
+    mailauth::Disposition on_dmarc_temperror = mailauth::Disposition::kQuarantine;
   } auth;
 
   struct Recipients {

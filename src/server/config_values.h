@@ -354,6 +354,10 @@ constexpr std::array kRejectWords{
 constexpr std::array kQuarantineWords{
     Word<mailauth::Disposition>{"quarantine", mailauth::Disposition::kQuarantine},
     Word<mailauth::Disposition>{"accept", mailauth::Disposition::kAccept}};
+constexpr std::array kTemperrorWords{
+    Word<mailauth::Disposition>{"accept", mailauth::Disposition::kAccept},
+    Word<mailauth::Disposition>{"quarantine", mailauth::Disposition::kQuarantine},
+    Word<mailauth::Disposition>{"tempfail", mailauth::Disposition::kTempfail}};
 constexpr std::array kTlsWords{Word<std::string_view>{"1.2", "1.2"},
                                Word<std::string_view>{"1.3", "1.3"}};
 

@@ -131,7 +131,7 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   if (flags != 0) out.u32(MetadataTag::kFlags, flags);
   describe_verdicts(out, verdicts);
   out.text(MetadataTag::kDisposition, mailauth::word(verdicts.disposition));
-  if (verdicts.disposition == mailauth::Disposition::kReject) return;
+  if (mailauth::is_refusal(verdicts.disposition)) return;
   out.text(MetadataTag::kTrace, trace_text_);
   leave_out_forged(out, message);
 }
@@ -174,8 +174,8 @@ void Delivery::submit(Message* message, const smtp::Session& session, const Clie
   receiving_.remove(*message);
   message->received_at = now.wall;
   describe(*message, session, client, verdicts);
-  if (verdicts.disposition == mailauth::Disposition::kReject) {
-    mailauth::append_refusal(message->refusal, *verdicts.evaluation->dmarc());
+  if (mailauth::is_refusal(verdicts.disposition)) {
+    mailauth::append_refusal(message->refusal, *verdicts.evaluation->dmarc(), verdicts.disposition);
     message->drop_content();
   }
   const bool queued = setup_.to_writer.push(std::move(message));

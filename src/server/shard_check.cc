@@ -136,9 +136,10 @@ void Shard::settle(MessageCheck& check) {
   if (client == nullptr || !client->awaiting_check) return;
   client->awaiting_check = false;
   const Config::Auth& auth = shared_.config.auth;
-  const mailauth::Disposition disposition = mailauth::decide(
-      check.evaluation().dmarc(),
-      {.on_reject = auth.on_dmarc_reject, .on_quarantine = auth.on_dmarc_quarantine});
+  const mailauth::Disposition disposition =
+      mailauth::decide(check.evaluation().dmarc(), {.on_reject = auth.on_dmarc_reject,
+                                                    .on_quarantine = auth.on_dmarc_quarantine,
+                                                    .on_temperror = auth.on_dmarc_temperror});
   if (!deliver(*client, disposition)) refuse_complete(*client, replies::kMemoryLow);
   mark_dirty(*client);
 }

@@ -299,8 +299,10 @@ void Shard::on_decided(Message& message) {
   }
   if (message.is_refused()) {
     counters_.add(obs::Counter::kMessagesRefused);
-    counters_.add(obs::Counter::kMessagesRefusedDmarc);
-    counters_.add(obs::Counter::kReplies5xx);
+    const bool for_now = message.refusal.starts_with('4');
+    counters_.add(for_now ? obs::Counter::kMessagesDeferredDmarc
+                          : obs::Counter::kMessagesRefusedDmarc);
+    counters_.add(for_now ? obs::Counter::kReplies4xx : obs::Counter::kReplies5xx);
   } else if (message.outcome == CommitOutcome::kDurable) {
     counters_.add(obs::Counter::kMessagesAccepted);
     counters_.add(obs::Counter::kMessageBytes, message.bytes());

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 
+#include "mailauth/disposition.h"
 #include "mailauth/dmarc/evaluator.h"
 #include "mailauth/dmarc/tree_walk.h"
 #include "tests/dns/zone.h"
@@ -433,6 +435,37 @@ _dmarc.a.example.com TXT "v=DMARC1; p=reject"
   EXPECT_EQ(walk[4].name, "_dmarc.b.example.com");
   EXPECT_FALSE(walk[4].repeated);
   EXPECT_TRUE(walk[5].repeated);
+}
+
+// Undecided comes to no more than a failure would, and what was not even asked for is put off.
+TEST(DispositionTest, WhatFollowsFromATemperror) {
+  constexpr auto kAccept = Disposition::kAccept;
+  constexpr auto kQuarantine = Disposition::kQuarantine;
+  constexpr auto kTempfail = Disposition::kTempfail;
+  const DispositionRules defaults;
+  const DispositionRules accept{.on_temperror = kAccept};
+  const DispositionRules tempfail{.on_temperror = kTempfail};
+  const DispositionRules never{
+      .on_reject = kAccept, .on_quarantine = kAccept, .on_temperror = kTempfail};
+  Outcome outcome;
+  outcome.result = Result::kTemperror;
+  const auto expect = [&](std::array<Disposition, 4> wanted) {
+    EXPECT_EQ(decide(&outcome, defaults), wanted[0]);
+    EXPECT_EQ(decide(&outcome, accept), wanted[1]);
+    EXPECT_EQ(decide(&outcome, tempfail), wanted[2]);
+    EXPECT_EQ(decide(&outcome, never), wanted[3]);
+  };
+  expect({kAccept, kAccept, kTempfail, kAccept});  // the policy is not known
+  outcome.record_found = true;
+  expect({kAccept, kAccept, kAccept, kAccept});
+  for (const Policy policy : {Policy::kQuarantine, Policy::kReject}) {
+    outcome.policy = policy;
+    expect({kQuarantine, kAccept, kTempfail, kAccept});
+  }
+  outcome.not_asked = true;
+  expect({kTempfail, kTempfail, kTempfail, kAccept});
+  outcome.policy = Policy::kNone;
+  expect({kAccept, kAccept, kAccept, kAccept});
 }
 
 }  // namespace

@@ -61,6 +61,14 @@ struct ActionCase {
   Override why;
 };
 
+TEST(ObservationTest, WhatWasPutOffComesAgain) {
+  SampleRecord sample;
+  sample.disposition = "tempfail";
+  const auto seen = observe(sample.record());
+  ASSERT_TRUE(seen);
+  EXPECT_FALSE(*seen);
+}
+
 TEST(ObservationTest, WhatWasDoneAndWhy) {
   const ActionCase cases[] = {
       {"accept", "pass", "none", "", Action::kNone, {}},
@@ -84,6 +92,7 @@ TEST(ObservationTest, WhatWasDoneAndWhy) {
        {.local_policy = true, .test_mode = true}},
       {"accept", "fail", "none", R"(,"testing":true,"published_policy":"none")", Action::kNone, {}},
       {"accept", "temperror", "reject", "", Action::kNone, {.undecided = true}},
+      {"quarantine", "temperror", "reject", "", Action::kQuarantine, {.undecided = true}},
       {"accept", "temperror", "none", "", Action::kNone, {}},
   };
   for (const ActionCase& c : cases) {

@@ -52,6 +52,7 @@ TEST(Config, SampleOfTheDocumentationIsRead) {
   EXPECT_EQ(config->log.sync, SyncMode::kCommit);
   EXPECT_EQ(config->dns.timeout_ns, 5'000'000'000);
   EXPECT_EQ(config->auth.on_dmarc_reject, mailauth::Disposition::kReject);
+  EXPECT_EQ(config->auth.on_dmarc_temperror, mailauth::Disposition::kQuarantine);
   EXPECT_EQ(config->auth.on_dmarc_quarantine, mailauth::Disposition::kQuarantine);
 }
 

@@ -42,6 +42,10 @@ open.example               TXT  "v=spf1 ip4:127.0.0.1 -all"
 _dmarc.open.example        TXT  "v=DMARC1; p=reject"
 _dmarc.faulty.example      TXT  "v=DMARC1; p=reject"
 faulty.example             !    servfail
+_dmarc.bank.example        TXT  "v=DMARC1; p=reject"
+_dmarc.open.bank.example   TXT  "v=DMARC1; p=none"
+_dmarc.lame.bank.example   !    servfail
+x._domainkey.lame.bank.example ! servfail
 s._domainkey.slow.example  !    slow 400
 _dmarc.slow.example        TXT  "v=DMARC1; p=reject"
 )";
@@ -100,7 +104,8 @@ _dmarc.slow.example        TXT  "v=DMARC1; p=reject"
   std::vector<Found> stop_and_read(bool refusals = false) {
     server_->begin_drain();
     EXPECT_EQ(server_->wait(), 0);
-    auto reader = LogReader::open(dir_.path() / "log");
+    auto reader =
+        LogReader::open(dir_.path() / (logs_ == 0 ? "log" : "log" + std::to_string(logs_)));
     EXPECT_TRUE(reader.has_value());
     reader->include_refusals(refusals);
     std::vector<Found> all;
@@ -118,6 +123,7 @@ _dmarc.slow.example        TXT  "v=DMARC1; p=reject"
   test::TempDir dir_;
   crypto::PrivateKey key_;
   mailauth::dkim::SignOptions dkim_options_;
+  int logs_ = 0;  // of the servers started before the one that runs
   std::unique_ptr<test::TestDnsServer> dns_;
   std::unique_ptr<Server> server_;
 };
@@ -225,9 +231,74 @@ TEST_F(ServerAuth, WhatCannotBeFoundOutNeverRefuses) {
   const auto records = stop_and_read();
   ASSERT_EQ(records.size(), 2U);
   for (const Found& record : records) {
-    EXPECT_EQ(record.disposition, "accept") << record.dmarc;
     EXPECT_TRUE(has(record.dmarc, R"("result":"temperror")")) << record.dmarc;
   }
+  EXPECT_EQ(records[0].disposition, "quarantine") << "the policy is known";
+  EXPECT_EQ(records[1].disposition, "accept") << "and here it is not";
+}
+
+// A name server that fails below the domain is all it takes to leave a spoof undecided.
+TEST_F(ServerAuth, ASignatureWhoseKeyCannotBeHadGetsNobodyPastAPolicy) {
+  const std::string spoof =
+      "DKIM-Signature: v=1; a=rsa-sha256; d=lame.bank.example; s=x; h=from;\r\n"
+      " bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n";
+  using mailauth::Disposition;
+  struct Case {
+    Disposition setting;
+    std::string_view domain;
+    std::string_view reply;
+    std::string_view disposition;
+  };
+  for (const Case& c :
+       {Case{Disposition::kQuarantine, "bank.example", "250 ", "quarantine"},
+        Case{Disposition::kAccept, "bank.example", "250 ", "accept"},
+        Case{Disposition::kTempfail, "bank.example", "451 4.7.5 ", "tempfail"},
+        Case{Disposition::kTempfail, "open.bank.example", "250 ", "accept"},
+        Case{Disposition::kQuarantine, "lame.bank.example", "250 ", "accept"},
+        Case{Disposition::kTempfail, "lame.bank.example", "451 4.4.3 ", "tempfail"}}) {
+    start([&](Config& config) {
+      config.log.dir = dir_.path() / ("log" + std::to_string(++logs_));
+      config.auth.on_dmarc_temperror = c.setting;
+    });
+    const std::string reply = deliver(message(c.domain, spoof));
+    EXPECT_TRUE(reply.starts_with(c.reply)) << reply;
+    const auto all = stop_and_read(true);
+    ASSERT_EQ(all.size(), 1U);
+    EXPECT_EQ(all[0].disposition, c.disposition) << c.domain;
+    EXPECT_TRUE(has(all[0].dmarc, R"("result":"temperror")")) << all[0].dmarc;
+    EXPECT_EQ(all[0].message.empty(), c.disposition == "tempfail");
+  }
+}
+
+// A policy that we have no room to ask for is put off, not passed by.
+TEST_F(ServerAuth, WithoutRoomToAskForAPolicyMailIsPutOff) {
+  start([](Config& config) {
+    config.limits.dns_outstanding = 16;
+    config.limits.dns_outstanding_per_ip = 16;
+  });
+  std::string zone = zone_text();
+  const auto domain = [](int i) { return "m" + std::to_string(i) + ".mute.example"; };
+  for (int i = 0; i < 16; ++i) zone += "_dmarc." + domain(i) + " ! silent\n";
+  dns_->set_zone(test::Zone::parse(zone));
+  std::vector<std::unique_ptr<test::SmtpClient>> flood;
+  for (int i = 0; i < 16; ++i) {
+    auto& client = *flood.emplace_back(std::make_unique<test::SmtpClient>(port()));
+    client.reply();
+    client.ask("EHLO client.example");
+    client.ask("MAIL FROM:<a@other.example>");
+    client.ask("RCPT TO:<b@example.net>");
+    client.ask("DATA");
+    client.send(message(domain(i)));
+    // Those above its From domain are answered, and make room.
+    const dns::Question question{*dns::Name::parse("_dmarc." + domain(i)), dns::Type::kTxt};
+    const auto until = Clock::now() + std::chrono::milliseconds(200);
+    while (dns_->questions_about(question) == 0 && Clock::now() < until) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+  EXPECT_TRUE(deliver(message("reject.example")).starts_with("451 4.4.5 "));
+  flood.clear();
+  stop_and_read();
 }
 
 // Time that a client takes is not time that DNS had: no policy is escaped by being slow.

@@ -38,7 +38,7 @@ void Evaluator::begin(std::string_view from_domain) {
   Outcome& outcome = m.outcome;
   outcome.result = Result::kNone;
   outcome.from_domain = m.from;
-  outcome.record_found = outcome.testing = outcome.nonexistent = false;
+  outcome.record_found = outcome.testing = outcome.nonexistent = outcome.not_asked = false;
   for (std::string* text : {&outcome.record, &outcome.record_domain, &outcome.organizational_domain,
                             &outcome.aligned_spf, &outcome.aligned_dkim, &outcome.problem}) {
     text->clear();

@@ -72,6 +72,8 @@ struct Outcome {
   std::string aligned_spf;  // the domain that aligned; empty: none
   std::string aligned_dkim;
   std::string problem;  // why temperror or permerror; printable
+  // A temperror because too many questions were under way here, not because of DNS.
+  bool not_asked = false;
 };
 
 struct Machine;

@@ -233,6 +233,9 @@ Machine::Match Machine::match(Identifier& identifier) {
 void Machine::finish(Result result, std::string_view problem, std::string_view where) {
   done = true;
   outcome.result = result;
+  outcome.not_asked =
+      result == Result::kTemperror &&
+      std::ranges::any_of(asked, [](const Asked& a) { return a.answer->not_asked; });
   outcome.problem = problem;
   if (!where.empty()) {
     outcome.problem += ": ";

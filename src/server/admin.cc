@@ -4,9 +4,10 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <string_view>
 #include <utility>
 
@@ -14,22 +15,14 @@ namespace mxring::server {
 
 namespace {
 
-constexpr int kPollMs = 200;
-constexpr timeval kRequestTimeout{2, 0};
+constexpr std::int64_t kPollMs = 200;  // how long the end of the program may go unnoticed
+constexpr std::int64_t kRequestNs = 2 * base::kNsPerSecond;
 constexpr std::size_t kRequestBytesMax = 4096;
 
 std::string response(std::string_view status, std::string_view type, std::string_view body) {
   return fmt::format(
       "HTTP/1.0 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
       status, type, body.size(), body);
-}
-
-void send_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
-    if (sent <= 0) return;
-    text.remove_prefix(static_cast<std::size_t>(sent));
-  }
 }
 
 }  // namespace
@@ -59,34 +52,59 @@ void Admin::run() {
   while (!stopping_.load(std::memory_order_relaxed)) {
     pollfd waiting{listener_.fd(), POLLIN, 0};
     if (::poll(&waiting, 1, kPollMs) <= 0) continue;
-    const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
+    const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) continue;
-    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kRequestTimeout, sizeof kRequestTimeout);
-    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &kRequestTimeout, sizeof kRequestTimeout);
     serve(fd);
     ::close(fd);
   }
 }
 
+bool Admin::ready(int fd, short events, base::MonoTime deadline) const {
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    const std::int64_t left_ms = (deadline - base::read_clocks().mono) / base::kNsPerMs;
+    if (left_ms <= 0) return false;
+    pollfd waiting{fd, events, 0};
+    const int found = ::poll(&waiting, 1, static_cast<int>(std::min(kPollMs, left_ms)));
+    if (found > 0) return true;
+    if (found < 0 && errno != EINTR) return false;
+  }
+  return false;
+}
+
+void Admin::send_all(int fd, std::string_view text, base::MonoTime deadline) const {
+  while (!text.empty() && ready(fd, POLLOUT, deadline)) {
+    const ssize_t sent = ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (sent <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(sent));
+  }
+}
+
 void Admin::serve(int fd) {
+  const base::MonoTime deadline = base::read_clocks().mono + kRequestNs;
   std::string request;
   char buffer[1024];
   while (request.find("\r\n\r\n") == std::string::npos) {
+    if (request.size() > kRequestBytesMax || !ready(fd, POLLIN, deadline)) return;
     const ssize_t got = ::recv(fd, buffer, sizeof buffer, 0);
-    if (got <= 0 || request.size() > kRequestBytesMax) return;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (got <= 0) return;
     request.append(buffer, static_cast<std::size_t>(got));
   }
+  const auto answer = [&](std::string_view status, std::string_view type, std::string_view body) {
+    send_all(fd, response(status, type, body), deadline);
+  };
   const std::string_view line = std::string_view(request).substr(0, request.find("\r\n"));
   if (line.starts_with("GET /metrics ")) {
-    send_all(fd, response("200 OK", "text/plain; version=0.0.4", pages_.metrics()));
+    answer("200 OK", "text/plain; version=0.0.4", pages_.metrics());
   } else if (line.starts_with("GET /status ")) {
-    send_all(fd, response("200 OK", "application/json", pages_.status() + "\n"));
+    answer("200 OK", "application/json", pages_.status() + "\n");
   } else if (line.starts_with("GET /healthz ")) {
     const bool healthy = pages_.healthy();
-    send_all(fd, response(healthy ? "200 OK" : "503 Service Unavailable", "text/plain",
-                          healthy ? "ok\n" : "not accepting mail\n"));
+    answer(healthy ? "200 OK" : "503 Service Unavailable", "text/plain",
+           healthy ? "ok\n" : "not accepting mail\n");
   } else {
-    send_all(fd, response("404 Not Found", "text/plain", "try /metrics, /status or /healthz\n"));
+    answer("404 Not Found", "text/plain", "try /metrics, /status or /healthz\n");
   }
 }
 

@@ -1,6 +1,7 @@
 // Metrics and status over HTTP for scrapers and people: GET /metrics (Prometheus), GET /status
-// (JSON), GET /healthz. A thread of its own with blocking calls and short timeouts, one request at a
-// time: it must never be able to disturb a shard.
+// (JSON), GET /healthz. A thread of its own, one request at a time and two seconds for each, from
+// the connection to the last byte of the answer: it must never be able to disturb a shard, and no
+// client the next one or the end of the program.
 #pragma once
 
 #include <atomic>
@@ -8,8 +9,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/ip_address.h"
 #include "net/listener.h"
 
@@ -32,6 +35,9 @@ class Admin {
   Admin(net::Listener listener, Pages pages);
   void run();
   void serve(int fd);
+  // False once the request's time is up, the thread shall stop, or the client has gone.
+  bool ready(int fd, short events, base::MonoTime deadline) const;
+  void send_all(int fd, std::string_view text, base::MonoTime deadline) const;
 
   net::Listener listener_;
   Pages pages_;

@@ -39,6 +39,11 @@ std::uint64_t random_bits() {
   return bits;
 }
 
+// Errors that pass: while they last no segment can be made, and nothing is wrong with the disk.
+bool lacks_resources(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
+}
+
 // How large a segment must be to hold this record alone.
 std::uint64_t segment_for(std::uint64_t span_bytes) {
   return kHeaderBlockBytes + align_up(span_bytes, kBatchAlign) + kSealRoomBytes;
@@ -64,6 +69,7 @@ struct Writer::Impl {
   std::uint64_t epoch = 0;
   Totals totals;
   std::string failure;
+  std::string refusal;
   bool closed = false;
   std::atomic<std::uint64_t> free_bytes{0};  // read by whoever decides about the disk reserve
   std::atomic<std::uint64_t> total_bytes{0};
@@ -233,9 +239,14 @@ std::expected<void, CommitError> Writer::Impl::take_spares(std::span<const Appen
     }
     for (Spare& unused : taken) spares->give_back(std::move(unused));
     taken.clear();
-    if (spare.error() == ENOSPC) return std::unexpected(CommitError::kNoSpace);
-    failure = "making the next segment in " + options.directory.string() +
-              " failed: " + reason(spare.error());
+    const std::string what = "making the next segment in " + options.directory.string() +
+                             " failed: " + reason(spare.error());
+    if (spare.error() == ENOSPC || lacks_resources(spare.error())) {
+      refusal = what;
+      return std::unexpected(spare.error() == ENOSPC ? CommitError::kNoSpace
+                                                     : CommitError::kNoResources);
+    }
+    failure = what;
     publish(true);
     return std::unexpected(CommitError::kFailed);
   }
@@ -388,6 +399,10 @@ const RecoveryReport& Writer::recovery() const {
 
 std::uint64_t Writer::next_offset() const {
   return impl_->next_offset;
+}
+
+std::string_view Writer::refusal() const {
+  return impl_->refusal;
 }
 
 bool Writer::poisoned() const {

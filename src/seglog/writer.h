@@ -2,7 +2,9 @@
 //
 // commit() returns only when every record of the batch is on stable storage and readers may see it,
 // or when none of them may be acknowledged. There is no third outcome:
-//   - kNoSpace:  nothing of the batch was made visible; the log is intact and may be tried again.
+//   - kNoSpace, kNoResources: the next segment could not be made, for lack of disk space, or of
+//                descriptors or memory. Nothing of the batch was written; the log is intact and may
+//                be tried again.
 //   - kFailed:   a write or sync failed. The segment is poisoned: nothing more is ever appended to
 //                it, every later commit() fails, and recovery discards what was not durable. The
 //                process must stop: the page cache can no longer be trusted.
@@ -70,7 +72,7 @@ struct Append {
   std::int64_t received_at_us = 0;
 };
 
-enum class CommitError : std::uint8_t { kNoSpace, kFailed };
+enum class CommitError : std::uint8_t { kNoSpace, kNoResources, kFailed };
 
 class Writer {
  public:
@@ -96,6 +98,7 @@ class Writer {
   std::uint64_t next_offset() const;
   bool poisoned() const;
   std::string_view failure() const;  // why it is poisoned, one line
+  std::string_view refusal() const;  // why the last commit answered kNoSpace or kNoResources
   // Bytes that may still be written to this file system, for the disk reserve.
   std::uint64_t free_bytes() const;
   std::uint64_t file_system_bytes() const;

@@ -1,5 +1,6 @@
 #include "server/commit_thread.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -20,6 +21,7 @@ constexpr std::uint64_t kGroupBytesMax = 16ULL << 20;
 // never waits: there would be nobody to share the cost of the commit with.
 constexpr std::size_t kBusyGroup = 4;
 constexpr std::int64_t kIdleNs = base::kNsPerSecond;
+constexpr std::int64_t kNoticeEveryNs = 60 * base::kNsPerSecond;
 
 }  // namespace
 
@@ -131,14 +133,29 @@ void CommitThread::commit_group() {
     return;
   }
   setup_.counters->add(obs::Counter::kCommitFailures);
-  if (first_offset.error() == seglog::CommitError::kNoSpace) {
-    storage_low_.store(true, std::memory_order_relaxed);
-    give_back(CommitOutcome::kNoSpace, 0);
+  if (first_offset.error() != seglog::CommitError::kFailed) {
+    refuse_for_now(first_offset.error());
     return;
   }
   failed_.store(true, std::memory_order_relaxed);
   give_back(CommitOutcome::kFailed, 0);
   setup_.on_failure(std::string(setup_.writer.failure()));
+}
+
+// Nothing of the group was written, and nothing is wrong with the log.
+void CommitThread::refuse_for_now(seglog::CommitError why) {
+  const std::int64_t now_ns = base::read_clocks().mono.ns;
+  if (setup_.notice && now_ns - last_notice_ns_ >= kNoticeEveryNs) {
+    last_notice_ns_ = now_ns;
+    setup_.notice(fmt::format("{}; messages are refused for now, clients will try again",
+                              setup_.writer.refusal()));
+  }
+  if (why == seglog::CommitError::kNoSpace) {
+    storage_low_.store(true, std::memory_order_relaxed);
+    give_back(CommitOutcome::kNoSpace, 0);
+  } else {
+    give_back(CommitOutcome::kNoResources, 0);
+  }
 }
 
 void CommitThread::give_back(CommitOutcome outcome, std::uint64_t first_offset) {

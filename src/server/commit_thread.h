@@ -1,9 +1,10 @@
-// The writer thread: takes messages from every shard's queue, commits them to the log in groups, and
-// gives them back decided. While one group is being made durable the next gathers in the queues;
-// that is all there is to group commit.
+// The writer thread: takes messages from every shard's queue, commits them to the log in groups,
+// and gives them back decided. While one group is being made durable the next gathers in the
+// queues; that is all there is to group commit.
 //
 // A failed write or sync answers 451 to its whole group and to everything after it, and tells the
-// server to stop: the page cache can no longer be trusted.
+// server to stop: the page cache can no longer be trusted. A group that found no room, no
+// descriptor or no memory for the next segment is refused for now, 452 or 451, and the log goes on.
 #pragma once
 
 #include <atomic>
@@ -42,6 +43,8 @@ class CommitThread {
     obs::CounterSet* counters = nullptr;
     // Called once, from the writer thread, when the log has failed.
     std::function<void(std::string)> on_failure;
+    // For the operator, now and then, while something keeps the log from growing.
+    std::function<void(const std::string&)> notice;
   };
 
   explicit CommitThread(Setup setup);
@@ -65,6 +68,7 @@ class CommitThread {
   bool has_work() const;
   void gather();
   void commit_group();
+  void refuse_for_now(seglog::CommitError why);
   void give_back(CommitOutcome outcome, std::uint64_t first_offset);
   void watch_storage();
   void update_counters();
@@ -89,6 +93,7 @@ class CommitThread {
   std::size_t last_group_ = 0;  // messages in the group before; 0 after a sleep
   std::uint64_t wake_calls_ = 0;
   std::int64_t last_watch_ns_ = 0;
+  std::int64_t last_notice_ns_ = INT64_MIN / 2;
 };
 
 }  // namespace mxring::server

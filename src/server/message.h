@@ -26,7 +26,7 @@
 
 namespace mxring::server {
 
-enum class CommitOutcome : std::uint8_t { kPending, kDurable, kNoSpace, kFailed };
+enum class CommitOutcome : std::uint8_t { kPending, kDurable, kNoSpace, kNoResources, kFailed };
 
 class Message {
  public:

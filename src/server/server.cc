@@ -118,13 +118,14 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
   auto log = seglog::Writer::open(options);
   if (!log) return std::unexpected(StartError{1, log.error().message});
   if (!log->recovery().text.empty()) notice(log->recovery().text);
-  writer = std::make_unique<CommitThread>(CommitThread::Setup{
-      .writer = std::move(*log),
-      .commit_window_ns = config.log.commit_window_ns,
-      .limits = config.limits,
-      .segment_bytes = config.log.segment_bytes,
-      .counters = &counters.make_set("writer"),
-      .on_failure = [this](const std::string& why) { on_storage_failure(why); }});
+  writer = std::make_unique<CommitThread>(
+      CommitThread::Setup{.writer = std::move(*log),
+                          .commit_window_ns = config.log.commit_window_ns,
+                          .limits = config.limits,
+                          .segment_bytes = config.log.segment_bytes,
+                          .counters = &counters.make_set("writer"),
+                          .on_failure = [this](const std::string& why) { on_storage_failure(why); },
+                          .notice = notice});
   return {};
 }
 

@@ -2,6 +2,7 @@
 // is not readable afterwards, nothing is synced again after a failed sync, and the next run carries
 // on from what was durable.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cerrno>
 #include <memory>
@@ -18,8 +19,8 @@ using uring::FaultRule;
 
 struct Outcome {
   bool opened = false;
-  bool failed = false;    // a commit answered kFailed
-  bool no_space = false;  // a commit answered kNoSpace
+  bool failed = false;   // a commit answered kFailed
+  bool refused = false;  // a commit answered kNoSpace or kNoResources
   Offset acknowledged = 0;
   std::size_t last_batch = 0;
 };
@@ -38,8 +39,8 @@ class FaultTest : public LogTest {
     return made;
   }
 
-  // Six batches, the fifth over several segments. A batch refused for lack of space is tried again
-  // once, as a server would.
+  // Six batches, the fifth over several segments. A batch refused for lack of space or of
+  // descriptors is tried again once, as a server would.
   Outcome run(FaultPlan& plan) {
     fs::remove_all(directory());
     Outcome outcome;
@@ -66,7 +67,7 @@ class FaultTest : public LogTest {
           check_poisoned(*writer, plan);
           break;
         }
-        outcome.no_space = true;
+        outcome.refused = true;
         EXPECT_FALSE(writer->poisoned());
       }
       if (!outcome.failed) check_readers(outcome.acknowledged);
@@ -175,9 +176,49 @@ TEST_F(FaultTest, EveryAllocationIsRefusedForLackOfSpace) {
   });
 }
 
-TEST_F(FaultTest, EveryOpenFails) {
-  at_every_index({.point = FaultPoint::kFileOpen, .error = EMFILE},
+TEST_F(FaultTest, EveryOpenFailsForLackOfDescriptorsOrMemory) {
+  for (const int error : {EMFILE, ENFILE, ENOMEM, EAGAIN}) {
+    at_every_index({.point = FaultPoint::kFileOpen, .error = error}, [](const Outcome& outcome) {
+      if (!outcome.opened) return;
+      EXPECT_FALSE(outcome.failed) << "it passes: nothing is wrong with the disk";
+      EXPECT_EQ(outcome.acknowledged, kRecords) << "the second attempt succeeds";
+    });
+  }
+}
+
+TEST_F(FaultTest, EveryOpenFailsForAnotherReason) {
+  at_every_index({.point = FaultPoint::kFileOpen, .error = EIO},
                  [](const Outcome& outcome) { EXPECT_TRUE(!outcome.failed || outcome.opened); });
+}
+
+// Not injected: the process really has no descriptor left.
+TEST_F(FaultTest, WithoutDescriptorsItRefusesAndThenGoesOn) {
+  auto writer = Writer::open(options(nullptr));
+  ASSERT_TRUE(writer);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  int refused = 0;
+  for (int i = 0; i < 60 && refused < 3; ++i) {  // one segment is prepared already
+    const Batch batch(writer->next_offset(), 10);
+    const auto first = writer->commit(batch.records());
+    if (first) continue;
+    ++refused;
+    EXPECT_EQ(first.error(), CommitError::kNoResources);
+    EXPECT_FALSE(writer->poisoned()) << writer->failure();
+    EXPECT_NE(writer->refusal().find("Too many open files"), std::string::npos)
+        << writer->refusal();
+    writer->maintain(time_of(0));
+  }
+  EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(refused, 3);
+  for (int i = 0; i < 20; ++i) append(*writer, 10);
+  const Offset end = writer->next_offset();
+  writer->close();
+  const Reading reading = read_all(directory());
+  EXPECT_TRUE(reading.errors.empty());
+  expect_messages(reading, 0, end);
 }
 
 TEST_F(FaultTest, ShortWritesAreContinued) {

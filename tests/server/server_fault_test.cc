@@ -264,5 +264,44 @@ TEST(ServerFault, ClientsThatLeaveWhileTheDiskStandsStill) {
   EXPECT_LT(read_back(dir.path()).size(), static_cast<std::size_t>(before + kClients));
 }
 
+// From the given open on there is no descriptor for the log, as when clients have taken them all.
+TEST(ServerFault, WithoutDescriptorsMessagesAreRefusedAndTheServerStays) {
+  test::TempDir dir;
+  uring::FaultPlan plan;
+  // The first three are the directory above, the log's own and the first segment, which is small.
+  plan.add({.point = FaultPoint::kFileOpen, .nth = 3, .every_from_nth = true, .error = EMFILE});
+  std::mutex mutex;
+  std::string notices;
+  const auto notice = [&](const std::string& line) {
+    const std::lock_guard lock(mutex);
+    notices += line + "\n";
+  };
+  auto server = Server::start(small_config(dir.path()), notice, &plan);
+  ASSERT_TRUE(server) << server.error().message;
+  {
+    test::SmtpClient client((*server)->smtp_endpoints().front().port);
+    client.reply();
+    client.ask("EHLO test.example");
+    std::string large = content_of(0);
+    for (int line = 0; line < 50'000; ++line) large += "A line of the large message.\r\n";
+    const auto send = [&](const std::string& content) {
+      return client.deliver("a@example.org", "b@example.org", content);
+    };
+    int accepted = 0;
+    std::string reply;
+    while (accepted < 10 && (reply = send(large)).starts_with("250")) ++accepted;
+    EXPECT_GT(accepted, 0);
+    EXPECT_LT(accepted, 10) << "the first segment is smaller than that";
+    EXPECT_TRUE(reply.starts_with("451 4.3.0")) << reply;
+    EXPECT_TRUE(send(large).starts_with("451 4.3.0"));
+    EXPECT_TRUE(send(content_of(1)).starts_with("250")) << "what fits still goes in";
+  }
+  (*server)->begin_drain();
+  EXPECT_EQ((*server)->wait(), 0);
+  const std::lock_guard lock(mutex);
+  EXPECT_EQ(notices.find("fatal"), std::string::npos) << notices;
+  EXPECT_NE(notices.find("refused for now"), std::string::npos) << notices;
+}
+
 }  // namespace
 }  // namespace mxring::server

@@ -161,7 +161,8 @@ constexpr std::array kKeys{
                                                       "of one message; 452 4.5.3"),
     key<Count<1, kMany>, MEMBER(limits.messages_per_connection)>(
         "limits", "messages_per_connection", "421 4.7.0"),
-    key<Count<1, kMany>, MEMBER(limits.connections)>("limits", "connections", "in all; 421 4.7.0"),
+    key<Count<1, kMany>, MEMBER(limits.connections)>(
+        "limits", "connections", "in all; 421 4.7.0; fewer where the open files limit is lower"),
     key<Count<1, kMany>, MEMBER(limits.connections_per_ip)>(
         "limits", "connections_per_ip", "IPv6: per /64; loopback is not counted; 421 4.7.0"),
     key<Count<1, kMany>, MEMBER(limits.errors_soft)>("limits", "errors_soft",

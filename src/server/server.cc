@@ -26,7 +26,11 @@ namespace mxring::server {
 namespace {
 
 constexpr int kExitConfiguration = 78;
-constexpr rlim_t kDescriptorsSpare = 256;  // rings, log files, listeners, libraries
+// Kept from clients: the log's files and the next segment's, certificates, the admin's clients,
+// libraries; and of each shard its ring, its wake-up, sockets for DNS and one for each listener.
+constexpr rlim_t kDescriptorsMin = 256;
+constexpr rlim_t kDescriptorsOfAll = 128;
+constexpr rlim_t kDescriptorsOfShard = 8;
 
 std::string host_name() {
   char buffer[256] = {};
@@ -34,21 +38,30 @@ std::string host_name() {
   return buffer;
 }
 
-// Raises the descriptor limit to what the connections need, as far as it goes.
-void raise_descriptor_limit(const base::Limits& limits,
-                            const std::function<void(const std::string&)>& notice) {
+// Raises the descriptor limit to what the connections need. Where it does not go that far, fewer
+// connections are taken: what clients use up is not there when the log needs its next file.
+void fit_connections(Config& config, const std::function<void(const std::string&)>& notice) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const rlim_t wanted = limits.connections + kDescriptorsSpare;
+  const std::size_t shards =
+      lay_out_cpus(read_cpu_facts(), config.shards.count, config.shards.pin).shard_cpus.size();
+  const std::size_t listeners = config.listen.smtp.size() + config.listen.smtps.size();
+  const rlim_t kept = std::max<rlim_t>(
+      kDescriptorsMin, kDescriptorsOfAll + shards * (kDescriptorsOfShard + listeners));
+  const rlim_t wanted = config.limits.connections + kept;
   if (limit.rlim_cur >= wanted) return;
-  limit.rlim_cur = std::min(limit.rlim_max, wanted);
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-  if (limit.rlim_cur < wanted) {
-    notice(fmt::format("warning: this process may open {} files, which is fewer than "
-                       "limits.connections = {} needs; raise the limit with \"ulimit -Hn {}\" or "
-                       "LimitNOFILE= in the unit",
-                       limit.rlim_cur, limits.connections, wanted));
-  }
+  const rlimit raised{std::min(limit.rlim_max, wanted), limit.rlim_max};
+  if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  if (limit.rlim_cur >= wanted) return;
+  const rlim_t left = std::max<rlim_t>(limit.rlim_cur - std::min(kept, limit.rlim_cur / 2), 1);
+  notice(
+      fmt::format("warning: this process may open {} files: limits.connections is {} instead of "
+                  "{}, so that the log always has the few it needs; raise the limit with "
+                  "\"ulimit -Hn {}\" or LimitNOFILE= in the unit",
+                  limit.rlim_cur, left, config.limits.connections, wanted));
+  config.limits.connections = static_cast<std::uint32_t>(left);
+  config.limits.connections_per_ip =
+      std::min(config.limits.connections_per_ip, config.limits.connections);
 }
 
 }  // namespace
@@ -186,7 +199,6 @@ std::expected<void, StartError> Server::Impl::start_admin() {
 
 std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
   if (config.hostname.empty()) config.hostname = host_name();
-  raise_descriptor_limit(config.limits, notice);
   if (auto loaded = load_certificates(); !loaded) return loaded;
   if (auto opened = open_log(faults); !opened) return opened;
   if (auto started = start_shards(faults); !started) return started;
@@ -249,7 +261,9 @@ Server::~Server() {
 std::expected<std::unique_ptr<Server>, StartError> Server::start(
     const Config& config, std::function<void(const std::string&)> notice,
     uring::FaultPlan* faults) {
-  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(config, std::move(notice))));
+  Config fitting = config;
+  fit_connections(fitting, notice);
+  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(fitting, std::move(notice))));
   if (auto started = server->impl_->start(faults); !started) {
     return std::unexpected(started.error());
   }

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -115,6 +116,25 @@ class Connections(LimitCase):
             with Wire(self.server.address) as wire:
                 return wire.banner.startswith("220")
         mxtest.wait_until(admitted, 5, "a place is free again")
+
+    def test_fewer_files_than_connections(self):
+        # The log rolls while clients hold all the descriptors they can get.
+        files = 400
+        self.server = self.serve(
+            {"limits": {"message_size": "2MiB"}, "log": {"segment_bytes": "4MiB"}},
+            prefix=["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh"])
+        said = re.search(r"limits\.connections is (\d+) instead of 20000", self.server.stderr())
+        self.assertTrue(said, self.server.stderr())
+        most = int(said[1])
+        self.assertLess(most, files)
+        held = [self.wire() for _ in range(most)]
+        for _ in range(files):
+            with Wire(self.server.address) as another:
+                self.assertRegex(another.banner, r"^421 4\.7\.0")
+        for i in range(12):
+            self.assertEqual(held[i].message(sample_message(1_000_000)), f"250 2.0.0 Ok {i}")
+        self.assertEqual(self.server.stop(), 0)
+        self.assertGreater(len(Log(self.server.log_dir).info()["segments"]), 2)
 
     def test_command_line(self):
         self.start()

@@ -91,7 +91,8 @@ def toml(tables):
 class Server:
     """`mxring serve` on a free port, with a log directory of its own."""
 
-    def __init__(self, directory, config=None, args=(), log_dir=None, start=True, env=None):
+    def __init__(self, directory, config=None, args=(), log_dir=None, start=True, env=None,
+                 prefix=()):
         self.directory = directory
         self.log_dir = log_dir or os.path.join(directory, "log")
         self.config = {k: dict(v) for k, v in (config or {}).items()}
@@ -108,6 +109,7 @@ class Server:
         log.setdefault("segment_bytes", "32MiB")
         self.args = list(args)
         self.env = env
+        self.prefix = list(prefix)  # a command that ends by executing its arguments
         self.process = None
         self.ready = {}
         if start:
@@ -117,7 +119,7 @@ class Server:
         file = os.path.join(self.directory, "mxring.toml")
         with open(file, "w") as out:
             out.write(toml(self.config))
-        return [BINARY, "serve", "-c", file, "--log-dir", self.log_dir, *self.args]
+        return [*self.prefix, BINARY, "serve", "-c", file, "--log-dir", self.log_dir, *self.args]
 
     def start(self, timeout=30):
         self.stderr_path = os.path.join(self.directory, "serve.stderr")

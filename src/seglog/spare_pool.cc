@@ -97,7 +97,10 @@ std::expected<Spare, int> SparePool::take(std::uint64_t bytes_min) {
       return spare;
     }
   }
-  return make(std::max(bytes_min, options_.file_bytes));
+  auto made = make(std::max(bytes_min, options_.file_bytes));
+  const std::lock_guard lock(mutex_);
+  note_outcome(made.has_value());
+  return made;
 }
 
 std::expected<Spare, int> SparePool::make(std::uint64_t bytes) {
@@ -133,9 +136,34 @@ bool SparePool::recycle(const std::string& segment_name) {
   return true;
 }
 
+std::uint64_t SparePool::reserve(const Space& space) const {
+  return std::max(options_.reserve_bytes, space.total_bytes / 100 * options_.reserve_percent);
+}
+
+// Asked before anything is written: filling up a disk only to empty it again would take the room
+// from everybody else on it for a while. Where the answer is not known, trying tells.
+bool SparePool::has_room(std::uint64_t bytes, bool keep_reserve) const {
+  const Space space = file_system_space(options_.directory_fd);
+  if (space.total_bytes == 0) return true;
+  const std::uint64_t keep = keep_reserve ? reserve(space) : 0;
+  return space.free_bytes >= keep && space.free_bytes - keep >= bytes;
+}
+
+void SparePool::note_outcome(bool succeeded) {
+  if (succeeded) {
+    wait_ns_ = retry_at_ns_ = 0;
+    return;
+  }
+  wait_ns_ = wait_ns_ == 0 ? options_.retry_first_ns : wait_ns_ * 2;
+  wait_ns_ = std::min(wait_ns_, options_.retry_max_ns);
+  retry_at_ns_ = base::read_clocks().mono.ns + wait_ns_;
+}
+
 void SparePool::refill() {
   const std::lock_guard lock(mutex_);
   if (ready_ || busy_ || !wanted_.empty()) return;
+  if (wait_ns_ != 0 && base::read_clocks().mono.ns < retry_at_ns_) return;
+  if (!has_room(options_.file_bytes, true)) return;
   wanted_ = next_name();
   busy_ = true;
   changed_.notify_all();
@@ -149,6 +177,7 @@ void SparePool::run(const std::stop_token& stop) {
     auto spare = prepare(name, options_.file_bytes, &stop);
     lock.lock();
     // On failure nothing is kept: the next take() tries by itself and reports why it cannot.
+    note_outcome(spare.has_value());
     if (spare) ready_ = std::move(*spare);
     wanted_.clear();
     busy_ = false;
@@ -172,6 +201,8 @@ std::expected<Spare, int> SparePool::prepare(const std::string& name, std::uint6
   int error = ::fstat(file->fd(), &status) == 0 ? 0 : errno;
   const auto there = static_cast<std::uint64_t>(status.st_size);
   const std::uint64_t from = align_up(there, kDirectAlign);
+  const bool ahead = stop != nullptr;  // nobody needs it yet
+  if (error == 0 && there < bytes && !has_room(bytes - there, ahead)) error = ENOSPC;
   if (error == 0 && there < bytes) {
     // Zeros first: writing into blocks that were merely allocated costs twice as much.
     if (options_.write_zeros) error = write_zeros(path(in_work), from, bytes, stop);

@@ -2,8 +2,10 @@
 // them changes no metadata of the file system (the first write into a preallocated but unwritten
 // block makes fdatasync commit the journal: 27 us of CPU a record at batches of 32, against 2.5).
 //
-// A background thread keeps one file of full size ready. Segments retired by retention are taken
-// over instead of new ones. Names: spare-<n>.tmp in work, spare-<n>.ready complete.
+// A background thread keeps one file of full size ready, as long as the disk reserve stays free
+// without it. Segments retired by retention are taken over instead of new ones. After a failure the
+// thread waits, longer each time; who needs a file at once does not. Names: spare-<n>.tmp in work,
+// spare-<n>.ready complete.
 //
 // Thread: the public functions belong to the writer's thread.
 #pragma once
@@ -16,6 +18,8 @@
 #include <string>
 #include <thread>
 
+#include "base/clock.h"
+#include "seglog/file_system.h"
 #include "uring/file.h"
 
 namespace mxring::seglog {
@@ -33,6 +37,12 @@ class SparePool {
     int directory_fd = -1;         // stays open longer than the pool
     std::uint64_t file_bytes = 0;  // of the files kept ready
     bool write_zeros = true;       // false: only reserve the space (sync = "none")
+    // What making files ahead must leave free: the larger of both.
+    std::uint64_t reserve_bytes = 0;
+    std::uint32_t reserve_percent = 0;
+    // How long the thread waits after a failure; twice as long after each further one.
+    std::int64_t retry_first_ns = 30 * base::kNsPerSecond;
+    std::int64_t retry_max_ns = 960 * base::kNsPerSecond;
     uring::FaultPlan* faults = nullptr;
   };
 
@@ -44,7 +54,8 @@ class SparePool {
   void start();
 
   // A prepared file of at least this size. Waits for the thread when it is at work, and makes one
-  // here when there is none. errno on failure: ENOSPC and EDQUOT leave everything as it was.
+  // here when there is none, also from the disk reserve. errno on failure: ENOSPC stands for every
+  // lack of room; everything is as it was.
   std::expected<Spare, int> take(std::uint64_t bytes_min);
   // Makes one now, of this size, on this thread.
   std::expected<Spare, int> make(std::uint64_t bytes);
@@ -55,7 +66,7 @@ class SparePool {
   bool recycle(const std::string& segment_name);
   // CPU time of the thread so far; 0 when there is none.
   std::uint64_t cpu_ns();
-  // Lets the thread make a file if none is ready.
+  // Lets the thread make a file if none is ready, there is room, and the last failure is long ago.
   void refill();
 
  private:
@@ -66,6 +77,9 @@ class SparePool {
                   const std::stop_token* stop);
   std::string path(const std::string& name) const { return options_.directory + "/" + name; }
   std::string next_name();
+  std::uint64_t reserve(const Space& space) const;
+  bool has_room(std::uint64_t bytes, bool keep_reserve) const;
+  void note_outcome(bool succeeded);  // with mutex_ held
 
   Options options_;
   std::mutex mutex_;
@@ -75,6 +89,8 @@ class SparePool {
   bool busy_ = false;
   bool hurry_ = false;  // somebody waits: no pauses
   std::uint64_t next_number_ = 0;
+  std::int64_t wait_ns_ = 0;      // after the last failure; 0: none since the last success
+  std::int64_t retry_at_ns_ = 0;  // monotonic
   std::jthread thread_;
 };
 

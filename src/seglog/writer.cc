@@ -154,9 +154,13 @@ std::expected<void, OpenError> Writer::Impl::open(const std::function<void(doubl
   recovered = std::move(*result);
   next_offset = recovered.next_offset;
   epoch = recovered.newest_epoch;
-  spares.emplace(SparePool::Options{options.directory.string(), directory.fd(),
-                                    options.segment_bytes, options.sync == Sync::kCommit,
-                                    options.faults});
+  spares.emplace(SparePool::Options{.directory = options.directory.string(),
+                                    .directory_fd = directory.fd(),
+                                    .file_bytes = options.segment_bytes,
+                                    .write_zeros = options.sync == Sync::kCommit,
+                                    .reserve_bytes = options.reserve_bytes,
+                                    .reserve_percent = options.reserve_percent,
+                                    .faults = options.faults});
   spares->start();
   if (auto made = first_segment(); !made) return made;
   publish(false);

@@ -37,6 +37,9 @@ struct WriterOptions {
   Sync sync = Sync::kCommit;
   std::uint64_t retain_bytes = 0;  // 0 = keep all
   std::int64_t retain_age_ns = 0;  // 0 = keep all
+  // No segment is made ahead of its need where less than the larger of both would stay free.
+  std::uint64_t reserve_bytes = 0;
+  std::uint32_t reserve_percent = 0;
   uring::FaultPlan* faults = nullptr;
 };
 

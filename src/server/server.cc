@@ -127,6 +127,8 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
       config.log.sync == SyncMode::kCommit ? seglog::Sync::kCommit : seglog::Sync::kNone;
   options.retain_bytes = config.log.retain_bytes;
   options.retain_age_ns = config.log.retain_age_ns;
+  options.reserve_bytes = config.log.segment_bytes * config.limits.disk_reserve_segments;
+  options.reserve_percent = config.limits.disk_reserve_percent;
   options.faults = faults;
   auto log = seglog::Writer::open(options);
   if (!log) return std::unexpected(StartError{1, log.error().message});

@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "seglog/verify.h"
-#include "tests/support/allocation_count.h"
 #include "tests/seglog/log_fixture.h"
+#include "tests/support/allocation_count.h"
 
 namespace mxring::seglog::test {
 namespace {
@@ -313,6 +313,18 @@ TEST_F(WriterTest, SpareIsKeptForTheNextStart) {
   Writer writer = open_or_die(small());
   ASSERT_EQ(::stat((directory() / name).c_str(), &after), 0);
   EXPECT_EQ(before.st_ino, after.st_ino);
+}
+
+TEST_F(WriterTest, TheDiskReserveIsLeftToWhatIsNeeded) {
+  WriterOptions options = small();
+  options.reserve_percent = 100;
+  Writer writer = open_or_die(options);
+  for (int i = 0; i < 60; ++i) {
+    append(writer, 12);
+    writer.maintain(time_of(0));
+    ASSERT_TRUE(files(".tmp").empty() && files(".ready").empty());
+  }
+  EXPECT_GT(writer.totals().segments_rolled, 3U);
 }
 
 TEST_F(WriterTest, SpaceIsKnown) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <system_error>
 
+#include "base/clock.h"
 #include "seglog/index_file.h"
 #include "seglog/log_directory.h"
 #include "seglog/tail.h"
@@ -14,6 +15,20 @@
 namespace mxring::seglog {
 
 namespace {
+
+std::string why_unreadable(const SegmentError& error) {
+  switch (error.kind) {
+    case SegmentError::Kind::kGone:
+      return "it cannot be found";
+    case SegmentError::Kind::kIo:
+      return std::system_category().message(error.error);
+    case SegmentError::Kind::kDamaged:
+      return "its header is damaged";
+    case SegmentError::Kind::kVersion:
+      return "written by a newer version of mxring";
+  }
+  return "";
+}
 
 class Recovery {
  public:
@@ -29,6 +44,8 @@ class Recovery {
   Result look_at_older(std::uint64_t base);
   Result look_at_newest(std::uint64_t base);
   Result newest_unreadable(std::uint64_t base, const SegmentError& error);
+  void keep_unreadable(std::uint64_t base, const SegmentError& error);
+  SealedSegment from_outside(std::uint64_t base) const;
   Result cut(const OpenSegment& segment);
   Result end_at(uring::File& file, const OpenSegment& segment, const Tail& tail);
   void describe();
@@ -48,6 +65,7 @@ class Recovery {
   const std::optional<StateFields>& state_;
   const std::function<void(double)>& progress_;
   Recovered found_;
+  std::string unreadable_;  // the first segment that cannot be read, and why
 };
 
 std::expected<Recovered, OpenError> Recovery::run() {
@@ -81,8 +99,7 @@ std::expected<Recovered, OpenError> Recovery::run() {
 Recovery::Result Recovery::look_at_older(std::uint64_t base) {
   auto segment = open_segment(directory_.fd(), base);
   if (!segment) {
-    // Readers report it; it stays as it is.
-    found_.segments.push_back({base, segment.error().file_bytes, 0});
+    keep_unreadable(base, segment.error());
     return {};
   }
   found_.newest_epoch = std::max(found_.newest_epoch, segment->header.epoch);
@@ -113,6 +130,27 @@ Recovery::Result Recovery::look_at_newest(std::uint64_t base) {
   return {};  // empty: the new segment takes its place
 }
 
+// Readers report it, and it stays as it is.
+void Recovery::keep_unreadable(std::uint64_t base, const SegmentError& error) {
+  if (found_.report.unreadable_segments++ == 0) {
+    unreadable_ = segment_name(base) + " (" + why_unreadable(error) + ")";
+  }
+  found_.segments.push_back(from_outside(base));
+}
+
+// Retention must not take what it knows nothing of for older than everything else.
+SealedSegment Recovery::from_outside(std::uint64_t base) const {
+  SealedSegment segment{base, 0, 0};
+  struct stat status {};
+  if (::fstatat(directory_.fd(), segment_name(base).c_str(), &status, 0) == 0) {
+    segment.file_bytes = static_cast<std::uint64_t>(status.st_size);
+    segment.newest_us = status.st_mtim.tv_sec * 1'000'000LL + status.st_mtim.tv_nsec / 1000;
+  } else {
+    segment.newest_us = base::read_clocks().wall.us;
+  }
+  return segment;
+}
+
 Recovery::Result Recovery::newest_unreadable(std::uint64_t base, const SegmentError& error) {
   if (error.kind == SegmentError::Kind::kIo || error.kind == SegmentError::Kind::kGone) {
     return std::unexpected(io(base, "reading", error.error));
@@ -134,7 +172,7 @@ Recovery::Result Recovery::newest_unreadable(std::uint64_t base, const SegmentEr
   if (state_->durable <= base) return {};  // nothing was ever acknowledged from it: replaced
   found_.next_offset = state_->durable;
   found_.report.damaged_records += state_->durable - base;
-  found_.segments.push_back({base, error.file_bytes, 0});
+  keep_unreadable(base, error);
   return {};
 }
 
@@ -221,6 +259,12 @@ void Recovery::describe() {
     say("cut " + std::to_string(report.torn_bytes) +
         " bytes of a batch that was being written when the last run ended; nobody had been told "
         "that it was accepted");
+  }
+  if (report.unreadable_segments > 0) {
+    say((report.unreadable_segments == 1
+             ? "a segment cannot be read, "
+             : std::to_string(report.unreadable_segments) + " segments cannot be read, first ") +
+        unreadable_ + ": kept as it is, and for retain_age as old as the file");
   }
   if (report.damaged_records > 0) {
     say(std::to_string(report.damaged_records) +

@@ -19,7 +19,7 @@ namespace mxring::seglog {
 struct SealedSegment {
   std::uint64_t base_offset = 0;
   std::uint64_t file_bytes = 0;
-  std::int64_t newest_us = 0;
+  std::int64_t newest_us = 0;  // of a file that cannot be read: when it was last written
 };
 
 struct Recovered {

@@ -58,9 +58,10 @@ struct OpenError {
 
 // What recovery found and did; printed by the server at start.
 struct RecoveryReport {
-  std::uint64_t records = 0;          // readable records in the segments that were scanned
-  std::uint64_t torn_bytes = 0;       // cut from the tail
-  std::uint64_t damaged_records = 0;  // kept in place, skipped by readers
+  std::uint64_t records = 0;              // readable records in the segments that were scanned
+  std::uint64_t torn_bytes = 0;           // cut from the tail
+  std::uint64_t damaged_records = 0;      // kept in place, skipped by readers
+  std::uint64_t unreadable_segments = 0;  // kept in place
   bool was_poisoned = false;
   std::string text;  // one line for a person; empty when there is nothing to say
 };

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/clock.h"
 #include "seglog/verify.h"
 #include "tests/seglog/log_fixture.h"
 #include "tests/support/allocation_count.h"
@@ -254,6 +255,41 @@ TEST_F(WriterTest, RetentionByAgeKeepsTheSegmentInUse) {
   writer.close();
   Writer again = open_or_die(options);
   EXPECT_EQ(again.next_offset(), 723U);
+}
+
+// Damage is kept, and so is what only this start could not read.
+TEST_F(WriterTest, RetentionByAgeGoesByTheFileWhereASegmentCannotBeRead) {
+  WriterOptions options = small();
+  options.retain_age_ns = 3'600'000'000'000;
+  {
+    Writer writer = open_or_die(options);
+    for (int i = 0; i < 60; ++i) append(writer, 12);
+  }
+  const std::vector<std::string> names = files(".seg");
+  ASSERT_GT(names.size(), 3U);
+  const fs::path damaged = directory() / names[0];
+  std::string bytes = read_file(damaged);
+  bytes.replace(0, kHeaderBlockBytes, kHeaderBlockBytes, '\x11');
+  write_file(damaged, bytes);
+  const fs::path unopenable = directory() / names[1];
+  fs::remove(unopenable);
+  fs::create_symlink(names[1], unopenable);  // leads to itself, and has no time either
+  const std::int64_t now_us = base::read_clocks().wall.us;
+  {
+    Writer writer = open_or_die(options);
+    EXPECT_EQ(writer.recovery().unreadable_segments, 2U);
+    const std::string& text = writer.recovery().text;
+    EXPECT_NE(text.find("2 segments cannot be read"), std::string::npos) << text;
+    EXPECT_NE(text.find(names[0]), std::string::npos) << text;
+    writer.maintain(now_us);
+    EXPECT_EQ(read_file(damaged), bytes);
+    EXPECT_TRUE(fs::is_symlink(unopenable));
+  }
+  fs::last_write_time(damaged, fs::file_time_type::clock::now() - std::chrono::hours(2));
+  Writer writer = open_or_die(options);
+  writer.maintain(now_us);
+  EXPECT_FALSE(fs::exists(damaged)) << "older than retain_age";
+  EXPECT_TRUE(fs::is_symlink(unopenable));
 }
 
 TEST_F(WriterTest, AFileUsedAgainNeverShowsItsOldBytes) {

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/log_walk.h"
 #include "cli/output.h"
+#include "seglog/log_directory.h"
 
 namespace mxring::cli {
 
@@ -39,7 +40,14 @@ void write_time(base::JsonWriter& json, std::string_view key, const SegmentInfo&
   segment.records == 0 ? json.null() : json.value(base::format_wall_time(unix_us));
 }
 
-std::string info_json(const LogReader& reader, const std::vector<SegmentInfo>& segments) {
+// Segments that readers leave alone, and that take room all the same.
+std::vector<seglog::SetAside> set_aside(const std::string& directory) {
+  const auto opened = seglog::open_log(directory);
+  return opened ? seglog::list_set_aside(opened->fd()) : std::vector<seglog::SetAside>{};
+}
+
+std::string info_json(const LogReader& reader, const std::vector<SegmentInfo>& segments,
+                      const std::vector<seglog::SetAside>& aside) {
   const Totals totals = add_up(segments);
   base::JsonWriter json;
   json.begin_object();
@@ -56,11 +64,21 @@ std::string info_json(const LogReader& reader, const std::vector<SegmentInfo>& s
     write_time(json, "last_received_at", segment, segment.last_received_at_us);
     json.end_object();
   }
+  json.end_array();
+  json.key("set_aside").begin_array();
+  for (const seglog::SetAside& segment : aside) {
+    json.begin_object();
+    json.key("file").value(seglog::damaged_name(segment.name));
+    json.key("first").value(segment.name.base_offset);
+    json.key("file_bytes").value(segment.file_bytes);
+    json.end_object();
+  }
   json.end_array().end_object();
   return std::move(json).text() + '\n';
 }
 
-std::string info_table(const LogReader& reader, const std::vector<SegmentInfo>& segments) {
+std::string info_table(const LogReader& reader, const std::vector<SegmentInfo>& segments,
+                       const std::vector<seglog::SetAside>& aside) {
   const Totals totals = add_up(segments);
   std::string out;
   out += fmt::format("{:>12}  {:>12}  {:>10}  {:>10}  {:24}  {:24}  {}\n", "first", "next",
@@ -76,6 +94,10 @@ std::string info_table(const LogReader& reader, const std::vector<SegmentInfo>& 
   out += fmt::format("{} records in {} segments, {}; the next offset is {}\n",
                      base::format_count(totals.records), segments.size(),
                      base::format_bytes(totals.bytes), reader.end());
+  for (const seglog::SetAside& segment : aside) {
+    out += fmt::format("set aside, with a damaged header: {}, {}\n",
+                       seglog::damaged_name(segment.name), base::format_bytes(segment.file_bytes));
+  }
   return out;
 }
 
@@ -83,8 +105,10 @@ int run_info(const InfoOptions& options) {
   const auto reader = open_log(options.directory);
   if (!reader) return reader.error();
   const std::vector<SegmentInfo> segments = reader->segments();
+  const auto aside = set_aside(options.directory);
   Output output;
-  output.write(options.json ? info_json(*reader, segments) : info_table(*reader, segments));
+  output.write(options.json ? info_json(*reader, segments, aside)
+                            : info_table(*reader, segments, aside));
   output.flush();
   return output.failed() ? kFailed : kDone;
 }

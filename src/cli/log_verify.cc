@@ -55,6 +55,13 @@ std::string report_text(const seglog::VerifyReport& report) {
   std::string out;
   std::uint64_t lost = 0;
   for (const seglog::Damage& damage : report.damaged) {
+    if (damage.set_aside) {
+      out += fmt::format(
+          "{}: set aside at a start of the server, because its header is damaged; it may hold "
+          "records that were acknowledged, and readers leave it alone\n",
+          damage.segment);
+      continue;
+    }
     lost += damage.records;
     out += fmt::format("{}, byte {}: {}; ", damage.segment, damage.position,
                        base::escaped(damage.what));

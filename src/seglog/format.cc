@@ -1,6 +1,8 @@
 #include "seglog/format.h"
 
+#include <charconv>
 #include <cstring>
+#include <system_error>
 
 #include "base/crc32c.h"
 
@@ -11,6 +13,7 @@ namespace {
 constexpr std::size_t kNameDigits = 20;
 constexpr std::string_view kSegmentSuffix = ".seg";
 constexpr std::string_view kIndexSuffix = ".idx";
+constexpr std::string_view kDamagedSuffix = ".damaged-";
 
 template <class T>
 std::uint32_t crc_between(const T& object, std::size_t begin, std::size_t end, std::uint32_t seed) {
@@ -130,6 +133,24 @@ std::optional<std::uint64_t> parse_segment_name(std::string_view name) {
 
 std::optional<std::uint64_t> parse_index_name(std::string_view name) {
   return parse_numbered(name, kIndexSuffix);
+}
+
+std::string damaged_name(DamagedName name) {
+  return numbered(name.base_offset, kDamagedSuffix) + std::to_string(name.number);
+}
+
+std::optional<DamagedName> parse_damaged_name(std::string_view name) {
+  const std::size_t digits_at = kNameDigits + kDamagedSuffix.size();
+  if (name.size() <= digits_at) return std::nullopt;
+  const auto base = parse_numbered(name.substr(0, digits_at), kDamagedSuffix);
+  DamagedName parsed{base.value_or(0), 0};
+  const char* end = name.data() + name.size();
+  const auto number = std::from_chars(name.data() + digits_at, end, parsed.number);
+  // Only what damaged_name() gives: no sign, no leading zero.
+  if (!base || number.ec != std::errc() || number.ptr != end || damaged_name(parsed) != name) {
+    return std::nullopt;
+  }
+  return parsed;
 }
 
 }  // namespace mxring::seglog

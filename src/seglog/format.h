@@ -142,6 +142,14 @@ std::string index_name(std::uint64_t base_offset);
 std::optional<std::uint64_t> parse_segment_name(std::string_view name);
 std::optional<std::uint64_t> parse_index_name(std::string_view name);
 
+// "00000000000000000000.damaged-1": a segment that recovery has set aside.
+struct DamagedName {
+  std::uint64_t base_offset = 0;
+  std::uint64_t number = 0;  // from 1; tells apart those of one base offset
+};
+std::string damaged_name(DamagedName name);
+std::optional<DamagedName> parse_damaged_name(std::string_view name);
+
 constexpr const char* kStateName = "state";
 constexpr const char* kLockName = "LOCK";
 

@@ -83,6 +83,22 @@ std::expected<std::vector<std::uint64_t>, int> list_segments(int directory_fd) {
   return bases;
 }
 
+std::vector<SetAside> list_set_aside(int directory_fd) {
+  std::vector<SetAside> found;
+  for (const std::string& name : list_names(directory_fd).value_or(std::vector<std::string>{})) {
+    const auto parsed = parse_damaged_name(name);
+    if (!parsed) continue;
+    struct stat status {};
+    ::fstatat(directory_fd, name.c_str(), &status, 0);
+    found.push_back({*parsed, static_cast<std::uint64_t>(status.st_size)});
+  }
+  std::sort(found.begin(), found.end(), [](const SetAside& a, const SetAside& b) {
+    return std::pair(a.name.base_offset, a.name.number) <
+           std::pair(b.name.base_offset, b.name.number);
+  });
+  return found;
+}
+
 bool writer_lives(int directory_fd) {
   const ReadFile file = ReadFile::open_at(directory_fd, kLockName);
   if (!file.is_open()) return false;

@@ -41,6 +41,14 @@ std::expected<std::vector<std::uint64_t>, int> list_segments(int directory_fd);
 // Every name in the directory, in no order.
 std::expected<std::vector<std::string>, int> list_names(int directory_fd);
 
+// The segments recovery has set aside, in the order of their offsets. What cannot be listed is left
+// out.
+struct SetAside {
+  DamagedName name;
+  std::uint64_t file_bytes = 0;
+};
+std::vector<SetAside> list_set_aside(int directory_fd);
+
 // True while some process holds LOCK. Asking takes no lock itself, so readers never stand in the
 // way of a writer that starts.
 bool writer_lives(int directory_fd);

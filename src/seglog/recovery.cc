@@ -5,7 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
 #include <system_error>
+#include <tuple>
 
 #include "base/clock.h"
 #include "seglog/index_file.h"
@@ -15,6 +19,40 @@
 namespace mxring::seglog {
 
 namespace {
+
+// One past the greatest offset in what look like the records of a segment whose header is lost, and
+// with it the proof that they are any; its base offset when there is none. A message may contain
+// the image of a record: the worst it can do is leave unused as many offsets as the file has room
+// for.
+std::uint64_t guess_next_offset(int fd, std::uint64_t base_offset, std::uint64_t file_bytes) {
+  constexpr std::uint64_t kChunkBytes = 1 << 20;
+  const auto chunk = std::make_unique<char[]>(kChunkBytes);
+  std::uint64_t next = base_offset;
+  for (std::uint64_t at = kHeaderBlockBytes; at < file_bytes;) {
+    const std::int64_t got = read_fully(fd, chunk.get(), kChunkBytes, at);
+    if (got < static_cast<std::int64_t>(kRecordHeaderBytes)) {
+      at += kHeaderBlockBytes;  // unreadable here; or the end
+      continue;
+    }
+    const auto bytes = static_cast<std::uint64_t>(got);
+    std::uint64_t i = 0;
+    for (; i + kRecordHeaderBytes <= bytes; i += kRecordAlign) {
+      RecordHeader header;
+      std::memcpy(&header, chunk.get() + i, sizeof header);
+      const bool seal = header.is_seal();
+      if (!seal && header.magic != kRecordMagic) continue;
+      if (header.reserved != 0 || header.span_bytes % kRecordAlign != 0 ||
+          header.span_bytes < kRecordHeaderBytes + header.payload_bytes() ||
+          header.offset < base_offset ||
+          header.offset - base_offset > file_bytes / kRecordHeaderBytes) {
+        continue;
+      }
+      next = std::max(next, header.offset + (seal ? 0 : 1));
+    }
+    at += i;
+  }
+  return next;
+}
 
 std::string why_unreadable(const SegmentError& error) {
   switch (error.kind) {
@@ -44,8 +82,11 @@ class Recovery {
   Result look_at_older(std::uint64_t base);
   Result look_at_newest(std::uint64_t base);
   Result newest_unreadable(std::uint64_t base, const SegmentError& error);
+  Result set_aside(std::uint64_t base);
   void keep_unreadable(std::uint64_t base, const SegmentError& error);
-  SealedSegment from_outside(std::uint64_t base) const;
+  Result add_set_aside();
+  Result go_on_behind(const std::string& name, std::uint64_t base, std::uint64_t file_bytes);
+  SealedSegment from_outside(std::uint64_t base, std::uint64_t number) const;
   Result cut(const OpenSegment& segment);
   Result end_at(uring::File& file, const OpenSegment& segment, const Tail& tail);
   void describe();
@@ -66,6 +107,7 @@ class Recovery {
   const std::function<void(double)>& progress_;
   Recovered found_;
   std::string unreadable_;  // the first segment that cannot be read, and why
+  std::uint64_t set_aside_base_ = 0;
 };
 
 std::expected<Recovered, OpenError> Recovery::run() {
@@ -92,6 +134,7 @@ std::expected<Recovered, OpenError> Recovery::run() {
       ::unlinkat(directory_.fd(), name.c_str(), 0);
     }
   }
+  if (auto added = add_set_aside(); !added) return std::unexpected(added.error());
   describe();
   return std::move(found_);
 }
@@ -135,20 +178,46 @@ void Recovery::keep_unreadable(std::uint64_t base, const SegmentError& error) {
   if (found_.report.unreadable_segments++ == 0) {
     unreadable_ = segment_name(base) + " (" + why_unreadable(error) + ")";
   }
-  found_.segments.push_back(from_outside(base));
+  found_.segments.push_back(from_outside(base, 0));
 }
 
 // Retention must not take what it knows nothing of for older than everything else.
-SealedSegment Recovery::from_outside(std::uint64_t base) const {
-  SealedSegment segment{base, 0, 0};
+SealedSegment Recovery::from_outside(std::uint64_t base, std::uint64_t number) const {
+  SealedSegment segment{base, 0, 0, number};
   struct stat status {};
-  if (::fstatat(directory_.fd(), segment_name(base).c_str(), &status, 0) == 0) {
+  if (::fstatat(directory_.fd(), segment.file_name().c_str(), &status, 0) == 0) {
     segment.file_bytes = static_cast<std::uint64_t>(status.st_size);
     segment.newest_us = status.st_mtim.tv_sec * 1'000'000LL + status.st_mtim.tv_nsec / 1000;
   } else {
     segment.newest_us = base::read_clocks().wall.us;
   }
   return segment;
+}
+
+// Those of earlier starts too: they take room and grow old like any segment.
+Recovery::Result Recovery::add_set_aside() {
+  for (const SetAside& aside : list_set_aside(directory_.fd())) {
+    const std::uint64_t base = aside.name.base_offset;
+    found_.segments.push_back(from_outside(base, aside.name.number));
+    if (base < found_.next_offset) continue;  // the log went on behind it long ago
+    const std::string name = damaged_name(aside.name);
+    if (auto gone_on = go_on_behind(name, base, aside.file_bytes); !gone_on) return gone_on;
+  }
+  std::sort(found_.segments.begin(), found_.segments.end(),
+            [](const SealedSegment& a, const SealedSegment& b) {
+              return std::tuple(a.base_offset, a.set_aside == 0, a.set_aside) <
+                     std::tuple(b.base_offset, b.set_aside == 0, b.set_aside);
+            });
+  return {};
+}
+
+// Offsets are never used twice: not those either that a file may have given without our knowing.
+Recovery::Result Recovery::go_on_behind(const std::string& name, std::uint64_t base,
+                                        std::uint64_t file_bytes) {
+  const ReadFile file = ReadFile::open_at(directory_.fd(), name);
+  if (!file.is_open()) return std::unexpected(io(base, "opening", errno));
+  found_.next_offset = std::max(found_.next_offset, guess_next_offset(file.fd(), base, file_bytes));
+  return {};
 }
 
 Recovery::Result Recovery::newest_unreadable(std::uint64_t base, const SegmentError& error) {
@@ -169,10 +238,36 @@ Recovery::Result Recovery::newest_unreadable(std::uint64_t base, const SegmentEr
         path(base) + ": its header is damaged and there is no state file to tell which offsets it "
                      "used; move the whole directory away to begin a new log"});
   }
-  if (state_->durable <= base) return {};  // nothing was ever acknowledged from it: replaced
-  found_.next_offset = state_->durable;
-  found_.report.damaged_records += state_->durable - base;
+  if (state_->durable <= base) return set_aside(base);
+  if (auto gone_on = go_on_behind(segment_name(base), base, error.file_bytes); !gone_on) {
+    return gone_on;
+  }
+  found_.report.damaged_records += found_.next_offset - base;
   keep_unreadable(base, error);
+  return {};
+}
+
+// As far as we know nothing was ever acknowledged from it, but the state page may be older than the
+// file. The new segment may need its name, so it gets another one; it is never written over.
+Recovery::Result Recovery::set_aside(std::uint64_t base) {
+  DamagedName name{base, 1};
+  for (const SetAside& aside : list_set_aside(directory_.fd())) {
+    if (aside.name.base_offset == base) name.number = aside.name.number + 1;
+  }
+  const std::string new_name = damaged_name(name);
+  if (::renameat(directory_.fd(), segment_name(base).c_str(), directory_.fd(), new_name.c_str()) !=
+      0) {
+    return std::unexpected(io(base, "renaming", errno));
+  }
+  ::unlinkat(directory_.fd(), index_name(base).c_str(), 0);
+  if (must_sync()) {
+    if (auto synced = directory_.sync_all(); !synced) {
+      return std::unexpected(io(base, "sync of the directory", synced.error()));
+    }
+  }
+  found_.next_offset = std::max(found_.next_offset, base);
+  found_.report.set_aside = new_name;
+  set_aside_base_ = base;
   return {};
 }
 
@@ -259,6 +354,13 @@ void Recovery::describe() {
     say("cut " + std::to_string(report.torn_bytes) +
         " bytes of a batch that was being written when the last run ended; nobody had been told "
         "that it was accepted");
+  }
+  if (!report.set_aside.empty()) {
+    const std::uint64_t unused = found_.next_offset - set_aside_base_;
+    say("the header of " + segment_name(set_aside_base_) +
+        " is damaged, and it may have held records that had been acknowledged: it is kept as " +
+        report.set_aside + ", which readers leave alone" +
+        (unused == 0 ? "" : ", and " + std::to_string(unused) + " offsets are not used again"));
   }
   if (report.unreadable_segments > 0) {
     say((report.unreadable_segments == 1

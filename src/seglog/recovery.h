@@ -8,6 +8,7 @@
 #include <expected>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "seglog/format.h"
 #include "seglog/writer.h"
@@ -19,7 +20,11 @@ namespace mxring::seglog {
 struct SealedSegment {
   std::uint64_t base_offset = 0;
   std::uint64_t file_bytes = 0;
-  std::int64_t newest_us = 0;  // of a file that cannot be read: when it was last written
+  std::int64_t newest_us = 0;   // of a file that cannot be read: when it was last written
+  std::uint64_t set_aside = 0;  // DamagedName::number; 0: a segment with its own name
+  std::string file_name() const {
+    return set_aside == 0 ? segment_name(base_offset) : damaged_name({base_offset, set_aside});
+  }
 };
 
 struct Recovered {

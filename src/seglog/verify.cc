@@ -41,6 +41,11 @@ class Verification {
 VerifyReport Verification::run() {
   const auto bases = list_segments(directory_.fd()).value_or(std::vector<std::uint64_t>{});
   end_.refresh();
+  for (const SetAside& aside : list_set_aside(directory_.fd())) {
+    report_.damaged.push_back({damaged_name(aside.name), 0, aside.file_bytes,
+                               aside.name.base_offset, 0, "set aside: segment header damaged",
+                               true});
+  }
   report_.first = expected_ = bases.empty() ? end_.offset() : bases.front();
   for (std::size_t i = 0; i < bases.size(); ++i) {
     segment_name_ = segment_name(bases[i]);

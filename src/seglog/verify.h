@@ -21,6 +21,7 @@ struct Damage {
   Offset offset = 0;          // first record affected
   std::uint64_t records = 0;  // how many are lost; 0: none, only bytes around them are wrong
   std::string what;
+  bool set_aside = false;  // a whole segment, by recovery: nobody knows which records are in it
 };
 
 struct TornTail {

@@ -203,7 +203,7 @@ std::expected<void, std::string> Writer::Impl::activate(Spare spare, std::uint64
 std::expected<void, std::string> Writer::Impl::seal_active(std::uint64_t next) {
   if (auto sealed = active->seal(next); !sealed) return sealed;
   recovered.segments.push_back({active->header().base_offset, active->position(),
-                                std::max(active->newest_us(), active->header().created_at_us)});
+                                std::max(active->newest_us(), active->header().created_at_us), 0});
   return {};
 }
 
@@ -331,9 +331,10 @@ void Writer::Impl::retire(std::int64_t now_us) {
 void Writer::Impl::retire_oldest() {
   const SealedSegment oldest = recovered.segments.front();
   recovered.segments.pop_front();
-  const std::string name = segment_name(oldest.base_offset);
+  const std::string name = oldest.file_name();
   const bool worth_it = oldest.file_bytes >= options.segment_bytes / 2;
   if (!worth_it || !spares->recycle(name)) ::unlinkat(directory.fd(), name.c_str(), 0);
+  if (oldest.set_aside != 0) return;  // the index of this name belongs to another segment
   ::unlinkat(directory.fd(), index_name(oldest.base_offset).c_str(), 0);
 }
 

@@ -61,7 +61,8 @@ struct RecoveryReport {
   std::uint64_t records = 0;              // readable records in the segments that were scanned
   std::uint64_t torn_bytes = 0;           // cut from the tail
   std::uint64_t damaged_records = 0;      // kept in place, skipped by readers
-  std::uint64_t unreadable_segments = 0;  // kept in place
+  std::uint64_t unreadable_segments = 0;  // kept in place; not the one that was set aside
+  std::string set_aside;                  // its new name; empty: none
   bool was_poisoned = false;
   std::string text;  // one line for a person; empty when there is nothing to say
 };

@@ -3,6 +3,7 @@
 import json
 import mailbox
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -136,6 +137,37 @@ class InfoAndVerify(LogCase):
         self.assertEqual([json.loads(l)["offset"] for l in done.stdout.splitlines()],
                          [i for i in range(self.COUNT) if i != 5])
         self.assertIn(b"mxring: ", done.stderr)
+
+    def test_a_segment_that_was_set_aside(self):
+        # A state page from before the first message, and a segment whose header is lost.
+        empty = self.serve(log_dir=os.path.join(self.directory, "empty"))
+        self.assertEqual(empty.stop(), 0)
+        shutil.copy(os.path.join(empty.log_dir, "state"), self.log.directory)
+        name = self.log.info()["segments"][0]["file"]
+        path = os.path.join(self.log.directory, name)
+        with open(path, "r+b") as segment:
+            segment.write(bytes(4096))
+        size = os.path.getsize(path)
+        with open(self.server.stderr_path, "wb"):
+            pass
+        self.server.start()
+        aside = name.replace(".seg", ".damaged-1")
+        self.assertIn(aside, self.server.stderr())
+        with Wire(self.server.address) as wire:
+            wire.hello()
+            self.assertEqual(wire.message(sample_message()), f"250 2.0.0 Ok {self.COUNT}")
+        self.assertEqual(self.server.stop(), 0)
+        self.assertEqual(os.path.getsize(os.path.join(self.log.directory, aside)), size)
+        self.assertEqual([r["offset"] for r in self.log.records()], [self.COUNT])
+        info = self.log.info()
+        self.assertEqual(info["set_aside"], [{"file": aside, "first": 0, "file_bytes": size}])
+        self.assertEqual((info["records"], info["first"]), (1, self.COUNT))
+        self.assertIn(f"set aside, with a damaged header: {aside}",
+                      self.log.run("info").stdout.decode())
+        code, report = self.log.verify()
+        self.assertEqual((code, report["ok"], report["records"]), (1, False, 1))
+        self.assertEqual([(d["segment"], d["bytes"]) for d in report["damaged"]], [(aside, size)])
+        self.assertIn(f"{aside}: set aside".encode(), self.log.run("verify", check=False).stdout)
 
 
 class Export(LogCase):

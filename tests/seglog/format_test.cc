@@ -46,6 +46,21 @@ TEST(Format, SegmentHeaderSurvivesTheLossOfOneCopy) {
   EXPECT_EQ(fault, HeaderFault::kDamaged);
 }
 
+TEST(Format, NamesOfSegmentsThatWereSetAside) {
+  EXPECT_EQ(damaged_name({7, 12}), "00000000000000000007.damaged-12");
+  const auto parsed = parse_damaged_name(damaged_name({kOffsetMax, 1}));
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->base_offset, kOffsetMax);
+  EXPECT_EQ(parsed->number, 1U);
+  EXPECT_FALSE(parse_segment_name(damaged_name({7, 12})));
+  for (const char* name :
+       {"00000000000000000007.damaged-", "00000000000000000007.damaged-01",
+        "00000000000000000007.damaged-1x", "00000000000000000007.damaged--1", "7.damaged-1",
+        "00000000000000000007.damaged", "00000000000000000007.seg", ""}) {
+    EXPECT_FALSE(parse_damaged_name(name)) << name;
+  }
+}
+
 TEST(Format, SegmentHeaderOfALaterVersionIsToldApart) {
   SegmentHeader header;
   header.version = kFormatVersion + 1;

@@ -230,6 +230,105 @@ TEST_F(KilledLog, AnUnreadableHeaderOfTheNewestSegment) {
   expect_messages(after, 8, 9, 1);
 }
 
+// After a crash of the machine the state page may be older than the segment it knows nothing of.
+TEST_F(KilledLog, ANewestSegmentWithADamagedHeaderIsSetAsideNeverReplaced) {
+  std::string bytes = build({4, 4});
+  bytes.replace(0, kHeaderBlockBytes, kHeaderBlockBytes, '\x11');
+  const fs::path log = place(bytes);
+  add_state(0, false);
+  const fs::path aside = log / damaged_name({0, 1});
+  Writer writer = open_or_die(in_memory(log));
+  EXPECT_EQ(read_file(aside), bytes);
+  EXPECT_EQ(writer.recovery().set_aside, aside.filename().string());
+  EXPECT_NE(writer.recovery().text.find(aside.filename().string()), std::string::npos)
+      << writer.recovery().text;
+  EXPECT_EQ(writer.next_offset(), 8U) << "offsets it may have given are not given again";
+  append(writer, 3, 1);
+  writer.close();
+  const Reading after = read_all(log);
+  EXPECT_TRUE(after.errors.empty());
+  EXPECT_EQ(after.messages.size(), 3U);
+  expect_messages(after, 8, 11, 1);
+  const auto report = verify(log);
+  ASSERT_TRUE(report);
+  EXPECT_FALSE(report->ok());
+  ASSERT_EQ(report->damaged.size(), 1U);
+  EXPECT_TRUE(report->damaged[0].set_aside);
+  EXPECT_EQ(report->damaged[0].segment, aside.filename().string());
+  EXPECT_EQ(report->damaged[0].bytes, bytes.size());
+
+  {
+    const Writer again = open_or_die(in_memory(log));
+    EXPECT_EQ(again.recovery().set_aside, "") << "said once, at the start that did it";
+    EXPECT_EQ(again.next_offset(), 11U);
+    EXPECT_TRUE(fs::exists(aside));
+  }
+  // As if that start had been the last thing before another crash.
+  for (const Offset base : {8, 11}) fs::remove(log / segment_name(base));
+  add_state(0, false);
+  EXPECT_EQ(open_or_die(in_memory(log)).next_offset(), 8U);
+}
+
+TEST_F(KilledLog, NothingRecognisableAndTheSameOffsetAgain) {
+  const std::string bytes(64 << 10, '\x5A');
+  fs::path log = place(bytes);
+  add_state(0, false);
+  {
+    Writer writer = open_or_die(in_memory(log));
+    EXPECT_EQ(writer.next_offset(), 0U);
+    append(writer, 2, 1);
+  }
+  const std::string second(8 << 10, '\x33');
+  write_file(log / segment_name(0), second);
+  add_state(0, false);
+  Writer writer = open_or_die(in_memory(log));
+  EXPECT_EQ(writer.recovery().set_aside, damaged_name({0, 2}));
+  EXPECT_EQ(read_file(log / damaged_name({0, 1})), bytes);
+  EXPECT_EQ(read_file(log / damaged_name({0, 2})), second);
+  append(writer, 2, 1);
+  expect_messages(read_all(log), 0, 2, 1);
+}
+
+TEST_F(KilledLog, OffsetsBelowTheSegmentThatWasSetAsideStayAsTheyAre) {
+  const fs::path log = memory_.path() / "log";
+  std::vector<std::uint64_t> bases;
+  {
+    Writer writer = open_or_die(in_memory(log));
+    for (int i = 0; i < 30; ++i) append(writer, 12);
+    for (const auto& segment : LogReader::open(log)->segments()) bases.push_back(segment.first);
+  }
+  ASSERT_GT(bases.size(), 2U);
+  std::string bytes = read_file(log / segment_name(bases.back()));
+  bytes.replace(0, bytes.size(), bytes.size(), '\x11');
+  write_file(log / segment_name(bases.back()), bytes);
+  add_state(bases[1], false);  // older than the last two segments
+  WriterOptions options = in_memory(log);
+  {
+    Writer writer = open_or_die(options);
+    EXPECT_EQ(writer.next_offset(), bases.back());
+    append(writer, 40, 1);
+    const Reading reading = read_all(log);
+    EXPECT_TRUE(reading.errors.empty());
+    expect_messages(reading, 0, bases.back());
+    expect_messages(reading, bases.back(), bases.back() + 40, 1);
+  }
+  // It counts for retention like any segment, and goes before those behind it.
+  options.retain_bytes = 300 << 10;
+  const fs::path aside = log / damaged_name({bases.back(), 1});
+  Writer writer = open_or_die(options);
+  EXPECT_TRUE(fs::exists(aside));
+  Offset first = 0;
+  for (int i = 0; i < 200 && fs::exists(aside); ++i) {
+    append(writer, 12, 1);
+    first = LogReader::open(log)->first();
+    if (fs::exists(aside)) {
+      EXPECT_LE(first, bases.back());
+    }
+  }
+  EXPECT_FALSE(fs::exists(aside));
+  EXPECT_GE(first, bases.back());
+}
+
 TEST_F(KilledLog, RecoveryWritesAnIndexThatReadersUse) {
   const std::string bytes = build(std::vector<std::size_t>(50, 60), 0);
   const fs::path log = place(bytes);

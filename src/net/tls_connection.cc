@@ -135,9 +135,32 @@ void TlsConnection::keep_rest() {
   chunk_bytes_ = 0;
 }
 
+// The newest bytes move behind those before them when they fit there, so that two neighbours always
+// hold more than one buffer would: a record is at most a few buffers, in however small pieces it
+// comes. Nobody else views a chunk that waits here, and the kernel gives each buffer for one
+// receive only (no IOU_PBUF_RING_INC): what lies behind its end is ours.
+void TlsConnection::join_last_chunks() {
+  if (chunks_.size() < 2) return;
+  const Chunk& last = chunks_.back();
+  Chunk& before = chunks_[chunks_.size() - 2];
+  const std::uint32_t n = last.end - last.begin;
+  if (n > buffers_.options().buffer_bytes - before.end) return;
+  std::memcpy(buffers_.data(before.buffer) + before.end, buffers_.data(last.buffer) + last.begin,
+              n);
+  before.end += n;
+  bytes_copied_ += n;
+  buffers_.release(last.buffer);
+  chunks_.pop_back();
+}
+
+// What is left is the beginning of a record, or waits for a free buffer. Only here is it known that
+// it has to wait: what completes a record is never moved.
 void TlsConnection::keep_small_rest() {
   if (chunk_bytes_ > 0 && chunk_bytes_ * kWorthKeeping < buffers_.options().buffer_bytes) {
+    bytes_copied_ += chunk_bytes_;
     keep_rest();
+  } else {
+    join_last_chunks();
   }
   if (kept_.empty() && kept_.capacity() > buffers_.options().buffer_bytes / kWorthKeeping) {
     std::string().swap(kept_);

@@ -4,7 +4,8 @@
 //
 // Memory: before a whole ClientHello is here, only its bytes; during the handshake, wolfSSL's state
 // and the bytes not read yet; after it, a record that has begun to arrive stays in its receive
-// buffers, or, while it is small, in a string of its own, so that a dribbling client holds little.
+// buffers, at most four, however small the pieces are, or, while it is small, in a string of its
+// own, so that a dribbling client holds little.
 //
 // Thread: the shard's. Failure: TlsState::kFailed; the alert is in the output already.
 #pragma once
@@ -71,7 +72,9 @@ class TlsConnection final : private TlsTransport {
   TlsFacts facts() const { return stream_->facts(); }
   const ClientHello& hello() const { return hello_; }
   std::string error_text() const;
-  std::uint64_t bytes_copied() const { return bytes_copied_; }  // decrypted into other memory
+  // Decrypted into other memory; and, after the handshake, moved out of a receive buffer because
+  // the record came in small pieces.
+  std::uint64_t bytes_copied() const { return bytes_copied_; }
 
  private:
   std::size_t take(std::span<char> into) override;
@@ -83,6 +86,7 @@ class TlsConnection final : private TlsTransport {
   bool record_here() const { return record_left_ > 0 || bytes_of_next_record() > 0; }
   void keep_small_rest();
   void keep_rest();
+  void join_last_chunks();
   void read_hello();
   TlsState fail(std::string_view alert);
 

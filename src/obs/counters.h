@@ -33,7 +33,7 @@ namespace mxring::obs {
   X(kBytesCopiedFragment, "copied_fragment_bytes_total", "body bytes copied: tiny fragments")     \
   X(kBytesCopiedCompact, "copied_compact_bytes_total", "body bytes moved to bound slice counts")  \
   X(kBytesCopiedHeader, "copied_header_bytes_total", "header bytes copied: a field straddled")    \
-  X(kBytesCopiedTls, "copied_tls_bytes_total", "bytes decrypted into other memory")               \
+  X(kBytesCopiedTls, "copied_tls_bytes_total", "bytes decrypted, or moved into one piece for it")  \
   X(kTlsHandshakes, "tls_handshakes_total", "TLS handshakes completed, resumed ones too")         \
   X(kTlsResumed, "tls_resumed_total", "of them, sessions resumed by a ticket")                    \
   X(kTlsFailures, "tls_failures_total", "connections ended by a TLS error")                       \

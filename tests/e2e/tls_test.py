@@ -725,6 +725,64 @@ class Abuse(TlsCase):
             self.assertRegex(exchange(lambda: client.read(1000)), rb"^250 2.0.0 Ok 0")
         self.assertEqual(self.log.as_received(0), message)
 
+    # 72 receive buffers; by default there are 16,640, and it takes as many segments.
+    FEW_BUFFERS = {"shards": {"count": 1, "buffers_offered": 8},
+                   "limits": {"memory": "1MiB", "message_size": "512KiB"}}
+
+    def dribble(self, sockets, data):
+        """A byte a segment, many of which the server gets to see one by one."""
+        for i, byte in enumerate(data):
+            for each in sockets:
+                each.send(bytes([byte]))
+            if i % 40 == 0:
+                time.sleep(0.001)
+
+    def everybody_is_served(self):
+        with mxtest.Wire(self.server.address) as wire:
+            wire.hello()
+            self.assertRegex(wire.message(sample_message(3000)), "^250 2.0.0 Ok")
+        self.still_works()
+
+    def test_a_record_in_one_byte_segments_holds_few_buffers(self):
+        """Two connections once took every receive buffer of a shard with a record each."""
+        self.server.stop()
+        self.start(**self.FEW_BUFFERS)
+        for begun in (1, 2100, 9000):
+            wires, records = [TlsWire(self.tls_address) for _ in range(2)], []
+            raws = [socket.socket(fileno=os.dup(wire.socket.fileno())) for wire in wires]
+            for raw in raws:
+                # What says that it is application data is all that is looked at before its end.
+                records.append(b"\x17\x03\x03\x40\x11" + os.urandom(16 * 1024 + 17))
+                raw.sendall(records[-1][:begun])
+            self.dribble(raws, records[0][begun:-1])
+            self.everybody_is_served()
+            for each in raws + wires:
+                each.close()
+        self.everybody_is_served()
+
+    def test_dribblers_in_the_clear_hold_few_buffers(self):
+        self.server.stop()
+        self.start(**self.FEW_BUFFERS)
+        for begun in (1, 2100, 9000):
+            lines, contents = [], []
+            for _ in range(2):
+                lines.append(mxtest.Wire(self.server.address))
+                contents.append(mxtest.Wire(self.server.address))
+                contents[-1].hello()
+                for command in ("MAIL FROM:<a@client.test>", "RCPT TO:<b@mx.test>", "DATA"):
+                    self.assertRegex(contents[-1].ask(command), "^250|^354")
+            wires = lines + contents
+            for wire in wires:
+                wire.send(b"x" * begun)
+            self.dribble([wire.socket for wire in wires], b"x" * (16 * 1024 - begun))
+            self.everybody_is_served()
+            for wire in contents:
+                wire.send(b"\r\n.\r\n")
+                self.assertRegex(wire.reply(), "^250 2.0.0 Ok")
+            for wire in wires:
+                wire.close()
+        self.still_works()
+
     def test_hello_in_one_byte_records(self):
         hello = hello_of_python()[5:]
         records = b"".join(b"\x16\x03\x01\x00\x01" + bytes([byte]) for byte in hello)

@@ -54,6 +54,7 @@ class Fed {
         plaintext.append(buffers_.data(part.buffer) + part.begin, part.end - part.begin);
       }
       drop_chunks();
+      held_most = std::max(held_most, buffers_.held_buffers() - held_before_);
     }
   }
 
@@ -79,6 +80,7 @@ class Fed {
   TlsConnection* operator->() { return &*connection_; }
 
   std::string plaintext;
+  std::uint32_t held_most = 0;  // buffers, between two receives
 
  private:
   void drop_chunks() {
@@ -87,6 +89,7 @@ class Fed {
   }
 
   uring::BufferPool& buffers_;
+  const std::uint32_t held_before_ = buffers_.held_buffers();
   OutputPool outputs_;
   OutputQueue output_;
   std::vector<Chunk> chunks_;
@@ -152,14 +155,18 @@ TEST_F(TlsConnectionTest, AnySplitGivesTheSameBytes) {
     std::vector<std::size_t> sizes;
     for (int i = 0; i < 400; ++i) sizes.push_back(1 + random() % (round % 3 == 0 ? 30 : 16'384));
     sizes.push_back(16'384);
-    fed.feed(std::exchange(side.outward, {}), sizes);
+    const std::string records = std::exchange(side.outward, {});
+    fed.feed(records, sizes);
     ASSERT_EQ(fed.plaintext, text) << round;
-    EXPECT_EQ(fed->bytes_copied(), text.size());
+    EXPECT_LE(fed.held_most, 4U);
+    // Decrypted, and before that moved once at most.
+    EXPECT_GE(fed->bytes_copied(), text.size());
+    EXPECT_LE(fed->bytes_copied(), text.size() + records.size());
   }
 }
 
-// Clients for whom a middlebox must be fooled put a change_cipher_spec before their last flight (RFC
-// 8446 D.4), so that more than one record may be here in part.
+// Clients for whom a middlebox must be fooled put a change_cipher_spec before their last flight
+// (RFC 8446 D.4), so that more than one record may be here in part.
 TEST_F(TlsConnectionTest, EveryThreePiecesOfTheLastFlight) {
   const std::string change_cipher_spec("\x14\x03\x03\x00\x01\x01", 6);
   std::size_t flight_bytes = 100;
@@ -224,6 +231,60 @@ TEST_F(TlsConnectionTest, DribblersHoldNoBuffers) {
   EXPECT_EQ(buffers_->free_buffers(), free_);
   fed.feed(std::string_view(&last, 1), {1});
   EXPECT_EQ(fed.plaintext, std::string(1000, 'x'));
+}
+
+// However much of the record has come before: 16 KiB in segments of one byte once held as many
+// receive buffers.
+TEST_F(TlsConnectionTest, DribblersBehindAGoodStartHoldFewBuffers) {
+  Fed fed(*buffers_, server_);
+  MemoryTransport side;
+  const auto stream = connected(fed, side, 16'384);
+  for (const std::size_t start : {2'047U, 2'048U, 2'100U, 12'000U, 16'384U}) {
+    const std::string text(16'384, 'x');
+    ASSERT_EQ(stream->write(text), TlsStatus::kDone);
+    fed.plaintext.clear();
+    fed.held_most = 0;
+    fed.feed(std::exchange(side.outward, {}), {start, 1});
+    EXPECT_TRUE(fed.plaintext == text) << start;
+    EXPECT_LE(fed.held_most, start < 2'048 ? 0U : 2U) << start;
+    EXPECT_EQ(buffers_->free_buffers(), free_);
+  }
+}
+
+// Senders whose network gives us small segments.
+TEST_F(TlsConnectionTest, SegmentsOfANetworkHoldFewBuffers) {
+  Fed fed(*buffers_, server_);
+  MemoryTransport side;
+  const auto stream = connected(fed, side, 16'384);
+  for (const std::vector<std::size_t>& sizes : std::vector<std::vector<std::size_t>>{
+           {2'048, 1'460}, {2'920}, {1'460}, {5'840}, {9'000}, {1, 16'384, 1, 2'000}}) {
+    std::string text;
+    for (int i = 0; i < 20; ++i) {
+      text.append(16'384, static_cast<char>('a' + i));
+      ASSERT_EQ(stream->write(text.substr(text.size() - 16'384)), TlsStatus::kDone);
+    }
+    fed.plaintext.clear();
+    fed.held_most = 0;
+    fed.feed(std::exchange(side.outward, {}), sizes);
+    EXPECT_TRUE(fed.plaintext == text);
+    EXPECT_LE(fed.held_most, 3U) << sizes[0];
+  }
+}
+
+// Bulk is copied by decrypting only.
+TEST_F(TlsConnectionTest, FullSegmentsAreNotMoved) {
+  Fed fed(*buffers_, server_);
+  MemoryTransport side;
+  const auto stream = connected(fed, side, 16'384);
+  const std::string part(16'384, 'x');
+  // Nor segments of which two are no less than a record.
+  for (const std::size_t size : {16'384U, 10'000U, 8'300U}) {
+    const std::uint64_t before = fed->bytes_copied();
+    for (int i = 0; i < 32; ++i) ASSERT_EQ(stream->write(part), TlsStatus::kDone);
+    fed.feed(std::exchange(side.outward, {}), {size});
+    const std::uint64_t moved = fed->bytes_copied() - before - 32 * part.size();
+    EXPECT_LE(moved, 32 * part.size() / 8) << size;
+  }
 }
 
 TEST_F(TlsConnectionTest, NoBufferNow) {

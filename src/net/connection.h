@@ -74,6 +74,7 @@ class Connection {
   // Enough has arrived for a step of the handshake, which takes up to the time of a private-key
   // operation.
   bool handshake_ready() { return tls_->handshake_ready(); }
+  bool handshake_full() const { return tls_->handshake_full(); }
   TlsState handshake() { return tls_->handshake(); }
   // Bytes that wait for a free buffer, or came behind the handshake, become chunks. False: there
   // was no buffer again.

@@ -18,8 +18,13 @@ constexpr std::uint8_t kRecordTypeMax = 23;  // application_data
 // What a record adds to its plaintext at most, so that a block of plaintext fits into one of
 // output.
 constexpr std::size_t kRecordExtraBytes = 64;
-// A client may send so much before it has answered us: far more than any handshake.
-constexpr std::size_t kHandshakeBytesMax = 128 * 1024;
+// More than that holds a whole record, for which a step of the handshake waits in line.
+constexpr std::size_t kEnoughForAStep = kRecordHeaderBytes + kRecordBytesMax;
+// What may be here unread all the same: the longest hello in the smallest records, and what its
+// last receive brought behind it; or what came before receiving had stopped.
+constexpr std::size_t kHandshakeBytesMax = 64 * 1024;
+// The memory of bytes kept grows in steps: by doubling it would be up to twice as much.
+constexpr std::size_t kKeptStepBytes = 1024;
 // After the handshake a block of replies and a few alerts or keys may wait to be sent. A client
 // that asks for new keys without end (RFC 8446 4.6.3) and reads none of the answers gets no
 // further.
@@ -62,9 +67,12 @@ void TlsConnection::add(const Chunk& chunk) {
   chunks_.push_back(chunk);
   chunk_bytes_ += chunk.end - chunk.begin;
   if (state_ == TlsState::kOpen) return;
+  if (received() > kHandshakeBytesMax) {
+    fail(kUnexpectedMessage);
+    return;
+  }
   // A handshake is small and may be waited for: it holds no receive buffers.
   keep_rest();
-  if (received() > kHandshakeBytesMax) fail(kUnexpectedMessage);
 }
 
 // ---- the transport ----
@@ -126,9 +134,31 @@ std::size_t TlsConnection::bytes_of_next_record() const {
   return received() >= kRecordHeaderBytes + body ? kRecordHeaderBytes + body : 0;
 }
 
+void TlsConnection::keep(std::string_view bytes) {
+  const std::size_t unread = kept_.size() - kept_begin_;
+  if (kept_.size() + bytes.size() > kept_.capacity()) {
+    // With the terminating 0 a whole number of steps.
+    const std::size_t steps = (unread + bytes.size()) / kKeptStepBytes + 1;
+    std::string grown;
+    grown.reserve(steps * kKeptStepBytes - 1);
+    grown.append(kept_, kept_begin_);
+    kept_.swap(grown);
+    kept_begin_ = 0;
+  }
+  kept_.append(bytes);
+}
+
+// Gives back memory that what is left unread does not need.
+void TlsConnection::trim_kept() {
+  const std::size_t unread = kept_.size() - kept_begin_;
+  if (kept_.capacity() - unread <= 2 * kKeptStepBytes) return;
+  std::string(kept_, kept_begin_).swap(kept_);
+  kept_begin_ = 0;
+}
+
 void TlsConnection::keep_rest() {
   for (const Chunk& chunk : chunks_) {
-    kept_.append(buffers_.data(chunk.buffer) + chunk.begin, chunk.end - chunk.begin);
+    keep({buffers_.data(chunk.buffer) + chunk.begin, chunk.end - chunk.begin});
     buffers_.release(chunk.buffer);
   }
   chunks_.clear();
@@ -162,9 +192,7 @@ void TlsConnection::keep_small_rest() {
   } else {
     join_last_chunks();
   }
-  if (kept_.empty() && kept_.capacity() > buffers_.options().buffer_bytes / kWorthKeeping) {
-    std::string().swap(kept_);
-  }
+  trim_kept();
 }
 
 // ---- the handshake ----
@@ -208,11 +236,17 @@ bool TlsConnection::handshake_ready() {
   return state_ == TlsState::kFailed;
 }
 
+bool TlsConnection::handshake_full() const {
+  return state_ == TlsState::kHandshake && received() > kEnoughForAStep;
+}
+
 TlsState TlsConnection::handshake() {
   if (state_ != TlsState::kHandshake) return state_;
   if (stream_ == nullptr) stream_ = server_->accept(hello_, *this);
   if (stream_ == nullptr) return fail(kInternalError);
-  switch (stream_->handshake()) {
+  const TlsStatus status = stream_->handshake();
+  trim_kept();
+  switch (status) {
     case TlsStatus::kWantInput:
       break;
     case TlsStatus::kDone:

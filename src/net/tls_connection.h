@@ -3,9 +3,12 @@
 // wait as plaintext until the connection sends, and go out as one record.
 //
 // Memory: before a whole ClientHello is here, only its bytes; during the handshake, wolfSSL's state
-// and the bytes not read yet; after it, a record that has begun to arrive stays in its receive
-// buffers, at most four, however small the pieces are, or, while it is small, in a string of its
-// own, so that a dribbling client holds little.
+// (60 KiB, from the first step on) and the bytes not read yet. While a step waits for its turn
+// these are 34 KiB as a rule: with more than a record (18 KiB) here, the owner stops receiving and
+// TCP keeps the rest. A long hello, or much that comes at once, makes it 64 KiB at the very most.
+// When the step is done less than a record is left. After the handshake, a record that has begun to
+// arrive stays in its receive buffers, at most four, however small the pieces are, or, while it is
+// small, in a string of its own, so that a dribbling client holds little.
 //
 // Thread: the shard's. Failure: TlsState::kFailed; the alert is in the output already.
 #pragma once
@@ -53,6 +56,8 @@ class TlsConnection final : private TlsTransport {
   void add(const Chunk& chunk);
   // Something has arrived that a handshake step can use.
   bool handshake_ready();
+  // A step has more than it needs: receive nothing until it was taken.
+  bool handshake_full() const;
   // Costs up to a private-key operation.
   TlsState handshake();
 
@@ -75,6 +80,8 @@ class TlsConnection final : private TlsTransport {
   // Decrypted into other memory; and, after the handshake, moved out of a receive buffer because
   // the record came in small pieces.
   std::uint64_t bytes_copied() const { return bytes_copied_; }
+  // On the heap, without wolfSSL's state and receive buffers.
+  std::size_t memory_bytes() const { return kept_.capacity() + chunks_.capacity() * sizeof(Chunk); }
 
  private:
   std::size_t take(std::span<char> into) override;
@@ -86,6 +93,8 @@ class TlsConnection final : private TlsTransport {
   bool record_here() const { return record_left_ > 0 || bytes_of_next_record() > 0; }
   void keep_small_rest();
   void keep_rest();
+  void keep(std::string_view bytes);
+  void trim_kept();
   void join_last_chunks();
   void read_hello();
   TlsState fail(std::string_view alert);

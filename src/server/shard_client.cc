@@ -425,7 +425,11 @@ void Shard::end_of_turn(Client& client) {
         shut(client);
         break;
       }
-      if (!client.starved_hook.linked()) connection.resume_receiving();
+      if (connection.handshake_full()) {
+        connection.pause_receiving();
+      } else if (!client.starved_hook.linked()) {
+        connection.resume_receiving();
+      }
       return;
     case Client::Phase::kTalking: {
       if (client.input_paused && connection.chunks() == 0) client.input_paused = false;

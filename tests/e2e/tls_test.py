@@ -791,6 +791,47 @@ class Abuse(TlsCase):
             self.assertEqual(raw.recv(1), b"\x16")
         self.still_works()
 
+    def test_a_crowd_with_long_hellos_in_small_records(self):
+        """More bytes than a step of the handshake needs wait in the kernel, and are not lost."""
+        context = trusting()
+        context.set_alpn_protocols([f"{i:03}" + "x" * 200 for i in range(80)])
+        clients = []
+        for _ in range(60):
+            raw = socket.create_connection(self.tls_address, timeout=60)
+            self.addCleanup(raw.close)
+            inward, outward = ssl.MemoryBIO(), ssl.MemoryBIO()
+            client = context.wrap_bio(inward, outward)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+            hello = outward.read()
+            self.assertEqual(hello[3:5], b"\x40\x00")  # 16 KiB and another record
+            message = hello[5:5 + 0x4000] + hello[5 + 0x4000 + 5:]
+            records = b"".join(b"\x16\x03\x01\x00" + bytes([len(part)]) + part for part in
+                               (message[i:i + 16] for i in range(0, len(message), 16)))
+            self.assertGreater(len(records), 20_000)
+            clients.append((raw, client, inward, outward, records))
+        for raw, _, _, _, records in clients:
+            raw.sendall(records)
+        for raw, client, inward, outward, _ in clients:
+            while True:
+                try:
+                    client.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    data = raw.recv(65536)
+                    self.assertTrue(data)
+                    inward.write(data)
+            raw.sendall(outward.read())
+        for raw, client, inward, _, _ in clients:
+            while True:
+                try:
+                    self.assertRegex(client.read(1000), b"^220 ")
+                    break
+                except ssl.SSLWantReadError:
+                    data = raw.recv(65536)
+                    self.assertTrue(data)
+                    inward.write(data)
+
     def test_server_names(self):
         for name in (b"x" * 300, b"mx\0.test", b"back\\slash", b"", b"\xff\xfe", b"a" * 60_000,
                      b"two words", b"quote\"d"):
@@ -894,6 +935,35 @@ class Limits(TlsCase):
             begin = time.monotonic()
             self.assertEqual(self.server.stop(), 0)
             self.assertLess(time.monotonic() - begin, self.FAR_LESS_THAN_30_S)
+
+    def test_waiting_handshakes_are_small(self):
+        """What comes behind a hello that waits for its turn stays in the kernel, most of it."""
+        key = os.path.join(self.directory, "slow.key")  # a step takes long, and the line is long
+        certificate = os.path.join(self.directory, "slow.pem")
+        self.run_client([self.need("openssl"), "req", "-x509", "-newkey", "rsa:4096", "-nodes",
+                         "-keyout", key, "-out", certificate, "-subj", "/CN=mx.test"])
+        self.start({"certificate": certificate, "key": key},
+                   shards={"count": 1, "buffers_offered": 32})
+        self.still_works()  # what everybody needs is there
+        before = most = self.server.memory_bytes()
+        hello, behind = hello_of_python(), b"\x17\x03\x03\x3f\xfb" + bytes(0x3ffb)
+        raws = [socket.create_connection(self.tls_address, timeout=20) for _ in range(60)]
+        for raw in raws:
+            raw.sendall(hello)
+            raw.setblocking(False)
+        for _ in range(7):
+            for raw in raws:
+                with contextlib.suppress(OSError):
+                    raw.send(behind)
+        for _ in range(40):
+            time.sleep(0.05)
+            most = max(most, self.server.memory_bytes())
+        each = (most - before) / len(raws)
+        print(f"memory of a handshake in line: {each / 1024:.1f} KiB", file=sys.stderr)
+        for raw in raws:
+            raw.close()
+        self.assertLess(each, 72 * 1024)
+        self.still_works()
 
     def test_idle_connections_are_small(self):
         self.start()

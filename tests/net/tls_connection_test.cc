@@ -38,12 +38,8 @@ class Fed {
     for (std::size_t i = 0; !bytes.empty(); ++i) {
       const std::size_t size = std::min({sizes[std::min(i, sizes.size() - 1)], bytes.size(),
                                          std::size_t{buffers_.options().buffer_bytes}});
-      Chunk chunk;
-      ASSERT_TRUE(buffers_.take(&chunk.buffer));
-      std::memcpy(buffers_.data(chunk.buffer), bytes.data(), size);
-      chunk.end = static_cast<std::uint32_t>(size);
+      receive(bytes.substr(0, size));
       bytes.remove_prefix(size);
-      connection_->add(chunk);
       while (connection_->handshake_ready() && connection_->state() == TlsState::kHandshake) {
         connection_->handshake();
       }
@@ -56,6 +52,15 @@ class Fed {
       drop_chunks();
       held_most = std::max(held_most, buffers_.held_buffers() - held_before_);
     }
+  }
+
+  // One receive, and no step of the handshake.
+  void receive(std::string_view bytes) {
+    Chunk chunk;
+    ASSERT_TRUE(buffers_.take(&chunk.buffer));
+    std::memcpy(buffers_.data(chunk.buffer), bytes.data(), bytes.size());
+    chunk.end = static_cast<std::uint32_t>(bytes.size());
+    connection_->add(chunk);
   }
 
   std::string sent() {
@@ -374,6 +379,102 @@ TEST_F(TlsConnectionTest, AHandshakeHasAnEnd) {
     fed.feed(record, {16'384});
   }
   EXPECT_EQ(fed->state(), TlsState::kFailed);
+}
+
+// Its own hello, made longer by an extension that nobody reads (RFC 7685), in records of a size.
+std::string padded_hello(const TlsClient& client, std::size_t hello_bytes,
+                         std::size_t record_bytes) {
+  MemoryTransport side;
+  const auto stream = client.connect(side);
+  stream->handshake();
+  std::string message = side.outward.substr(5);
+  const auto put = [&](std::size_t at, std::size_t size, std::size_t value) {
+    for (std::size_t i = 0; i < size; ++i) {
+      message[at + size - 1 - i] = static_cast<char>(value >> (8 * i) & 0xFF);
+    }
+  };
+  const auto get = [&](std::size_t at) { return static_cast<std::uint8_t>(message[at]); };
+  std::size_t at = 4 + 2 + 32;
+  at += 1U + get(at);
+  at += 2U + (std::size_t{get(at)} << 8 | get(at + 1));
+  at += 1U + get(at);
+  const std::size_t padding = hello_bytes - message.size() - 4;
+  message += std::string("\x00\x15", 2) + std::string(2 + padding, '\0');
+  put(message.size() - padding - 2, 2, padding);
+  put(at, 2, message.size() - at - 2);
+  put(1, 3, message.size() - 4);
+  std::string records;
+  for (std::size_t done = 0; done < message.size(); done += record_bytes) {
+    const std::string part = message.substr(done, record_bytes);
+    records += std::string("\x16\x03\x01", 3) + static_cast<char>(part.size() >> 8) +
+               static_cast<char>(part.size() & 0xFF) + part;
+  }
+  return records;
+}
+
+TEST_F(TlsConnectionTest, LongHellosInSmallRecords) {
+  for (const std::size_t hello_bytes : {5'000U, 16'500U, 18'000U}) {
+    for (const std::size_t record_bytes : {16U, 500U, 16'384U}) {
+      for (const std::size_t segment : {1U, 1'460U, 16'384U}) {
+        const std::string records = padded_hello(*client_, hello_bytes, record_bytes);
+        Fed fed(*buffers_, server_);
+        for (std::size_t done = 0; done < records.size(); done += segment) {
+          ASSERT_FALSE(fed->handshake_ready());
+          fed.receive(std::string_view(records).substr(done, segment));
+        }
+        EXPECT_LE(fed->memory_bytes(), records.size() + 1'500);
+        ASSERT_TRUE(fed->handshake_ready());
+        EXPECT_EQ(fed->handshake_full(), records.size() > 18 * 1024 + 5) << records.size();
+        EXPECT_EQ(fed->handshake(), TlsState::kHandshake);
+        EXPECT_FALSE(fed->handshake_full());
+        EXPECT_LE(fed->memory_bytes(), 2'500U);
+        EXPECT_EQ(fed.sent().substr(0, 3), "\x16\x03\x03")
+            << hello_bytes << " " << record_bytes << " " << fed->error_text();
+      }
+    }
+  }
+}
+
+// What comes while a step waits for its turn: soon enough is enough.
+TEST_F(TlsConnectionTest, BytesBehindTheHelloAreBounded) {
+  const std::string record = std::string("\x17\x03\x03\x3F\xFB", 5) + std::string(0x3FFB, 'x');
+  for (const std::size_t segment : {7U, 1'460U, 16'384U}) {
+    Fed fed(*buffers_, server_);
+    fed.receive(padded_hello(*client_, 2'000, 16'384));
+    ASSERT_TRUE(fed->handshake_ready());
+    while (!fed->handshake_full()) fed.receive(std::string_view(record).substr(0, segment));
+    EXPECT_LE(fed->memory_bytes(), 18 * 1024 + 16'384 + 1'500U);
+    // What was on its way when receiving was stopped.
+    while (fed->state() == TlsState::kHandshake) {
+      EXPECT_TRUE(fed->handshake_full());
+      EXPECT_LE(fed->memory_bytes(), 64 * 1024 + 100U);
+      fed.receive(std::string_view(record).substr(0, segment));
+    }
+    EXPECT_EQ(fed->state(), TlsState::kFailed);
+    EXPECT_LE(fed->memory_bytes(), 200U);
+  }
+}
+
+// A message of the handshake in records of four bytes, and something always left of the last one.
+TEST_F(TlsConnectionTest, WhatAStepHasReadIsForgotten) {
+  WOLFSSL_CTX* context = wolfSSL_CTX_new(wolfTLSv1_2_client_method());
+  MemoryTransport side;
+  TlsStream stream(wolfSSL_new(context), side);
+  wolfSSL_CTX_free(context);
+  stream.handshake();
+  std::string message("\x10\x00\x3E\x80", 4);  // ClientKeyExchange
+  message.resize(4 + 0x3E80, 'x');
+  std::string records;
+  for (std::size_t done = 0; done < message.size(); done += 4) {
+    records += std::string("\x16\x03\x03\x00\x04", 5) + message.substr(done, 4);
+  }
+  Fed fed(*buffers_, server_);
+  fed.feed(side.outward, {16'384});
+  for (std::size_t done = 0; done + 100 < records.size(); done += 100) {
+    fed.feed(std::string_view(records).substr(done, 100), {16'384});
+    ASSERT_EQ(fed->state(), TlsState::kHandshake) << done << fed->error_text();
+    ASSERT_LE(fed->memory_bytes(), 4'000U) << done;
+  }
 }
 
 // A client that changes its keys and asks for new ones of ours (RFC 8446 4.6.3).

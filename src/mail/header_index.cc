@@ -63,6 +63,10 @@ bool is_name_byte(char c) {
 bool is_space(char c) {
   return c == ' ' || c == '\t';
 }
+// Readers that fold by "any white space" take these for a continuation as well.
+bool is_wide_space(char c) {
+  return is_space(c) || c == '\v' || c == '\f';
+}
 
 }  // namespace
 
@@ -85,6 +89,7 @@ void HeaderIndex::reset() {
   field_ = {};
   position_ = line_begin_ = header_bytes_ = body_begin_ = 0;
   status_ = HeaderStatus::kMore;
+  end_ = HeaderEnd::kMessageEnd;
   at_ = At::kLineStart;
   in_field_ = false;
 }
@@ -118,10 +123,10 @@ HeaderStatus HeaderIndex::feed(std::string_view piece) {
 
 HeaderStatus HeaderIndex::finish() {
   if (status_ != HeaderStatus::kMore) return status_;
-  const bool in_value = at_ == At::kValue || at_ == At::kValueCr;
   // A value's last line belongs to its field, ended or not.
-  if (in_value || at_ == At::kLineStart) line_begin_ = position_;
-  if (end_field()) complete(line_begin_, line_begin_);
+  const bool whole = at_ == At::kValue || at_ == At::kValueCr || at_ == At::kLineStart;
+  if (whole) line_begin_ = position_;
+  if (end_field()) complete(whole ? HeaderEnd::kMessageEnd : HeaderEnd::kNoField, line_begin_);
   return status_;
 }
 
@@ -130,9 +135,9 @@ std::size_t HeaderIndex::take_line_start(std::string_view piece) {
   if (at_ == At::kEmptyLineCr) {
     if (!end_field()) return 1;
     if (c == '\n') {
-      complete(line_begin_, position_ + 1);
+      complete(HeaderEnd::kEmptyLine, position_ + 1);
     } else {
-      complete(line_begin_, line_begin_);
+      complete(HeaderEnd::kNoField, line_begin_);
     }
     return 1;
   }
@@ -148,7 +153,8 @@ std::size_t HeaderIndex::take_line_start(std::string_view piece) {
   }
   if (!end_field()) return 0;
   if (!is_name_byte(c)) {
-    complete(line_begin_, line_begin_);
+    const bool first_space = line_begin_ == 0 && is_wide_space(c);
+    complete(first_space ? HeaderEnd::kFirstSpace : HeaderEnd::kNoField, line_begin_);
     return 0;
   }
   field_ = {};
@@ -164,7 +170,7 @@ std::size_t HeaderIndex::take_name(std::string_view piece) {
     const std::uint32_t before = field_.name_bytes;
     const std::size_t bytes = before + at;
     if (bytes > kFieldNameBytesMax) {
-      complete(line_begin_, line_begin_);
+      complete(HeaderEnd::kNoField, line_begin_);
       return at;
     }
     field_.name_bytes = static_cast<std::uint32_t>(bytes);
@@ -183,12 +189,12 @@ std::size_t HeaderIndex::take_name(std::string_view piece) {
   while (at < piece.size() && is_space(piece[at])) ++at;
   position_ += static_cast<std::uint32_t>(at - space);
   if (position_ - field_.begin > kFieldNameBytesMax) {
-    complete(line_begin_, line_begin_);
+    complete(HeaderEnd::kNoField, line_begin_);
     return at;
   }
   if (at == piece.size()) return at;
   if (piece[at] != ':') {
-    complete(line_begin_, line_begin_);
+    complete(HeaderEnd::kNoField, line_begin_);
     return at;
   }
   field_.value = ++position_;
@@ -241,8 +247,9 @@ bool HeaderIndex::end_field() {
   return true;
 }
 
-void HeaderIndex::complete(std::uint32_t header_end, std::uint32_t body_begin) {
-  header_bytes_ = header_end;
+void HeaderIndex::complete(HeaderEnd end, std::uint32_t body_begin) {
+  end_ = end;
+  header_bytes_ = line_begin_;
   body_begin_ = body_begin;
   status_ = HeaderStatus::kComplete;
 }

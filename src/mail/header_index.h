@@ -8,7 +8,8 @@
 // is a header section to its end: call finish() at end of data. A line that is neither a field, a
 // continuation nor empty ends the header section where it begins (what follows is body), as the
 // mail that is really out there needs. So does a continuation line with no field before it, and a
-// field name of more than kFieldNameBytesMax.
+// field name of more than kFieldNameBytesMax. end() says so: other readers skip such a line and go
+// on to the empty one, and see fields that are not in this index.
 //
 // A field is in fields() once its end is known, that is when the line after it has begun.
 //
@@ -64,6 +65,15 @@ struct Field {
 
 enum class HeaderStatus : std::uint8_t { kMore, kComplete, kTooLarge, kTooManyFields };
 
+// What ended a complete header section.
+enum class HeaderEnd : std::uint8_t {
+  kEmptyLine,
+  kMessageEnd,  // there is no body
+  kNoField,     // a line that is neither a field nor a continuation
+  kFirstSpace,  // the same, at the very start of the message and with white space first: whatever
+                // is put on top of the message is continued by it
+};
+
 class HeaderIndex {
  public:
   HeaderIndex(std::uint32_t header_bytes_max, std::uint32_t fields_max);
@@ -73,6 +83,7 @@ class HeaderIndex {
   void reset();  // keeps the memory
 
   HeaderStatus status() const { return status_; }
+  HeaderEnd end() const { return end_; }  // once the status is kComplete
   std::span<const Field> fields() const& { return fields_; }
   std::span<const Field> fields() const&& = delete;
   std::uint32_t count(FieldName name) const { return tally_[static_cast<std::size_t>(name)].count; }
@@ -104,7 +115,7 @@ class HeaderIndex {
   std::size_t take_value(std::string_view piece);
   bool end_field();  // false when it was one too many
   void begin_value(std::string_view name_piece);
-  void complete(std::uint32_t header_end, std::uint32_t body_begin);
+  void complete(HeaderEnd end, std::uint32_t body_begin);
 
   std::vector<Field> fields_;
   std::array<Tally, static_cast<std::size_t>(FieldName::kCount)> tally_{};
@@ -117,6 +128,7 @@ class HeaderIndex {
   std::uint32_t header_bytes_ = 0;
   std::uint32_t body_begin_ = 0;
   HeaderStatus status_ = HeaderStatus::kMore;
+  HeaderEnd end_ = HeaderEnd::kMessageEnd;
   At at_ = At::kLineStart;
   bool in_field_ = false;  // field_ has its name and value, its end is open
 };

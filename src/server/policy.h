@@ -32,8 +32,11 @@ class Policy {
                                          PolicyScratch& scratch) const;
 
  private:
-  std::unordered_set<std::string> domains_;
+  bool is_whole(mail::HeaderEnd end) const;
+
+  std::unordered_set<std::string> domains_;  // lower-case A-labels
   std::uint32_t received_fields_max_;
+  bool vouches_;  // the message gets an Authentication-Results field
   bool one_from_;
 };
 

@@ -50,7 +50,7 @@ class DeliveryCase(mxtest.TestCase):
 
 
 class Smtplib(DeliveryCase):
-    # Messages that are all body have no From field.
+    # Messages that are all body have no From field, and no header section to vouch for.
     CONFIG = {"auth": {"dmarc": False}}
 
     def client(self):

@@ -37,6 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     MXRING_ASSERT(field.name == find_field_name(message.substr(field.begin, field.name_bytes)));
   }
   if (wanted.status == HeaderStatus::kComplete) {
+    MXRING_ASSERT(index.end() == wanted.end);
     MXRING_ASSERT(index.header_bytes() == wanted.header_bytes);
     MXRING_ASSERT(index.body_begin() == wanted.body_begin);
   }

@@ -48,6 +48,7 @@ void expect_same(const HeaderIndex& index, const ReferenceHeader& wanted,
     ASSERT_EQ(field.name, find_field_name(message.substr(field.begin, field.name_bytes)));
   }
   if (wanted.status != HeaderStatus::kComplete) return;
+  ASSERT_EQ(index.end(), wanted.end) << testing::PrintToString(message);
   ASSERT_EQ(index.header_bytes(), wanted.header_bytes) << testing::PrintToString(message);
   ASSERT_EQ(index.body_begin(), wanted.body_begin) << testing::PrintToString(message);
 }
@@ -131,30 +132,43 @@ TEST(HeaderIndex, KnowsEveryNameInAnyCase) {
 }
 
 TEST(HeaderIndex, WhereTheSectionEnds) {
+  using enum HeaderEnd;
   struct Case {
     std::string_view message;
     std::size_t fields;
     std::size_t header_bytes;
     std::size_t body_begin;
+    HeaderEnd end;
   };
   const Case cases[] = {
-      {"", 0, 0, 0},
-      {"\r\n", 0, 0, 2},
-      {"\r\nA: b\r\n", 0, 0, 2},
-      {"A: b\r\n", 1, 6, 6},
-      {"A: b", 1, 4, 4},
-      {"A: b\r\n\r\n", 1, 6, 8},
-      {"A: b\r\nno field\r\nC: d\r\n", 1, 6, 6},
-      {"A: b\r\n: no name\r\n", 1, 6, 6},
-      {"A: b\r\nunended", 1, 6, 6},
-      {" leading\r\nA: b\r\n", 0, 0, 0},
-      {"From someone@example.org\r\nA: b\r\n", 0, 0, 0},
-      {"A: b\r\n \r\n\r\nx", 1, 9, 11},
-      {"A: b\r\n\rX: y\r\n", 1, 6, 6},
-      {"A\t : b\r\n\r\n", 1, 8, 10},
-      {"A b: c\r\n\r\n", 0, 0, 0},
-      {"\xc3\xa4: b\r\n\r\n", 0, 0, 0},
-      {"A: b\nC: d\r\n\r\n", 1, 11, 13},
+      {"", 0, 0, 0, kMessageEnd},
+      {"\r\n", 0, 0, 2, kEmptyLine},
+      {"\r\nA: b\r\n", 0, 0, 2, kEmptyLine},
+      {"A: b\r\n", 1, 6, 6, kMessageEnd},
+      {"A: b", 1, 4, 4, kMessageEnd},
+      {"A:", 1, 2, 2, kMessageEnd},
+      {"A: b\r\n ", 1, 7, 7, kMessageEnd},
+      {"A: b\r\n\r\n", 1, 6, 8, kEmptyLine},
+      {"A: b\r\nno field\r\nC: d\r\n", 1, 6, 6, kNoField},
+      {"A: b\r\n: no name\r\n", 1, 6, 6, kNoField},
+      {"A: b\r\n: \r\nC: d\r\n\r\n", 1, 6, 6, kNoField},
+      {"A: b\r\nunended", 1, 6, 6, kNoField},
+      {"A: b\r\nunended ", 1, 6, 6, kNoField},
+      {"A: b\r\n\vC: d\r\n", 1, 6, 6, kNoField},
+      {"text\r\n", 0, 0, 0, kNoField},
+      {" leading\r\nA: b\r\n", 0, 0, 0, kFirstSpace},
+      {"\tleading", 0, 0, 0, kFirstSpace},
+      {"\vleading", 0, 0, 0, kFirstSpace},
+      {"\fleading", 0, 0, 0, kFirstSpace},
+      {" \r\n", 0, 0, 0, kFirstSpace},
+      {"From someone@example.org\r\nA: b\r\n", 0, 0, 0, kNoField},
+      {"A: b\r\n \r\n\r\nx", 1, 9, 11, kEmptyLine},
+      {"A: b\r\n\rX: y\r\n", 1, 6, 6, kNoField},
+      {"A: b\r\n\r", 1, 6, 6, kNoField},
+      {"A\t : b\r\n\r\n", 1, 8, 10, kEmptyLine},
+      {"A b: c\r\n\r\n", 0, 0, 0, kNoField},
+      {"\xc3\xa4: b\r\n\r\n", 0, 0, 0, kNoField},
+      {"A: b\nC: d\r\n\r\n", 1, 11, 13, kEmptyLine},
   };
   for (const Case& c : cases) {
     for (std::size_t size = 1; size <= c.message.size() + 1; ++size) {
@@ -163,6 +177,7 @@ TEST(HeaderIndex, WhereTheSectionEnds) {
       EXPECT_EQ(index.fields().size(), c.fields) << testing::PrintToString(c.message);
       EXPECT_EQ(index.header_bytes(), c.header_bytes) << testing::PrintToString(c.message);
       EXPECT_EQ(index.body_begin(), c.body_begin) << testing::PrintToString(c.message);
+      EXPECT_EQ(index.end(), c.end) << testing::PrintToString(c.message);
     }
   }
 }
@@ -205,6 +220,7 @@ TEST(HeaderIndex, ResetBeginsAnew) {
   index.feed("From: a\r\nTo: b\r\n\r\n");
   index.reset();
   EXPECT_EQ(index.status(), HeaderStatus::kMore);
+  EXPECT_EQ(index.end(), HeaderEnd::kMessageEnd);
   EXPECT_TRUE(index.fields().empty());
   EXPECT_EQ(index.count(FieldName::kFrom), 0U);
   index.feed("To: b\r\n\r\n");

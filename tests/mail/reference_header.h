@@ -20,6 +20,7 @@ struct ReferenceHeader {
   std::size_t header_bytes = 0;
   std::size_t body_begin = 0;
   HeaderStatus status = HeaderStatus::kComplete;
+  HeaderEnd end = HeaderEnd::kMessageEnd;
 };
 
 // Where the colon of a field line stands; 0 = it is no field.
@@ -62,7 +63,12 @@ inline ReferenceHeader reference_header(std::string_view message, std::size_t he
       const std::size_t colon = colon_of(line, name_bytes);
       if (colon == 0) {
         header.header_bytes = at;
-        header.body_begin = line.empty() && ended ? next : at;
+        const bool empty = line.empty() && ended;
+        const bool space = at == 0 && line.find_first_of(" \t\v\f") == 0;
+        header.end = empty   ? HeaderEnd::kEmptyLine
+                     : space ? HeaderEnd::kFirstSpace
+                             : HeaderEnd::kNoField;
+        header.body_begin = empty ? next : at;
         return header;
       }
       header.fields.push_back({at, name_bytes, at + colon + 1, 0});

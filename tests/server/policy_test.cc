@@ -1,0 +1,107 @@
+// What is refused for its header section.
+#include "server/policy.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+
+namespace mxring::server {
+namespace {
+
+constexpr std::string_view kNoFieldReply =
+    "550 5.6.0 A line of the header section is no header field";
+
+Config with_auth(bool spf, bool dkim, bool dmarc) {
+  Config config;
+  config.auth.spf = spf;
+  config.auth.dkim = dkim;
+  config.auth.dmarc = dmarc;
+  return config;
+}
+
+// The reply that refuses the message, or "".
+std::string refusal(const Config& config, std::string_view message) {
+  mail::HeaderIndex header(config.limits.header_bytes, config.limits.header_fields);
+  header.feed(message);
+  header.finish();
+  const mail::Field* from = header.first(mail::FieldName::kFrom);
+  PolicyScratch scratch;
+  const auto reply = Policy(config).header(
+      header, from == nullptr ? "" : message.substr(from->value, from->end - from->value), scratch);
+  return std::string(reply.value_or(""));
+}
+
+// Readers that go on behind such a line see a second From, and results in our name.
+TEST(PolicyHeader, ALineThatIsNoField) {
+  constexpr std::string_view kHidden =
+      "Authentication-Results: mx.example.org; dmarc=pass header.from=bank.example\r\n"
+      "From: Bank <ceo@bank.example>\r\n\r\nhi\r\n";
+  for (const std::string_view line :
+       {": \r\n", "x\r\n", "no field: at all\r\n", "From\x01: x\r\n", "\x80: x\r\n", "\vx\r\n"}) {
+    const std::string message =
+        "From: a@evil.example\r\nSubject: x\r\n" + std::string(line) + std::string(kHidden);
+    SCOPED_TRACE(testing::PrintToString(message));
+    EXPECT_EQ(refusal(with_auth(true, true, true), message), kNoFieldReply);
+    EXPECT_EQ(refusal(with_auth(true, false, false), message), kNoFieldReply);
+    EXPECT_EQ(refusal(with_auth(false, true, false), message), kNoFieldReply);
+    EXPECT_EQ(refusal(with_auth(false, false, true), message), kNoFieldReply);
+    // Nothing is vouched for: kept as it is.
+    EXPECT_EQ(refusal(with_auth(false, false, false), message), "");
+  }
+}
+
+// On top of the message stand our own fields, which such a line would continue.
+TEST(PolicyHeader, AFirstLineThatBeginsWithWhiteSpace) {
+  for (const std::string_view message : {" by bank.example\r\nFrom: a@b.example\r\n\r\nhi\r\n",
+                                         "\tx\r\n", " \r\n\r\n", "\vx\r\n", "\fx\r\n"}) {
+    SCOPED_TRACE(testing::PrintToString(message));
+    EXPECT_EQ(refusal(with_auth(true, true, true), message), kNoFieldReply);
+    EXPECT_EQ(refusal(with_auth(false, false, false), message), kNoFieldReply);
+  }
+}
+
+TEST(PolicyHeader, MessagesWithoutAHeader) {
+  const std::string text = "Some text.\r\n";
+  const std::string mbox = "From a@b.example Sun Nov 22 01:02:03 2026\r\nFrom: a@b.example\r\n\r\n";
+  for (const std::string& message : {text, mbox, ">" + mbox}) {
+    SCOPED_TRACE(message);
+    EXPECT_EQ(refusal(with_auth(true, true, true), message), kNoFieldReply);
+    EXPECT_EQ(refusal(with_auth(true, false, false), message), kNoFieldReply);
+    EXPECT_EQ(refusal(with_auth(false, false, false), message), "");
+  }
+  // Without a line that could be misread: only DMARC misses something.
+  for (const std::string_view message : {"", "\r\n", "\r\nSome text.\r\n"}) {
+    EXPECT_EQ(refusal(with_auth(true, true, true), message),
+              "550 5.6.0 The message has no From field");
+    EXPECT_EQ(refusal(with_auth(true, true, false), message), "");
+  }
+}
+
+TEST(PolicyHeader, MessagesThatEndWithinIt) {
+  const Config config = with_auth(true, true, true);
+  EXPECT_EQ(refusal(config, "From: a@b.example\r\nSubject: only a header\r\n"), "");
+  EXPECT_EQ(refusal(config, "From: a@b.example\r\nSubject: cut"),
+            "");  // as a file, for mxring auth
+  EXPECT_EQ(refusal(config, "From: a@b.example\r\nSubj"), kNoFieldReply);
+}
+
+TEST(PolicyHeader, TheLimitsComeFirst) {
+  Config config = with_auth(true, true, true);
+  config.limits.header_fields = config.limits.received_fields = 2;
+  EXPECT_TRUE(refusal(config, "A: b\r\nA: b\r\nA: b\r\n: \r\n\r\n").starts_with("552 5.3.4"));
+  config.limits.header_bytes = 100;
+  const std::string large = "A: " + std::string(100, 'x') + "\r\n";
+  EXPECT_TRUE(refusal(config, large + ": \r\n\r\n").starts_with("552 5.3.4"));
+  // Behind the line is no header section any more, for us.
+  EXPECT_EQ(refusal(config, ": \r\n" + large), kNoFieldReply);
+}
+
+TEST(PolicyHeader, OrdinaryMail) {
+  const Config config = with_auth(true, true, true);
+  EXPECT_EQ(refusal(config, "From: a@b.example\r\nX-A:\r\n \r\nTo : c@d.example\r\n\r\n: x\r\n"),
+            "");
+}
+
+}  // namespace
+}  // namespace mxring::server

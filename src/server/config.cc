@@ -137,7 +137,8 @@ constexpr std::array kKeys{
         "policy could be found out; \"tempfail\" puts it off in both cases, 451 4.7.5 and 4.4.3"),
 
     key<Domains, MEMBER(recipients.domains)>(
-        "recipients", "domains", "accepted recipient domains, others get 550 5.7.1; [] = all"),
+        "recipients", "domains",
+        "accepted recipient domains, in any script; others get 550 5.7.1; [] = all"),
 
     key<Bytes<1024, 2 * kGiB>, MEMBER(limits.message_bytes)>("limits", "message_size",
                                                              "one message; 552 5.3.4"),

@@ -76,7 +76,7 @@ struct Config {
   } auth;
 
   struct Recipients {
-    std::vector<std::string> domains;  // lower case; empty = accept every domain
+    std::vector<std::string> domains;  // lower-case A-labels; empty = accept every domain
   } recipients;
 
   base::Limits limits;

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@
 #include "base/ip_address.h"
 #include "base/text.h"
 #include "base/units.h"
+#include "mail/idna.h"
 #include "server/config.h"
 
 namespace mxring::server {
@@ -260,14 +262,48 @@ struct Resolvers : Endpoints {
   }
 };
 
+// Domain names in any script, kept as DNS has them: lower-case A-labels (RFC 5890).
 struct Domains {
   static constexpr std::string_view kName = "list of domains";
   static void read(const toml::node& node, std::vector<std::string>& out, const Reading& reading) {
-    read_list(node, out, reading, "\"example.org\"", [](std::string_view text) {
-      std::string lower(text);
-      std::ranges::transform(lower, lower.begin(), base::ascii_lower);
-      return is_domain(text) ? std::optional(lower) : std::nullopt;
-    });
+    constexpr std::string_view kLike = "\"example.org\"";
+    const toml::array* list = node.as_array();
+    if (list == nullptr) return reading.refuse(node, fmt::format("a list: [{}]", kLike));
+    out.clear();
+    for (const toml::node& element : *list) {
+      const auto* text = element.as_string();
+      const std::string_view given =
+          text == nullptr ? std::string_view() : std::string_view(text->get());
+      mail::DomainBuffer buffer;
+      const auto name = mail::to_a_labels(given, buffer);
+      if (!name) {
+        reading.faults.add(
+            element.source(),
+            fmt::format(
+                "{}: \"{}\" {}, so it has no form in DNS; write the name as DNS has it, like "
+                "\"xn--kln-sna.de\" for \"köln.de\"",
+                reading.key, base::escaped(given), why(name.error())));
+        continue;
+      }
+      if (!is_domain(*name)) {
+        reading.refuse(element, fmt::format("a list of values like {}", kLike));
+        continue;
+      }
+      std::ranges::transform(*name, std::back_inserter(out.emplace_back()), base::ascii_lower);
+    }
+  }
+  static std::string_view why(mail::IdnaError error) {
+    switch (error) {
+      case mail::IdnaError::kEncoding:
+        return "holds an A-label that stands for nothing";
+      case mail::IdnaError::kLabel:
+        return "has a character or a label that no domain name may have";
+      case mail::IdnaError::kTooLong:
+        return "is too long for a domain name";
+      case mail::IdnaError::kMemory:
+        break;
+    }
+    return "could not be converted for want of memory";
   }
   static std::string show(const std::vector<std::string>& value) {
     std::vector<std::string> parts;

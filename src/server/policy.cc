@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "mail/idna.h"
 #include "server/replies.h"
 
 namespace mxring::server {
@@ -11,7 +12,6 @@ namespace {
 
 constexpr std::string_view kNotOurs = "550 5.7.1 We do not accept mail for this domain";
 constexpr std::string_view kTooManyFields = "552 5.3.4 Too many header fields";
-constexpr std::string_view kLoop = "554 5.4.6 Too many Received fields, this looks like a loop";
 constexpr std::string_view kNoField = "550 5.6.0 A line of the header section is no header field";
 // RFC 9989 5.3.1.
 std::string_view refuse_author(mailauth::dmarc::AuthorError error, std::string& reply) {

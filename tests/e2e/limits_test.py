@@ -94,6 +94,16 @@ class Messages(LimitCase):
         self.assertRegex(wire.ask("RCPT TO:<w@mx.test>"), r"^452 4\.5\.3")
         self.assertRegex(wire.ask("RCPT TO:<postmaster>"), r"^452 4\.5\.3")
 
+    def test_recipient_domains_in_any_script(self):
+        self.start(recipients={"domains": ["xn--kln-sna.test", "B\u00fccher.test"]})
+        wire = self.wire()
+        self.assertRegex(wire.ask("MAIL FROM:<a@client.test> SMTPUTF8"), "^250")
+        for domain in ("k\u00f6ln.test", "K\u00d6LN.test", "XN--KLN-SNA.test", "xn--bcher-kva.test",
+                       "b\u00fccher.TEST"):
+            self.assertRegex(wire.ask(f"RCPT TO:<a@{domain}>"), "^250", domain)
+        for domain in ("koln.test", "k\u00f6ln.example", "a\u2100b.test"):
+            self.assertRegex(wire.ask(f"RCPT TO:<a@{domain}>"), r"^550 5\.7\.1", domain)
+
 
 class Connections(LimitCase):
     def test_messages_on_one(self):

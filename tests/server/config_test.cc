@@ -212,6 +212,21 @@ TEST(Config, RecipientDomainsAreLowerCase) {
             "example.org");
 }
 
+TEST(Config, RecipientDomainsInAnyScriptAreALabels) {
+  std::string long_name;  // 75 bytes, but short in DNS
+  for (int i = 0; i < 25; ++i) long_name += "漢";
+  const Config config = parsed("[recipients]\ndomains = [\"KÖLN.de\", \"XN--kln-SNA.de\", \"" +
+                               long_name + ".example\"]");
+  EXPECT_EQ(config.recipients.domains,
+            (std::vector<std::string>{"xn--kln-sna.de", "xn--kln-sna.de",
+                                      "xn--hexaaaaaaaaaaaaaaaaaaaaaaaa.example"}));
+  EXPECT_EQ(parsed(to_toml(config, false)).recipients.domains, config.recipients.domains);
+  const std::string too_long =
+      fault("[recipients]\ndomains = [\"" + long_name + "ä" + long_name + "ö" + long_name + "\"]");
+  EXPECT_TRUE(too_long.starts_with("t.toml:2:12: recipients.domains: ")) << too_long;
+  EXPECT_NE(too_long.find("is too long for a domain name"), std::string::npos) << too_long;
+}
+
 TEST(Config, ResolverMayLeaveThePortOut) {
   EXPECT_EQ(parsed("[dns]\nservers = [\"192.0.2.53\", \"[2001:db8::1]:5353\", \"2001:db8::2\"]")
                 .dns.servers.at(2)
@@ -289,6 +304,13 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"[limits]\ncommand_wait = \"99999d\"",
                 "t.toml:2:16: limits.command_wait must be a duration such as \"250ms\", \"30s\" or "
                 "\"7d\""},
+        Refusal{
+            "[recipients]\ndomains = [\"ok.example\",\n  \"a℀b.example\"]",
+            "t.toml:3:3: recipients.domains: \"a℀b.example\" has a character or a label that no "
+            "domain name may have, so it has no form in DNS; write the name as DNS has it, like "
+            "\"xn--kln-sna.de\" for \"köln.de\""},
+        Refusal{"[recipients]\ndomains = [25]",
+                "t.toml:2:12: recipients.domains must be a list of values like \"example.org\""},
         Refusal{"[recipients]\ndomains = [\"a b\"]",
                 "t.toml:2:12: recipients.domains must be a list of values like \"example.org\""},
         // The first fault in the order of the file, although tables are walked sorted.

@@ -1,4 +1,4 @@
-// What is refused for its header section.
+// What is refused for its header section, and which recipients are ours.
 #include "server/policy.h"
 
 #include <gtest/gtest.h>
@@ -101,6 +101,27 @@ TEST(PolicyHeader, OrdinaryMail) {
   const Config config = with_auth(true, true, true);
   EXPECT_EQ(refusal(config, "From: a@b.example\r\nX-A:\r\n \r\nTo : c@d.example\r\n\r\n: x\r\n"),
             "");
+}
+
+// RFC 6531 3.2, RFC 5890: one name in two forms.
+TEST(PolicyRecipient, DomainsInAnyScript) {
+  for (const std::string_view configured :
+       {"xn--kln-sna.de", "köln.de", "KÖLN.De", "XN--KLN-sna.DE"}) {
+    const auto config = parse_config(
+        "[recipients]\ndomains = [\"" + std::string(configured) + "\", \"example.org\"]", "t.toml");
+    ASSERT_TRUE(config) << configured;
+    const Policy policy(*config);
+    for (const std::string_view ours :
+         {"a@köln.de", "a@KÖLN.DE", "a@xn--kln-sna.de", "a@XN--KLN-SNA.DE", "ö@köln.de",
+          "a@k\x6f\xcc\x88ln.de", "a@Example.ORG", "postmaster", "\"a@b\"@köln.de"}) {
+      EXPECT_EQ(policy.recipient(ours), std::nullopt) << configured << ' ' << ours;
+    }
+    for (const std::string_view other :
+         {"a@koln.de", "a@xn--kln-sna.example", "a@a℀b.example", "a@[192.0.2.1]",
+          "a@köln.de.example", "\"a@köln.de\"@other.example"}) {
+      EXPECT_NE(policy.recipient(other), std::nullopt) << configured << ' ' << other;
+    }
+  }
 }
 
 }  // namespace

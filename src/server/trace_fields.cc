@@ -6,6 +6,9 @@
 #include <array>
 #include <ctime>
 #include <iterator>
+#include <string_view>
+
+#include "smtp/path.h"
 
 namespace mxring::server {
 
@@ -41,6 +44,9 @@ std::string_view TraceFields::date(base::WallTime at) {
   }
   return date_;
 }
+
+// RFC 5322 2.1.1: no line over 998 octets. A reverse-path cannot be folded.
+static_assert(std::string_view("Return-Path: ").size() + smtp::kPathBytesMax <= 998);
 
 void TraceFields::append_return_path(std::string& out, const smtp::Envelope& envelope) {
   out += "Return-Path: <";

@@ -94,7 +94,10 @@ std::expected<MailArguments, std::string_view> parse_mail(std::string_view argum
   if (!take_keyword(arguments, "FROM:")) return std::unexpected(replies::kNeedFrom);
   PathError error{};
   const auto path = parse_path(arguments, PathKind::kReverse, extensions.leniency, error);
-  if (!path) return std::unexpected(replies::kBadSender);
+  if (!path) {
+    return std::unexpected(error == PathError::kTooLong ? replies::kSenderTooLong
+                                                        : replies::kBadSender);
+  }
   if (!arguments.empty() && arguments[0] != ' ') return std::unexpected(replies::kBadSender);
   MailArguments mail;
   mail.reverse_path = path->mailbox;
@@ -116,7 +119,10 @@ std::expected<Envelope::Recipient, std::string_view> parse_rcpt(std::string_view
   if (!take_keyword(arguments, "TO:")) return std::unexpected(replies::kNeedTo);
   PathError error{};
   const auto path = parse_path(arguments, PathKind::kForward, extensions.leniency, error);
-  if (!path) return std::unexpected(replies::kBadRecipient);
+  if (!path) {
+    return std::unexpected(error == PathError::kTooLong ? replies::kRecipientTooLong
+                                                        : replies::kBadRecipient);
+  }
   if (!arguments.empty() && arguments[0] != ' ') return std::unexpected(replies::kBadRecipient);
   if (path->utf8 && !extensions.smtputf8) return std::unexpected(replies::kNeedSmtpUtf8);
   Envelope::Recipient recipient;

@@ -126,8 +126,7 @@ std::string_view take_mailbox(std::string_view& text, std::string_view delimiter
   const std::string_view rest = text.substr(local + 1);
   const std::size_t extent = domain_extent(rest, delimiters);
   const std::string_view domain = rest.substr(0, extent);
-  if (local > kLocalPartBytesMax || domain.size() > kDomainBytesMax ||
-      local + 1 + domain.size() + 2 > kPathBytesMax) {
+  if (local > kLocalPartBytesMax || domain.size() > kDomainBytesMax) {
     error = PathError::kTooLong;
     return {};
   }

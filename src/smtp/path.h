@@ -10,10 +10,13 @@
 
 namespace mxring::smtp {
 
-// RFC 5321 4.5.3.1, in octets.
-constexpr std::size_t kLocalPartBytesMax = 64;
+// In octets. RFC 5321 4.5.3.1 asks for 64 in a local part and 256 in a path at least, and for no
+// limit where that can be had: addresses that carry another one within them (VERP, SRS, BATV) need
+// more. This is as much as one of its command lines can hold.
+constexpr std::size_t kLocalPartBytesMax = 512;
 constexpr std::size_t kDomainBytesMax = 255;
-constexpr std::size_t kPathBytesMax = 256;  // with its angle brackets, without a source route
+// With its angle brackets, without a source route.
+constexpr std::size_t kPathBytesMax = kLocalPartBytesMax + 1 + kDomainBytesMax + 2;
 constexpr std::size_t kLabelBytesMax = 63;  // RFC 1035 2.3.4
 
 // Host names with an underscore are not RFC 5321 domains, but many Windows hosts have them.

@@ -79,6 +79,26 @@ class Smtplib(DeliveryCase):
         self.assertEqual(second["mail_from"], "jos\u00e9@client.test")
         self.assertEqual(second["rcpt_to"], ["b\u00fcro@mx.test"])
 
+    def test_long_addresses(self):
+        # A forwarded bounce: SRS around VERP (RFC 5321 4.5.3.1 asks for no limit).
+        sender = ("srs0=hash=tt=list.test=bounces+" + "x" * 400 + "=b@mx.test")
+        recipient = "bounces+" + "y" * 504 + "@mx.test"
+        message = sample_message(600, "long")
+        with self.client() as client:
+            client.sendmail(sender, [recipient], message)
+            client.ehlo()
+            self.assertEqual(client.mail("x" * 513 + "@mx.test"),
+                             (501, b"5.1.7 Sender address too long"))
+            client.mail("a@client.test")
+            self.assertEqual(client.rcpt("x" * 513 + "@mx.test"),
+                             (501, b"5.1.3 Recipient address too long"))
+        record = self.log.records()[0]
+        self.assertEqual((record["mail_from"], record["rcpt_to"]), (sender, [recipient]))
+        delivered = self.log.delivered(0)
+        self.assertTrue(delivered.startswith(f"Return-Path: <{sender}>\r\n".encode()))
+        self.assertIn(f"\tfor <{recipient}>".encode(), delivered)
+        self.assertLessEqual(max(map(len, delivered.split(b"\r\n"))), 998)
+
     def test_reply_names_the_offset(self):
         with self.client() as client:
             client.ehlo()

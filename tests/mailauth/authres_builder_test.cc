@@ -76,6 +76,29 @@ TEST(AuthresBuilderTest, WritesWhatPeopleExpect) {
             "\tiprev=pass (mail.example.com) policy.iprev=\"2001:db8::1\"\r\n");
 }
 
+// A part of an address would be another address; the domain alone is one (RFC 8601 2.7.2).
+TEST(AuthresBuilderTest, ALongSenderIsItsDomain) {
+  spf::Outcome outcome;
+  outcome.result = Result::kPass;
+  outcome.domain = "example.com";
+  for (const char fill : {'x', '\\', '"'}) {
+    for (const std::size_t bytes : {300U, 308U, 309U, 512U}) {
+      const std::string sender = '"' + std::string(bytes - 2, fill) + "\"@example.com";
+      std::string field;
+      Builder builder(field);
+      builder.begin("mx.example.org");
+      add_spf(builder, outcome, fill == 'x' ? std::string(bytes, 'x') + "@example.com" : sender);
+      builder.end();
+      EXPECT_TRUE(field.ends_with("example.com\r\n") || field.ends_with("example.com\"\r\n"));
+      EXPECT_EQ(field.ends_with("smtp.mailfrom=example.com\r\n"), bytes > 308 || fill == '\\')
+          << field;
+      for (std::size_t at = 0; at < field.size(); at = field.find("\r\n", at) + 2) {
+        EXPECT_LE(field.find("\r\n", at) - at, 998U) << field;
+      }
+    }
+  }
+}
+
 TEST(AuthresBuilderTest, NothingIsNone) {
   std::string field;
   Builder builder(field);

@@ -77,6 +77,27 @@ TEST(SpfMacroTest, LongNamesLoseLabelsFromTheLeft) {
   EXPECT_LE(expanded.size(), dns::Name::kTextBytesMax);
 }
 
+// Labels of more than 63 bytes make no name; of a name over 253 they go first (RFC 7208 7.3).
+TEST(SpfMacroTest, ALocalPartThatIsNoLabel) {
+  MacroValues odd = values();
+  const std::string verp_local(100, 'x');
+  odd.local_part = verp_local;
+  EXPECT_EQ(name("%{l}.example.com", odd), "(none)");
+  const std::string local(512, 'x');
+  const std::string sender = local + "@email.example.com";
+  odd.local_part = local;
+  odd.sender = sender;
+  EXPECT_EQ(name("%{l}.example.com", odd), "example.com");
+  EXPECT_EQ(name("%{l1r+}._spf.%{d}", odd), "_spf.email.example.com");
+  EXPECT_EQ(name("%{d}", odd), "email.example.com");
+  EXPECT_EQ(expand_text("%{l}", odd).value_or(""), local);
+  EXPECT_EQ(expand_text("%{s}", odd).value_or(""), sender);
+  const std::string label(60, 'x');
+  const std::string verp = label + "=" + label + "=" + label + "=" + label + "=" + label;
+  odd.local_part = verp;
+  EXPECT_EQ(name("%{l1=}.example.com", odd), label + ".example.com");
+}
+
 TEST(SpfMacroTest, AFloodOfMacrosIsCutAndNotGathered) {
   MacroValues odd = values();
   const std::string local(64, 'l');

@@ -74,25 +74,38 @@ TEST(Command, MailArgumentsAreViewsOfTheLine) {
   EXPECT_EQ(mail->declared_size, 7U);
 }
 
-TEST(Command, LengthsOfRfc5321) {
+// RFC 5321 4.5.3.1: a local part of 64 octets is the least. VERP, SRS and BATV need more.
+TEST(Command, LengthsOfAddresses) {
   const auto path = [](std::size_t local, std::size_t domain) {
-    std::string text = "TO:<" + std::string(local, 'x') + "@";
+    std::string text = "<" + std::string(local, 'x') + "@";
     while (domain > 60) {
       text += std::string(59, 'd') + ".";
       domain -= 60;
     }
     return text + std::string(domain, 'd') + ">";
   };
-  const auto accepted = [&](std::size_t local, std::size_t domain) {
-    const std::string text = path(local, domain);
-    return parse_rcpt(std::string_view(text), {}).has_value();
+  const auto sender = [&](std::size_t local, std::size_t domain) {
+    const std::string text = "FROM:" + path(local, domain);
+    const auto mail = parse_mail(std::string_view(text), {});
+    return mail ? std::string_view("ok") : mail.error();
   };
-  EXPECT_TRUE(accepted(64, 100));
-  EXPECT_FALSE(accepted(65, 100));
-  EXPECT_TRUE(accepted(1, 252));  // with "@", "<" and ">" 256
-  EXPECT_FALSE(accepted(1, 253));
-  EXPECT_TRUE(accepted(64, 189));
-  EXPECT_FALSE(accepted(64, 190));
+  const auto recipient = [&](std::size_t local, std::size_t domain) {
+    const std::string text = "TO:" + path(local, domain);
+    const auto rcpt = parse_rcpt(std::string_view(text), {});
+    return rcpt ? std::string_view("ok") : rcpt.error();
+  };
+  constexpr std::string_view kSender = "501 5.1.7 Sender address too long";
+  constexpr std::string_view kRecipient = "501 5.1.3 Recipient address too long";
+  for (const std::size_t local :
+       {std::size_t{64}, std::size_t{65}, std::size_t{300}, kLocalPartBytesMax}) {
+    EXPECT_EQ(sender(local, 100), "ok") << local;
+    EXPECT_EQ(recipient(local, 100), "ok") << local;
+    EXPECT_EQ(recipient(local, kDomainBytesMax), "ok") << local;
+  }
+  EXPECT_EQ(sender(kLocalPartBytesMax + 1, 100), kSender);
+  EXPECT_EQ(recipient(kLocalPartBytesMax + 1, 100), kRecipient);
+  EXPECT_EQ(sender(1, kDomainBytesMax + 1), kSender);
+  EXPECT_EQ(recipient(1, kDomainBytesMax + 1), kRecipient);
 }
 
 }  // namespace

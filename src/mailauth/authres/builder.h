@@ -21,7 +21,7 @@
 
 namespace mxring::mailauth::authres {
 
-constexpr std::size_t kValueBytesMax = 320;  // an address: 64 + 1 + 255
+constexpr std::size_t kValueBytesMax = 320;  // 64 + 1 + 255, an address as RFC 5321 4.5.3.1 has it
 constexpr std::size_t kColumnsMax = 78;      // RFC 5322 2.1.1
 
 // What the builder makes of a value before it is quoted.

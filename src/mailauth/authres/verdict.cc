@@ -1,5 +1,6 @@
 #include "mailauth/authres/verdict.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -10,7 +11,11 @@ void add_spf(Builder& builder, const spf::Outcome& outcome, std::string_view mai
   if (outcome.identity == spf::Identity::kHelo) {
     builder.property("smtp", "helo", outcome.domain);
   } else {
-    builder.property("smtp", "mailfrom", mail_from.empty() ? outcome.domain : mail_from);
+    // RFC 8601 2.7.2: the domain alone will do. An address that is cut would be another one.
+    const auto backslashes = static_cast<std::size_t>(std::ranges::count(mail_from, '\\'));
+    const std::size_t bytes = mail_from.size() + 3 * backslashes;  // escaped
+    const bool whole = !mail_from.empty() && bytes <= kValueBytesMax;
+    builder.property("smtp", "mailfrom", whole ? mail_from : outcome.domain);
   }
 }
 

@@ -186,7 +186,9 @@ bool Parser::list() {
 // Collects words until it is clear what they are. Both readings are built: the display name with a
 // space wherever there was one, the local part without.
 bool Parser::phrase_or_local(Mailbox& mailbox, bool& local) {
-  bool want_word = true;  // for the local part: word *("." word)
+  // For the local part: words with dots between, before and behind them, as many as there are.
+  bool any_word = false;
+  bool behind_word = false;
   local = true;
   bool first = true;
   for (;;) {
@@ -195,10 +197,8 @@ bool Parser::phrase_or_local(Mailbox& mailbox, bool& local) {
     const bool space = at_ != before && !first;
     const char c = peek();
     if (c == '.') {
-      if (first) return false;
       ++at_;
-      if (want_word) local = false;
-      want_word = true;
+      behind_word = first = false;
       if (space) mailbox.display_name += ' ';
       mailbox.display_name += '.';
       mailbox.local_part += '.';
@@ -206,8 +206,8 @@ bool Parser::phrase_or_local(Mailbox& mailbox, bool& local) {
     }
     const bool is_quoted = c == '"';
     if (done() || (!is_quoted && !is_atext(c))) break;
-    if (!want_word) local = false;
-    want_word = false;
+    if (behind_word) local = false;
+    any_word = behind_word = true;
     first = false;
     if (space) mailbox.display_name += ' ';
     const std::size_t word_at = mailbox.display_name.size();
@@ -218,7 +218,7 @@ bool Parser::phrase_or_local(Mailbox& mailbox, bool& local) {
     }
     if (local) mailbox.local_part.append(mailbox.display_name, word_at);
   }
-  if (want_word) local = false;
+  if (!any_word) local = false;
   return true;
 }
 

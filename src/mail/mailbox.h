@@ -3,8 +3,9 @@
 // result.
 //
 // Obsolete forms taken: routes, white space and comments around dots, dots in phrases, empty list
-// elements. Not taken, on purpose: control characters (even quoted), NUL, quoted pairs in domain
-// literals, comments nested deeper than kCommentDepthMax. What can be read in two ways is an error:
+// elements. So are dots anywhere in a local part, which carriers once gave out. Not taken, on
+// purpose: control characters (even quoted), NUL, quoted pairs in domain literals, comments nested
+// deeper than kCommentDepthMax. What can be read in two ways is an error:
 // "<a@x>:<b@y>", "a@x <b@y>", an open comment or quoted string, anything behind the last address.
 // Bytes that are not UTF-8 are let through in display names and comments, where old senders have
 // them, and nowhere else.

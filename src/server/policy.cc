@@ -13,6 +13,7 @@ namespace {
 constexpr std::string_view kNotOurs = "550 5.7.1 We do not accept mail for this domain";
 constexpr std::string_view kTooManyFields = "552 5.3.4 Too many header fields";
 constexpr std::string_view kNoField = "550 5.6.0 A line of the header section is no header field";
+constexpr std::string_view kLoop = "554 5.4.6 Too many Received fields, this looks like a loop";
 // RFC 9989 5.3.1.
 std::string_view refuse_author(mailauth::dmarc::AuthorError error, std::string& reply) {
   reply.assign("550 5.6.0 The message has ").append(mailauth::dmarc::describe(error));
@@ -24,24 +25,23 @@ std::string_view refuse_author(mailauth::dmarc::AuthorError error, std::string& 
 Policy::Policy(const Config& config)
     : domains_(config.recipients.domains.begin(), config.recipients.domains.end()),
       received_fields_max_(config.limits.received_fields),
-      one_from_(config.auth.dmarc) {}
       vouches_(config.auth.spf || config.auth.dkim || config.auth.dmarc),
+      one_from_(config.auth.dmarc) {}
 
 std::optional<std::string_view> Policy::recipient(std::string_view path) const {
   if (domains_.empty()) return std::nullopt;
   const std::size_t at = path.rfind('@');
   if (at == std::string_view::npos) return std::nullopt;  // <postmaster>: always ours
-  std::string domain(path.substr(at + 1));
+  // RFC 6531 3.2: a U-label and its A-label are one name.
+  mail::DomainBuffer buffer;
+  const auto name = mail::to_a_labels(path.substr(at + 1), buffer);
+  if (!name) return kNotOurs;
+  std::string domain(*name);
   std::ranges::transform(domain, domain.begin(), base::ascii_lower);
   if (domains_.contains(domain)) return std::nullopt;
   return kNotOurs;
 }
 
-std::optional<std::string_view> Policy::header(const mail::HeaderIndex& header,
-                                               std::string_view from,
-                                               PolicyScratch& scratch) const {
-  if (header.status() == mail::HeaderStatus::kTooLarge) return replies::kHeaderTooLarge;
-  if (header.status() == mail::HeaderStatus::kTooManyFields) return kTooManyFields;
 // Behind a line that is no field many readers go on to the empty line, and find there what nobody
 // has looked at here: another From, results in our name.
 bool Policy::is_whole(mail::HeaderEnd end) const {
@@ -57,13 +57,18 @@ bool Policy::is_whole(mail::HeaderEnd end) const {
   return false;
 }
 
+std::optional<std::string_view> Policy::header(const mail::HeaderIndex& header,
+                                               std::string_view from,
+                                               PolicyScratch& scratch) const {
+  if (header.status() == mail::HeaderStatus::kTooLarge) return replies::kHeaderTooLarge;
+  if (header.status() == mail::HeaderStatus::kTooManyFields) return kTooManyFields;
   if (header.count(mail::FieldName::kReceived) > received_fields_max_) return kLoop;
+  if (!is_whole(header.end())) return kNoField;
   if (!one_from_) return std::nullopt;
   const std::uint32_t froms = header.count(mail::FieldName::kFrom);
   using Error = mailauth::dmarc::AuthorError;
   if (froms != 1) {
     return refuse_author(froms == 0 ? Error::kNoField : Error::kSeveralFields, scratch.reply);
-  if (!is_whole(header.end())) return kNoField;
   }
   const auto author = mailauth::dmarc::parse_author_domain(from, scratch.author);
   if (!author) return refuse_author(author.error(), scratch.reply);

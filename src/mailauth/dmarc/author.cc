@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/ip_address.h"
+#include "base/text.h"
 #include "dns/name.h"
 
 namespace mxring::mailauth::dmarc {
@@ -84,6 +85,47 @@ class Scan {
   std::size_t at_ = 0;
 };
 
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+bool has_encoded_word(std::string_view text) {
+  const std::size_t begin = text.find("=?");
+  return begin != std::string_view::npos && text.find("?=", begin + 2) != std::string_view::npos;
+}
+
+// The value with its one address at the end, in angle brackets, as strict syntax would have it;
+// nothing when it is another kind of value or has a second meaning. The result lies in `value` or
+// in `plain`.
+std::optional<std::string_view> in_strict_syntax(std::string_view value, std::string& plain) {
+  value = trimmed(value);
+  if (value.ends_with(',')) value = trimmed(value.substr(0, value.size() - 1));
+  const std::size_t open = value.find('<');
+  if (!value.ends_with('>') || open == std::string_view::npos) return std::nullopt;
+  const std::string_view phrase = trimmed(value.substr(0, open));
+  const std::string_view address = value.substr(open);
+  if (base::ascii_iequals(phrase, address.substr(1, address.size() - 2))) return address;
+  constexpr std::string_view kSpecials = "[],;.";
+  if (phrase.find_first_of(kSpecials) == std::string_view::npos) return value;
+  // What programs make addresses of that split the value at a comma, stop at a bracket, or decode
+  // encoded words first.
+  const bool only_one =
+      value.find('<', open + 1) == std::string_view::npos && value.find('>') == value.size() - 1;
+  const bool empty_first = phrase.starts_with(',') || phrase.starts_with(';');
+  if (!only_one || empty_first || phrase.find_first_of("@:") != std::string_view::npos ||
+      has_encoded_word(phrase)) {
+    return value;
+  }
+  plain.assign(phrase);
+  for (char& c : plain) {
+    if (kSpecials.contains(c)) c = 'x';
+  }
+  plain.append(address);
+  return plain;
+}
+
 AuthorError from_address_error(mail::AddressError error) {
   switch (error) {
     case mail::AddressError::kEmpty:
@@ -106,11 +148,6 @@ bool is_address_literal(std::string_view text) {
   if (v6) text.remove_prefix(kTag.size());
   const auto address = base::IpAddress::parse(text);
   return address && (text.find(':') != std::string_view::npos) == v6;
-}
-
-bool has_encoded_word(std::string_view text) {
-  const std::size_t begin = text.find("=?");
-  return begin != std::string_view::npos && text.find("?=", begin + 2) != std::string_view::npos;
 }
 
 }  // namespace
@@ -145,8 +182,15 @@ std::string_view describe(AuthorError error) {
 
 std::expected<std::string_view, AuthorError> parse_author_domain(std::string_view value,
                                                                  AuthorScratch& scratch) {
-  const auto parsed = mail::parse_single_mailbox(value, scratch.mailbox);
-  if (!parsed) return std::unexpected(from_address_error(parsed.error()));
+  auto parsed = mail::parse_single_mailbox(value, scratch.mailbox);
+  if (!parsed) {
+    const AuthorError error = from_address_error(parsed.error());
+    const auto strict = in_strict_syntax(value, scratch.plain);
+    if (!strict) return std::unexpected(error);
+    value = *strict;
+    parsed = mail::parse_single_mailbox(value, scratch.mailbox);
+    if (!parsed) return std::unexpected(error);
+  }
   if (const auto error = Scan(value).run()) return std::unexpected(*error);
   const mail::Mailbox& mailbox = **parsed;
   if (has_encoded_word(mailbox.local_part) || has_encoded_word(mailbox.domain)) {

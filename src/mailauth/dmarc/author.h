@@ -13,10 +13,18 @@
 //   a domain that no host can have: other characters than letters, digits, hyphens, underscores
 //   and dots once U-labels have become A-labels, a label over 63 bytes, a name over 253
 //   everything mail::parse_single_mailbox does not take: control characters, open comments, ...
-// A display name is not looked at (RFC 9989 11.4), nor are Sender and Resent-From. " From:" at the
-// start of a line continues the field before it, and before any field ends the header section.
-// An address literal, user@[192.0.2.1], is an author, but has no policy; with anything else between
-// the brackets it is no domain.
+// What genuine mail does has one meaning all the same, and is taken (obsolete or broken syntax):
+//   foo..bar@carrier.example, dots anywhere in a local part
+//   "Shop" <info@shop.example>, with a comma behind it
+//   info@shop.example <info@shop.example>, the same address as its own display name
+//   Foo, Inc. [EU] <info@shop.example>: brackets, commas, semicolons and dots in a display name
+// The last three only with the angle brackets at the end of the value; the last one only with a
+// single pair of them, and with nothing before them that could be read as an address: no "@" or
+// ":", quoted or not, and no encoded word.
+// A display name is not looked at otherwise (RFC 9989 11.4), nor are Sender and Resent-From.
+// " From:" at the start of a line continues the field before it, and before any field ends the
+// header section. An address literal, user@[192.0.2.1], is an author, but has no policy; with
+// anything else between the brackets it is no domain.
 //
 // Pure; nothing allocated once the scratch has held the longest address, U-labels apart.
 #pragma once
@@ -24,6 +32,7 @@
 #include <cstdint>
 #include <expected>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "mail/header_index.h"
@@ -51,6 +60,7 @@ std::string_view describe(AuthorError error);
 struct AuthorScratch {
   mail::MailboxScratch mailbox;
   mail::DomainBuffer domain;
+  std::string plain;  // the value without what the strict parser would not take
 };
 
 // `fields` index into `header_section`. The domain, in lower-case A-labels or as "[192.0.2.1]",

@@ -22,17 +22,21 @@ std::size_t utf8_sequence(std::string_view text);
 bool is_valid_utf8(std::string_view text);
 
 // The candidate nearest to `word` by edit distance, or empty when none is near: for "did you mean".
+// One letter in three may be wrong.
 template <class Range>
 std::string_view nearest(std::string_view word, const Range& candidates);
+// Letters put in, left out, put for another, or two neighbours swapped.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
 template <class Range>
 std::string_view nearest(std::string_view word, const Range& candidates) {
   std::string_view best;
-  std::size_t best_distance = word.size() / 2 + 2;
+  std::size_t best_distance = 0;
   for (std::string_view candidate : candidates) {
     const std::size_t distance = edit_distance(word, candidate);
-    if (distance < best_distance) {
+    const std::size_t longer = word.size() > candidate.size() ? word.size() : candidate.size();
+    if (distance > (longer + 1) / 3) continue;
+    if (best.empty() || distance < best_distance) {
       best = candidate;
       best_distance = distance;
     }

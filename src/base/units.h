@@ -17,6 +17,8 @@ std::optional<std::int64_t> parse_duration_ns(std::string_view text);
 std::string format_bytes(std::uint64_t bytes);         // "1.5 MiB"
 std::string format_duration(std::int64_t ns);          // "1.25 ms"
 std::string format_count(std::uint64_t count);         // "12,345"
+// "1 record", "12,345 records", "2 DNS queries": `many` where an s does not do.
+std::string counted(std::uint64_t count, std::string_view one, std::string_view many = {});
 std::string format_wall_time(std::int64_t unix_us);    // "2026-11-22T01:02:03.456Z"
 
 }  // namespace mxring::base

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mxring::base {
 namespace {
@@ -117,6 +118,9 @@ TEST(NearestTest, SuggestsWhatWasMeant) {
   EXPECT_EQ(nearest("shard", kKeys), "shards");
   EXPECT_EQ(nearest("lgo", kKeys), "log");
   EXPECT_EQ(nearest("something-else", kKeys), "");
+  EXPECT_EQ(nearest("tset", std::vector<std::string>{"spf", "tune", "log"}), "");
+  EXPECT_EQ(nearest("--josn", std::vector<std::string>{"--count", "--json"}), "--json");
+  EXPECT_EQ(nearest("", kKeys), "");
 }
 
 TEST(NearestTest, EditDistanceOnKnownPairs) {
@@ -126,6 +130,8 @@ TEST(NearestTest, EditDistanceOnKnownPairs) {
   EXPECT_EQ(edit_distance("kitten", "sitting"), 3U);
   EXPECT_EQ(edit_distance("flaw", "lawn"), 2U);
   EXPECT_EQ(edit_distance("same", "same"), 0U);
+  EXPECT_EQ(edit_distance("smpt", "smtp"), 1U);
+  EXPECT_EQ(edit_distance("josn", "json"), 1U);
 }
 
 }  // namespace

@@ -62,6 +62,11 @@ TEST(UnitsTest, WritesForPeople) {
   EXPECT_EQ(format_count(999), "999");
   EXPECT_EQ(format_count(1000), "1,000");
   EXPECT_EQ(format_count(1'234'567), "1,234,567");
+  EXPECT_EQ(counted(0, "record"), "0 records");
+  EXPECT_EQ(counted(1, "record"), "1 record");
+  EXPECT_EQ(counted(1'234, "record"), "1,234 records");
+  EXPECT_EQ(counted(1, "piece of advice", "pieces of advice"), "1 piece of advice");
+  EXPECT_EQ(counted(2, "piece of advice", "pieces of advice"), "2 pieces of advice");
 }
 
 TEST(UnitsTest, WritesWallTimeInUtc) {

@@ -334,7 +334,7 @@ int run_command(const LoadArguments& arguments) {
 }
 
 void add_traffic_options(CLI::App& app, LoadArguments& arguments) {
-  app.add_option("address", arguments.address,
+  app.add_option("ADDRESS", arguments.address,
                  "Server, port 25 if left out; without it a receiver is started for the\n"
                  "run, on a free port of loopback, with its log in a temporary folder")
       ->type_name("ADDR[:PORT]");
@@ -381,7 +381,8 @@ void add_content_options(CLI::App& app, LoadArguments& arguments) {
                  "of sizes; default 10KiB")
       ->type_name("BYTES|A-B|mail");
   app.add_option("--message", arguments.message,
-                 "Send these messages in turn, as they are; a file, or a folder of files")
+                 "Send these messages in turn, as they are; a file, or a folder, of which\n"
+                 "files that are no messages are skipped")
       ->type_name("PATH");
   app.add_option("--mail-from", arguments.mail_from,
                  "Sender; repeatable, taken in turn; %d is the message's number; <> is none")
@@ -389,16 +390,16 @@ void add_content_options(CLI::App& app, LoadArguments& arguments) {
   app.add_option("--rcpt-to", arguments.rcpt_to,
                  "Recipient; repeatable, all of them for each message; %d as above")
       ->type_name("ADDR");
-  app.add_option(
-         "--sign", arguments.sign,
-         "Sign with this key (PEM, as `dkim keygen` writes it); before the start, not while\n"
-         "sending")
+  app.add_option("--sign", arguments.sign,
+                 "Sign with this key (PEM, as `dkim keygen` writes it); before the start,\n"
+                 "not while sending")
       ->type_name("KEYFILE");
   app.add_option("--domain", arguments.domain,
                  "With --sign: d=, and the domain of senders if --mail-from names none");
   app.add_option("--selector", arguments.selector, "With --sign: s=");
   app.add_option("--signed-messages", arguments.signed_messages,
-                 "With --sign: so many different messages are made and sent in turn; default 1000")
+                 "With --sign: so many different messages are made and sent in\n"
+                 "turn; default 1000")
       ->check(CLI::Range(std::uint64_t{1}, kSignedMax).description(""))
       ->type_name("N");
 }
@@ -406,8 +407,9 @@ void add_content_options(CLI::App& app, LoadArguments& arguments) {
 void add_result_options(CLI::App& app, LoadArguments& arguments) {
   app.add_option("--fail-if", arguments.fail_if,
                  "Exit 99 when this holds: p99>20ms, rate<5000, errors>0.1%; repeatable.\n"
-                 "Of p50 p90 p99 p999 max, rate, errors (all that was not accepted),\n"
-                 "rejected (answered 4xx or 5xx), lost (no answer)")
+                 "Of p50 p90 p99 p999 max, rate, errors (messages not accepted: those\n"
+                 "rejected, answered 4xx or 5xx, and those lost, without an answer),\n"
+                 "rejected, lost, recipients_rejected")
       ->type_name("EXPR");
   app.add_option("--server-pid", arguments.server_pid,
                  "Measure this process's CPU time per message")

@@ -75,6 +75,7 @@ struct Client {
   std::uint32_t failures = 0;         // connections in a row on which no message was decided
   std::uint32_t recipients_left = 0;  // replies to RCPT still to come
   std::uint32_t recipients_taken = 0;
+  bool mail_taken = false;
   int refused_code = 0;  // first refusal in this transaction, 0 = none
   std::string refused_text;
   bool pipelined = false;  // this transaction's commands went out together

@@ -16,11 +16,17 @@ struct FailIf::Name {
   Metric metric;
 };
 
-const FailIf::Name FailIf::kNames[] = {{"p50", Metric::kP50},           {"p90", Metric::kP90},
-                                       {"p99", Metric::kP99},           {"p999", Metric::kP999},
-                                       {"p99.9", Metric::kP999},        {"max", Metric::kMax},
-                                       {"rate", Metric::kRate},         {"errors", Metric::kErrors},
-                                       {"rejected", Metric::kRejected}, {"lost", Metric::kLost}};
+const FailIf::Name FailIf::kNames[] = {{"p50", Metric::kP50},
+                                       {"p90", Metric::kP90},
+                                       {"p99", Metric::kP99},
+                                       {"p999", Metric::kP999},
+                                       {"p99.9", Metric::kP999},
+                                       {"max", Metric::kMax},
+                                       {"rate", Metric::kRate},
+                                       {"errors", Metric::kErrors},
+                                       {"rejected", Metric::kRejected},
+                                       {"lost", Metric::kLost},
+                                       {"recipients_rejected", Metric::kRecipientsRejected}};
 
 namespace {
 
@@ -71,7 +77,7 @@ std::expected<FailIf, std::string> FailIf::parse(std::string_view text) {
     if (known.name == name) found = &known;
   }
   if (found == nullptr) {
-    return wrong("not one of p50 p90 p99 p999 max rate errors rejected lost");
+    return wrong("not one of p50 p90 p99 p999 max rate errors rejected lost recipients_rejected");
   }
   condition.metric_ = found->metric;
   condition.name_ = found->name;
@@ -91,15 +97,16 @@ std::expected<FailIf, std::string> FailIf::parse(std::string_view text) {
   return condition;
 }
 
-double FailIf::measure(const Results& results) const {
+std::optional<double> FailIf::measure(const Results& results) const {
   const auto latency = [&results](double quantile) {
     return static_cast<double>(results.latency_ns->percentile(quantile));
   };
-  const auto messages = [&](std::uint64_t count) {
+  const auto share = [&](std::uint64_t count, std::uint64_t whole) {
     const auto number = static_cast<double>(count);
     if (!percent_) return number;
-    return results.sent == 0 ? 0.0 : 100 * number / static_cast<double>(results.sent);
+    return whole == 0 ? 0.0 : 100 * number / static_cast<double>(whole);
   };
+  if (is_latency() && results.accepted == 0) return std::nullopt;
   switch (metric_) {
     case Metric::kP50:
       return latency(0.5);
@@ -114,13 +121,15 @@ double FailIf::measure(const Results& results) const {
     case Metric::kRate:
       return results.rate;
     case Metric::kErrors:
-      return messages(results.rejected + results.errors);
+      return share(results.not_accepted(), results.sent);
     case Metric::kRejected:
-      return messages(results.rejected);
+      return share(results.rejected, results.sent);
     case Metric::kLost:
-      return messages(results.errors);
+      return share(results.lost, results.sent);
+    case Metric::kRecipientsRejected:
+      return share(sum_of(results.recipient_codes), results.recipients);
   }
-  return 0;
+  return std::nullopt;
 }
 
 bool FailIf::holds(double value) const {
@@ -138,8 +147,9 @@ bool FailIf::holds(double value) const {
 }
 
 std::optional<std::string> FailIf::broken_by(const Results& results) const {
-  const double value = measure(results);
-  if (!holds(value)) return std::nullopt;
+  const auto measured = measure(results);
+  if (!measured || !holds(*measured)) return std::nullopt;
+  const double value = *measured;
   if (is_latency()) {
     return fmt::format("{} is {}", name_, base::format_duration(static_cast<std::int64_t>(value)));
   }

@@ -5,8 +5,10 @@
 //   errors                 messages not accepted, refused or lost; a number, or a share in %
 //   rejected               of them, those answered 4xx or 5xx; likewise
 //   lost                   of them, those that got no reply; likewise
+//   recipients_rejected    recipients answered 4xx or 5xx; a number, or a share of all recipients
 //
-// Operators: > >= < <=. The condition says what is bad.
+// Operators: > >= < <=. The condition says what is bad. Without an accepted message there is no
+// latency, and no condition on it holds.
 #pragma once
 
 #include <cstdint>
@@ -38,13 +40,14 @@ class FailIf {
     kRate,
     kErrors,
     kRejected,
-    kLost
+    kLost,
+    kRecipientsRejected
   };
   enum class Comparison : std::uint8_t { kAbove, kAtLeast, kBelow, kAtMost };
 
   struct Name;
   static const Name kNames[];
-  double measure(const Results& results) const;
+  std::optional<double> measure(const Results& results) const;  // nothing: no sample
   bool holds(double value) const;
   bool is_latency() const { return metric_ <= Metric::kMax; }
 

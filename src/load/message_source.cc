@@ -122,10 +122,16 @@ std::expected<MessageSource, std::string> MessageSource::create(
   for (const std::string& path : paths) {
     const auto files = list_files(path);
     if (!files) return std::unexpected(files.error());
+    const bool named = files->size() == 1 && files->front() == path;
     for (const std::string& file : *files) {
       const auto added = source.add(file, signer ? &*signer : nullptr);
-      if (!added) return std::unexpected(added.error());
+      if (added) continue;
+      if (named || added.error().fatal) return std::unexpected(added.error().why);
+      if (source.files_skipped_++ == 0) source.first_skipped_ = added.error().why;
     }
+  }
+  if (!paths.empty() && source.stored_.empty()) {
+    return std::unexpected(fmt::format("no file can be sent: {}", source.first_skipped_));
   }
   if (signer && paths.empty()) {
     if (const auto done = source.sign_all(*signer); !done) return std::unexpected(done.error());
@@ -180,29 +186,36 @@ std::expected<void, std::string> MessageSource::sign_all(mailauth::dkim::Signer&
   return {};
 }
 
-std::expected<void, std::string> MessageSource::add(const std::string& path,
-                                                    mailauth::dkim::Signer* signer) {
+std::string MessageSource::skipped() const {
+  if (files_skipped_ == 0) return {};
+  return fmt::format("{} skipped: {}", base::counted(files_skipped_, "file was", "files were"),
+                     first_skipped_);
+}
+
+std::expected<void, MessageSource::Unfit> MessageSource::add(const std::string& path,
+                                                             mailauth::dkim::Signer* signer) {
+  const auto unfit = [&path](std::string_view why) {
+    return std::unexpected(Unfit{fmt::format("{}: {}", base::escaped(path), why)});
+  };
   std::ifstream file(path, std::ios::binary);
   std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   if (!file.is_open() || file.bad()) {
     return std::unexpected(
-        fmt::format("cannot read {}: {}", base::escaped(path), std::strerror(errno)));
+        Unfit{fmt::format("cannot read {}: {}", base::escaped(path), std::strerror(errno))});
+  }
+  if (bytes.find('\0') != std::string::npos) {
+    return unfit("not a message: it has NUL bytes in it");
   }
   stored_bytes_ += bytes.size();
   if (stored_bytes_ > kStoredBytesMax) {
-    return std::unexpected(fmt::format("the messages of --message are above {} together",
-                                       base::format_bytes(kStoredBytesMax)));
-  }
-  if (bytes.find('\0') != std::string::npos) {
-    return std::unexpected(
-        fmt::format("{}: not a message: it has NUL bytes in it", base::escaped(path)));
+    return std::unexpected(Unfit{fmt::format("the messages of --message are above {} together",
+                                             base::format_bytes(kStoredBytesMax)),
+                                 true});
   }
   std::string content = with_line_ends(bytes);
   if (signer != nullptr) {
     const auto field = signer->sign(content);
-    if (!field) {
-      return std::unexpected(fmt::format("{}: {}", base::escaped(path), field.error()));
-    }
+    if (!field) return unfit(field.error());
     content.insert(0, *field);
     ++signed_messages_;
   }

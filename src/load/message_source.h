@@ -67,8 +67,8 @@ class MessageSource {
     std::uint64_t seed = 1;
     std::optional<Signing> sign;
   };
-  // Reads the files at `paths`; a folder stands for the files in it, in order of name. The error is
-  // one line for a person.
+  // Reads the files at `paths`; a folder stands for those files in it that are messages, in order
+  // of name. The error is one line for a person.
   static std::expected<MessageSource, std::string> create(const Options& options,
                                                           const std::vector<std::string>& paths);
 
@@ -76,6 +76,8 @@ class MessageSource {
 
   // Messages that bear a signature of ours; 0 without --sign.
   std::uint64_t signed_messages() const { return signed_messages_; }
+  // "3 files were skipped: PATH has NUL bytes in it", of folders; empty when none was.
+  std::string skipped() const;
 
  private:
   struct StoredMessage {
@@ -89,7 +91,11 @@ class MessageSource {
   };
   explicit MessageSource(const Options& options);
   std::expected<void, std::string> check_sizes(std::size_t signature_bytes) const;
-  std::expected<void, std::string> add(const std::string& path, mailauth::dkim::Signer* signer);
+  struct Unfit {
+    std::string why;     // one line, with the file
+    bool fatal = false;  // nothing to do with this file
+  };
+  std::expected<void, Unfit> add(const std::string& path, mailauth::dkim::Signer* signer);
   std::expected<void, std::string> sign_all(mailauth::dkim::Signer& signer);
   const Sender& sender_of(std::uint64_t number) const;
   // The generated message `number`, under a signature if there is one. `sent_as` goes above that.
@@ -107,6 +113,8 @@ class MessageSource {
   std::vector<Signature> signatures_;  // of the messages 0, 1, ...
   std::string signed_date_;            // the Date of those messages
   std::uint64_t signed_messages_ = 0;
+  std::uint64_t files_skipped_ = 0;
+  std::string first_skipped_;  // why
 };
 
 }  // namespace mxring::load

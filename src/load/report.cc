@@ -44,22 +44,34 @@ std::string share(std::uint64_t part, std::uint64_t whole) {
   return fmt::format("{:.2f} %", 100 * static_cast<double>(part) / static_cast<double>(whole));
 }
 
-std::string failures(const Results& results) {
+std::string refusals(std::string_view name, const CodeCounts& codes, bool code_in_name) {
   std::string out;
-  for (const auto& [code, entry] : results.codes) {
+  for (const auto& [code, entry] : codes) {
     std::string example = base::escaped(entry.example);
     if (example.size() > kExampleMax) example.resize(kExampleMax);
-    out += row(fmt::format("  answered {}", code), base::format_count(entry.count), example);
+    out += code_in_name
+               ? row(fmt::format("{} {}", name, code), base::format_count(entry.count), example)
+               : row(name, base::format_count(entry.count), fmt::format("{} {}", code, example));
   }
+  return out;
+}
+
+std::string failures(const Results& results) {
+  std::string out = refusals("  answered", results.codes, true);
   for (std::size_t i = 0; i < results.losses.size(); ++i) {
     if (results.losses[i] == 0) continue;
     out += row("  lost", base::format_count(results.losses[i]), describe(static_cast<Loss>(i)));
   }
-  if (results.recipients_refused > 0) {
-    out += row("recipients refused", base::format_count(results.recipients_refused),
-               "of messages that went to others");
+  return out + refusals("recipients refused", results.recipient_codes, false);
+}
+
+void write_refusals(base::JsonWriter& json, std::string_view key, const CodeCounts& codes) {
+  json.key(key).begin_array();
+  for (const auto& [code, entry] : codes) {
+    json.begin_object().key("code").value(code).key("count").value(entry.count);
+    json.key("text").value(entry.example).end_object();
   }
-  return out;
+  json.end_array();
 }
 
 }  // namespace
@@ -76,12 +88,12 @@ std::string progress_note(const Progress& progress) {
 std::string results_table(const Results& results) {
   std::string out;
   out += row("messages sent", base::format_count(results.sent),
-             fmt::format("in {:.2f} s, over {} connections", results.seconds,
-                         base::format_count(results.connections)));
+             fmt::format("in {:.2f} s, over {}", results.seconds,
+                         base::counted(results.connections, "connection")));
   out +=
       row("accepted", base::format_count(results.accepted), share(results.accepted, results.sent));
-  out += row("not accepted", base::format_count(results.rejected + results.errors),
-             share(results.rejected + results.errors, results.sent));
+  out += row("not accepted", base::format_count(results.not_accepted()),
+             share(results.not_accepted(), results.sent));
   out += failures(results);
   out += row("messages/s", fmt::format("{:.1f}", results.rate));
   out += row("MB/s", fmt::format("{:.2f}", results.content_bytes_per_second / 1e6));
@@ -94,8 +106,10 @@ std::string results_table(const Results& results) {
                latency(results.latency_ns->percentile(quantile.quantile)));
   }
   out += row("latency max", latency(results.latency_ns->max()));
-  out += row("client CPU", fmt::format("{:.1f} us", results.client_cpu_us), "per message");
-  if (results.server_cpu) {
+  out +=
+      row("client CPU", results.sent == 0 ? "-" : fmt::format("{:.1f} us", results.client_cpu_us),
+          "per message");
+  if (results.server_cpu && results.sent > 0) {
     out += row("server CPU", fmt::format("{:.1f} us", results.server_cpu->total_us),
                fmt::format("per message, all threads: user {:.1f}, system {:.1f}",
                            results.server_cpu->user_us, results.server_cpu->system_us));
@@ -108,23 +122,40 @@ std::string results_json(const Results& results) {
   base::JsonWriter json;
   json.begin_object();
   json.key("sent").value(results.sent).key("accepted").value(results.accepted);
-  json.key("rejected").begin_array();
-  for (const auto& [code, entry] : results.codes) {
-    json.begin_object().key("code").value(code).key("count").value(entry.count).end_object();
+  write_refusals(json, "rejected", results.codes);
+  json.key("errors").value(results.not_accepted());
+  json.key("lost").value(results.lost);
+  json.key("losses").begin_array();
+  for (std::size_t i = 0; i < results.losses.size(); ++i) {
+    if (results.losses[i] == 0) continue;
+    json.begin_object().key("reason").value(describe(static_cast<Loss>(i)));
+    json.key("count").value(results.losses[i]).end_object();
   }
   json.end_array();
-  json.key("errors").value(results.errors);
+  write_refusals(json, "recipients_rejected", results.recipient_codes);
+  json.key("connections").value(results.connections);
   json.key("seconds").raw(fixed(results.seconds, 6));
   json.key("rate").raw(fixed(results.rate, 3));
+  json.key("bytes_per_second").raw(fixed(results.content_bytes_per_second, 1));
+  // Of accepted messages: without one there is nothing to say.
+  const auto latency = [&](const char* key, std::uint64_t ns) {
+    json.key(key);
+    results.accepted == 0 ? json.null() : json.raw(to_us(ns));
+  };
   json.key("latency_us").begin_object();
   for (const Quantile& quantile : kQuantiles) {
-    json.key(quantile.key).raw(to_us(results.latency_ns->percentile(quantile.quantile)));
+    latency(quantile.key, results.latency_ns->percentile(quantile.quantile));
   }
-  json.key("max").raw(to_us(results.latency_ns->max())).end_object();
-  json.key("cpu_us_per_message").begin_object();
-  json.key("client").raw(fixed(results.client_cpu_us, 3)).key("server");
-  results.server_cpu ? json.raw(fixed(results.server_cpu->total_us, 3)) : json.null();
-  json.end_object().end_object();
+  latency("max", results.latency_ns->max());
+  json.end_object();
+  const bool any = results.sent > 0;
+  json.key("cpu_us_per_message").begin_object().key("client");
+  any ? json.raw(fixed(results.client_cpu_us, 3)) : json.null();
+  json.key("server");
+  any&& results.server_cpu ? json.raw(fixed(results.server_cpu->total_us, 3)) : json.null();
+  json.end_object().key("notes").begin_array();
+  for (const std::string& note : results.notes) json.value(note);
+  json.end_array().end_object();
   return std::move(json).text() + '\n';
 }
 

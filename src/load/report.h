@@ -13,9 +13,12 @@ std::string progress_note(const Progress& progress);
 // An aligned table, and the notes under it.
 std::string results_table(const Results& results);
 
-// One JSON object: sent accepted rejected[{code,count}] errors seconds rate
-// latency_us{p50,p90,p99,p999,max} cpu_us_per_message{client,server}. `server` is null when no
-// process was named.
+// One JSON object, in the words of --fail-if: sent = accepted + errors, and errors = the counts in
+// rejected[{code,count,text}] + lost, whose reasons are in losses[{reason,count}]; then
+// recipients_rejected[{code,count,text}] connections seconds rate bytes_per_second
+// latency_us{p50,p90,p99,p999,max} cpu_us_per_message{client,server} notes[]. A `text` is the first
+// reply's. Null: a latency when nothing was accepted, CPU when nothing was sent, `server` also when
+// no process was named.
 std::string results_json(const Results& results);
 
 }  // namespace mxring::load

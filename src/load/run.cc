@@ -68,7 +68,7 @@ class Watch {
       accepted += tally.accepted.load(std::memory_order_relaxed);
       sent += tally.sent.load(std::memory_order_relaxed);
       progress.failed += tally.rejected.load(std::memory_order_relaxed) +
-                         tally.errors.load(std::memory_order_relaxed);
+                         tally.lost.load(std::memory_order_relaxed);
       latency.merge(tally.latency_ns);
     }
     const std::int64_t now = mono_ns();
@@ -99,20 +99,25 @@ class Watch {
   double rate_ = 0;
 };
 
+void add(CodeCounts& sums, const CodeCounts& counts) {
+  for (const auto& [code, entry] : counts) {
+    CodeCount& sum = sums[code];
+    sum.count += entry.count;
+    if (sum.example.empty()) sum.example = entry.example;
+  }
+}
+
 void add(Results& results, const Worker& worker) {
   const Tally& tally = worker.tally();
   results.sent += tally.sent.load();
   results.accepted += tally.accepted.load();
   results.rejected += tally.rejected.load();
-  results.errors += tally.errors.load();
-  results.recipients_refused += tally.recipients_refused;
+  results.lost += tally.lost.load();
+  results.recipients += tally.recipients;
   results.connections += tally.connections;
   results.latency_ns->merge(tally.latency_ns);
-  for (const auto& [code, entry] : tally.codes) {
-    CodeCount& sum = results.codes[code];
-    sum.count += entry.count;
-    if (sum.example.empty()) sum.example = entry.example;
-  }
+  add(results.codes, tally.codes);
+  add(results.recipient_codes, tally.recipient_codes);
   for (std::size_t i = 0; i < tally.losses.size(); ++i) results.losses[i] += tally.losses[i];
 }
 
@@ -216,11 +221,11 @@ std::expected<Results, std::string> run_load(Options options,
   for (const auto& worker : workers) worker->join();
   Results results = collect(options, workers, start_ns, connected, before, after);
   if (source->signed_messages() != 0) {
-    results.notes.push_back(
-        fmt::format("{} different messages were signed before the start, and "
-                    "sent in turn",
-                    base::format_count(source->signed_messages())));
+    results.notes.push_back(fmt::format(
+        "{} signed before the start, and sent in turn",
+        base::counted(source->signed_messages(), "message was", "different messages were")));
   }
+  if (!source->skipped().empty()) results.notes.push_back(source->skipped());
   return results;
 }
 

@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,15 +34,16 @@ struct ServerCpu {
   double system_us = 0;
 };
 
-// What a run has shown. sent = accepted + rejected + errors.
+// What a run has shown. sent = accepted + rejected + lost.
 struct Results {
   std::uint64_t sent = 0;
   std::uint64_t accepted = 0;
   std::uint64_t rejected = 0;  // answered 4xx or 5xx
-  std::uint64_t errors = 0;    // ended without a reply
-  std::map<int, CodeCount> codes;
+  std::uint64_t lost = 0;      // ended without a reply
+  CodeCounts codes;            // of the rejected
   std::array<std::uint64_t, static_cast<std::size_t>(Loss::kCount)> losses{};
-  std::uint64_t recipients_refused = 0;
+  std::uint64_t recipients = 0;   // named to the server and answered, accepted or refused
+  CodeCounts recipient_codes;     // of the refused among them, whatever became of the message
   std::uint64_t connections = 0;  // sessions greeted over the whole run
   double seconds = 0;             // from the start to the last decision
   double rate = 0;                // accepted messages per second
@@ -54,6 +54,8 @@ struct Results {
   std::vector<std::string> notes;  // lines a reader of the figures should know
   // Why the run could not do what it was asked to; empty when it did.
   std::string failure;
+
+  std::uint64_t not_accepted() const { return rejected + lost; }
 };
 
 // The error is one line for a person: why nothing could be sent at all.

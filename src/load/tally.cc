@@ -32,6 +32,17 @@ std::string_view describe(Loss loss) {
   return "";
 }
 
+void count_refusal(CodeCounts& counts, int code, std::string_view text) {
+  CodeCount& entry = counts[code];
+  if (entry.count++ == 0) entry.example = text;
+}
+
+std::uint64_t sum_of(const CodeCounts& counts) {
+  std::uint64_t sum = 0;
+  for (const auto& [code, entry] : counts) sum += entry.count;
+  return sum;
+}
+
 void Tally::accept(std::int64_t latency, std::uint64_t bytes) {
   bump(sent);
   bump(accepted);
@@ -42,13 +53,12 @@ void Tally::accept(std::int64_t latency, std::uint64_t bytes) {
 void Tally::reject(int code, std::string_view text) {
   bump(sent);
   bump(rejected);
-  CodeCount& entry = codes[code];
-  if (entry.count++ == 0) entry.example = text;
+  count_refusal(codes, code, text);
 }
 
 void Tally::lose(Loss loss, std::uint64_t messages) {
   bump(sent, messages);
-  bump(errors, messages);
+  bump(lost, messages);
   losses[static_cast<std::size_t>(loss)] += messages;
 }
 

@@ -1,5 +1,5 @@
 // What one worker has counted. Every message of the run ends in exactly one of `accepted`,
-// `rejected` and `errors`; `sent` is their sum once the run is over.
+// `rejected` and `lost`; `sent` is their sum once the run is over.
 //
 // Thread: written by the worker. The atomics and the histogram may be read by anybody meanwhile, a
 // little out of date; the rest only after the worker has ended.
@@ -38,19 +38,25 @@ struct CodeCount {
   std::string example;  // text of the first such reply
 };
 
+// Refusals by reply code.
+using CodeCounts = std::map<int, CodeCount>;
+void count_refusal(CodeCounts& counts, int code, std::string_view text);
+std::uint64_t sum_of(const CodeCounts& counts);
+
 struct Tally {
   std::atomic<std::uint64_t> sent{0};
   std::atomic<std::uint64_t> accepted{0};
   std::atomic<std::uint64_t> rejected{0};
-  std::atomic<std::uint64_t> errors{0};
+  std::atomic<std::uint64_t> lost{0};
   std::atomic<std::uint64_t> content_bytes{0};  // of accepted messages
   obs::Histogram latency_ns;                    // of accepted messages, from the planned time
 
-  std::map<int, CodeCount> codes;  // of rejected messages
+  CodeCounts codes;  // of rejected messages
   std::array<std::uint64_t, static_cast<std::size_t>(Loss::kCount)> losses{};
-  std::uint64_t recipients_refused = 0;  // of messages that went to their other recipients
-  std::uint64_t connections = 0;         // opened, with a session greeted
-  std::string first_failure;             // what the first failure to open a session was
+  std::uint64_t recipients = 0;   // RCPT commands that were answered, after an accepted MAIL
+  CodeCounts recipient_codes;     // of those that were refused
+  std::uint64_t connections = 0;  // opened, with a session greeted
+  std::string first_failure;      // what the first failure to open a session was
 
   // One writer: a load and a store, no locked add.
   static void bump(std::atomic<std::uint64_t>& value, std::uint64_t by = 1) {

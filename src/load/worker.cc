@@ -213,7 +213,7 @@ void Worker::check_limits() {
     return;
   }
   const std::int64_t now = now_.mono.ns;
-  if (stop) close_plan(kInterruptGraceNs);
+  if (stop && !stopped_) stop_planning();
   if (plan_end_ns_ != 0 && now >= plan_end_ns_) close_plan(options_.reply_timeout_ns);
   if (options_.time_limit_ns != 0 && now >= start_ns_ + options_.time_limit_ns && !finished()) {
     over_time_ = true;
@@ -224,6 +224,16 @@ void Worker::check_limits() {
     return cut_off();
   }
   if (cut_off_ns_ != 0 && now >= cut_off_ns_) cut_off();
+}
+
+// In an open loop what fell due before is still sent, for as long as there is grace: the one that
+// is due this very moment is not lost, and a stall shows all the same.
+void Worker::stop_planning() {
+  stopped_ = true;
+  if (!options_.rate) return close_plan(kInterruptGraceNs);
+  total_ = std::min(total_, schedule_.count_before(now_.mono.ns - start_ns_ + 1));
+  const std::int64_t latest = now_.mono.ns + kInterruptGraceNs;
+  cut_off_ns_ = cut_off_ns_ == 0 ? latest : std::min(cut_off_ns_, latest);
 }
 
 // No message is taken any more; those in flight may finish. In an open loop, what fell due and was

@@ -80,6 +80,7 @@ class Worker {
   void handle(const uring::Completion& completion);
   void check_limits();
   bool plan_open() const { return next_ < total_ && !plan_closed_; }
+  void stop_planning();
   bool finished() const { return !plan_open() && in_flight_ == 0; }
   void close_plan(std::int64_t grace_ns);
   void cut_off();
@@ -165,6 +166,7 @@ class Worker {
   std::uint64_t next_ = 0;   // this worker's messages taken so far
   std::uint64_t total_ = 0;  // and to be taken
   bool plan_closed_ = false;
+  bool stopped_ = false;         // somebody asked for the end
   std::uint32_t in_flight_ = 0;  // clients that work for a message
   std::uint32_t opening_ = 0;    // clients not yet greeted, before the run
   std::uint32_t sockets_ = 0;    // clients that have one

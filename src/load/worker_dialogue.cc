@@ -117,7 +117,9 @@ void Worker::on_session_reply(Client& client, int code) {
   settle(client);
 }
 
-void Worker::say_hello(Client& client) { say(client, fmt::format("EHLO {}\r\n", options_.helo)); }
+void Worker::say_hello(Client& client) {
+  say(client, fmt::format("EHLO {}\r\n", options_.helo));
+}
 
 // The server will not talk to us, or not any longer; the message in hand is refused with its reply.
 void Worker::refuse_session(Client& client, int code) {
@@ -177,9 +179,15 @@ void Worker::on_transaction_reply(Client& client, int code) {
   }
   if (client.at == At::kMail) {
     if (!is_success(code) && !client.pipelined) return give_up_transaction(client, false);
+    client.mail_taken = is_success(code);
     client.at = At::kRecipient;
   } else {
     if (is_success(code)) ++client.recipients_taken;
+    // After a refused MAIL the server only says that it comes first.
+    if (client.mail_taken) {
+      ++tally_.recipients;
+      if (is_refusal(code)) count_refusal(tally_.recipient_codes, code, client.parser.text());
+    }
     --client.recipients_left;
   }
   if (client.recipients_left == 0) client.at = At::kData;
@@ -214,7 +222,6 @@ void Worker::on_data_reply(Client& client, int code) {
 void Worker::on_content_reply(Client& client, int code) {
   if (is_success(code)) {
     tally_.accept(now_.mono - client.planned, client.message.content_bytes);
-    tally_.recipients_refused += options_.content.rcpt_to.size() - client.recipients_taken;
     decided(client);
   } else if (is_refusal(code)) {
     reject(client, code, client.parser.text());

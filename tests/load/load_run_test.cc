@@ -49,7 +49,7 @@ double ms(std::uint64_t ns) {
 }
 
 void expect_balanced(const Results& results) {
-  EXPECT_EQ(results.sent, results.accepted + results.rejected + results.errors);
+  EXPECT_EQ(results.sent, results.accepted + results.rejected + results.lost);
   EXPECT_EQ(results.latency_ns->count(), results.accepted);
 }
 
@@ -136,7 +136,7 @@ TEST_F(LoadRunTest, CountsWhatWasDueButCouldNotBeSent) {
   const auto results = run_load(options, {});
   ASSERT_TRUE(results.has_value()) << results.error();
   EXPECT_EQ(results->sent, 50U);
-  EXPECT_EQ(results->errors, 50U);
+  EXPECT_EQ(results->lost, 50U);
   EXPECT_GT(lost(*results, Loss::kUnsent), 0U);
   EXPECT_EQ(results->accepted, 0U);
   EXPECT_NE(results->failure, "");
@@ -218,7 +218,11 @@ TEST_F(LoadRunTest, PartOfTheRecipientsMayBeRefused) {
   const auto results = run_load(options, {});
   ASSERT_TRUE(results.has_value()) << results.error();
   EXPECT_EQ(results->accepted, 20U);
-  EXPECT_EQ(results->recipients_refused, 20U);
+  EXPECT_EQ(results->recipients, 40U);
+  ASSERT_EQ(results->recipient_codes.size(), 1U);
+  EXPECT_EQ(results->recipient_codes.at(550).count, 20U);
+  EXPECT_EQ(results->recipient_codes.at(550).example, "5.1.1 Who?");
+  EXPECT_EQ(results->not_accepted(), 0U);
   const std::vector<std::string> recipients = server.recipients();
   EXPECT_EQ(recipients.size(), 40U);
   EXPECT_EQ(std::ranges::count(recipients, "RCPT TO:<good7@sink.example>"), 1);
@@ -394,7 +398,45 @@ TEST_F(LoadRunTest, StopsWhenAskedAndAtTheTimeLimit) {
   ASSERT_TRUE(stopped.has_value()) << stopped.error();
   EXPECT_TRUE(saw_progress);
   EXPECT_EQ(stopped->failure, "");
-  EXPECT_EQ(stopped->errors, 0U);
+  EXPECT_EQ(stopped->lost, 0U);
+  expect_balanced(*stopped);
+}
+
+// Every millisecond one falls due, so one is due at the moment of the stop as well.
+TEST_F(LoadRunTest, WhatIsDueWhenStoppedIsNotLost) {
+  TinyServer server({});
+  Options options = options_for(server.port());
+  options.rate = *Rate::parse("1000/s");
+  options.duration_ns = 600 * base::kNsPerSecond;
+  std::atomic<bool> stop{false};
+  options.stop = &stop;
+  const auto stopped = run_load(options, [&](const Progress& progress) {
+    if (progress.rate > 0) stop.store(true);
+  });
+  ASSERT_TRUE(stopped.has_value()) << stopped.error();
+  EXPECT_GT(stopped->accepted, 0U);
+  EXPECT_EQ(stopped->lost, 0U);
+  EXPECT_LT(stopped->seconds, 60);
+  expect_balanced(*stopped);
+}
+
+TEST_F(LoadRunTest, WhatAStallHeldUpWhenStoppedIsLost) {
+  Manners manners;
+  manners.reply = [](std::string_view line, std::uint64_t message) {
+    return std::string(line == "." && message >= 4 ? "silence" : "");
+  };
+  TinyServer server(manners);
+  Options options = options_for(server.port());
+  options.rate = *Rate::parse("200/s");
+  options.duration_ns = 600 * base::kNsPerSecond;
+  options.reply_timeout_ns = 60 * base::kNsPerSecond;
+  std::atomic<bool> stop{false};
+  options.stop = &stop;
+  int looks = 0;
+  const auto stopped = run_load(options, [&](const Progress&) { stop.store(++looks >= 4); });
+  ASSERT_TRUE(stopped.has_value()) << stopped.error();
+  EXPECT_EQ(lost(*stopped, Loss::kUnfinished), 4U);  // one on each connection
+  EXPECT_GT(lost(*stopped, Loss::kUnsent), 30U);
   expect_balanced(*stopped);
 }
 

@@ -303,6 +303,16 @@ TEST(MessageSourceTest, FilesThatCannotBeSentAreSaid) {
   std::ofstream(folder.path() / "nul", std::ios::binary) << std::string("a\0b", 3);
   const auto nul = MessageSource::create(options, {(folder.path() / "nul").string()});
   EXPECT_NE(nul.error().find("NUL"), std::string::npos);
+  // In a folder it is left out, as long as something is left.
+  const auto none = MessageSource::create(options, {folder.path().string()});
+  ASSERT_FALSE(none.has_value());
+  EXPECT_TRUE(none.error().starts_with("no file can be sent: ")) << none.error();
+  std::ofstream(folder.path() / "good") << "Subject: x\n\nx\n";
+  std::ofstream(folder.path() / "zero", std::ios::binary) << std::string(2, '\0');
+  const auto some = MessageSource::create(options, {folder.path().string()});
+  ASSERT_TRUE(some.has_value()) << some.error();
+  EXPECT_EQ(some->skipped(), "2 files were skipped: " + (folder.path() / "nul").string() +
+                                 ": not a message: it has NUL bytes in it");
 }
 
 TEST(AddressPatternTest, TakesAddressesAndNothingElse) {

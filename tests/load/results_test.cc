@@ -23,7 +23,7 @@ Results results_of(const Tally& tally) {
   results.sent = tally.sent;
   results.accepted = tally.accepted;
   results.rejected = tally.rejected;
-  results.errors = tally.errors;
+  results.lost = tally.lost;
   results.codes = tally.codes;
   results.losses = tally.losses;
   results.latency_ns = std::make_unique<obs::Histogram>();
@@ -70,6 +70,8 @@ Results sample() {
   results.seconds = 2;
   results.rate = 50;
   results.client_cpu_us = 12.5;
+  results.recipients = 160;
+  results.recipient_codes[550] = {40, "5.7.1 no"};
   return results;
 }
 
@@ -102,6 +104,10 @@ TEST(FailIfTest, ComparesWhatItNames) {
   EXPECT_TRUE(broken("rejected>=16"));
   EXPECT_TRUE(broken("lost>3"));
   EXPECT_FALSE(broken("lost>4"));
+  EXPECT_TRUE(broken("recipients_rejected>39"));
+  EXPECT_FALSE(broken("recipients_rejected>40"));
+  EXPECT_TRUE(broken("recipients_rejected>=25%"));  // 40 of 160
+  EXPECT_FALSE(broken("recipients_rejected>25%"));
   EXPECT_EQ(FailIf::parse("errors>0")->broken_by(results), "errors is 20");
 }
 
@@ -115,23 +121,57 @@ TEST(FailIfTest, RefusesWhatItDoesNotUnderstand) {
   }
 }
 
+TEST(FailIfTest, WithoutASampleNoLatencyIsTooLongOrTooShort) {
+  Results results;
+  results.sent = results.lost = 3;
+  results.latency_ns = std::make_unique<obs::Histogram>();
+  for (const char* text : {"p50<1s", "p99>1us", "max>=0s"}) {
+    EXPECT_EQ(FailIf::parse(text)->broken_by(results), std::nullopt) << text;
+  }
+  EXPECT_EQ(FailIf::parse("errors>0")->broken_by(results), "errors is 3");
+}
+
+// The words of --fail-if and the keys of JSON are about the same things.
 TEST(ReportTest, JsonHasTheKeysOthersRelyOn) {
   Results results = sample();
+  results.connections = 4;
+  results.content_bytes_per_second = 50'000;
+  results.notes = {"a note"};
   EXPECT_EQ(results_json(results),
-            "{\"sent\":120,\"accepted\":100,\"rejected\":[{\"code\":452,\"count\":15},"
-            "{\"code\":550,\"count\":1}],\"errors\":4,\"seconds\":2.000000,\"rate\":50.000,"
+            "{\"sent\":120,\"accepted\":100,\"rejected\":["
+            "{\"code\":452,\"count\":15,\"text\":\"4.3.1 full\"},"
+            "{\"code\":550,\"count\":1,\"text\":\"5.7.1 \\u001b[31mno\"}],\"errors\":20,\"lost\":4,"
+            "\"losses\":[{\"reason\":\"timed out\",\"count\":4}],\"recipients_rejected\":["
+            "{\"code\":550,\"count\":40,\"text\":\"5.7.1 no\"}],\"connections\":4,"
+            "\"seconds\":2.000000,\"rate\":50.000,\"bytes_per_second\":50000.0,"
             "\"latency_us\":{\"p50\":50331.6,\"p90\":90177.5,\"p99\":100000.0,\"p999\":100000.0,"
-            "\"max\":100000.0},\"cpu_us_per_message\":{\"client\":12.500,\"server\":null}}\n");
+            "\"max\":100000.0},\"cpu_us_per_message\":{\"client\":12.500,\"server\":null},"
+            "\"notes\":[\"a note\"]}\n");
   results.server_cpu = ServerCpu{20.25, 5, 15.25};
   EXPECT_NE(results_json(results).find("\"server\":20.250}"), std::string::npos);
+}
+
+TEST(ReportTest, WhereNothingWasMeasuredThereIsNoNumber) {
+  Results results;
+  results.latency_ns = std::make_unique<obs::Histogram>();
+  std::string json = results_json(results);
+  EXPECT_NE(json.find("\"latency_us\":{\"p50\":null,\"p90\":null,\"p99\":null,\"p999\":null,"
+                      "\"max\":null},\"cpu_us_per_message\":{\"client\":null,\"server\":null}"),
+            std::string::npos)
+      << json;
+  results.sent = results.lost = 3;
+  json = results_json(results);
+  EXPECT_NE(json.find("\"errors\":3,\"lost\":3,"), std::string::npos) << json;
+  EXPECT_NE(json.find("\"p50\":null"), std::string::npos) << json;
 }
 
 TEST(ReportTest, TableSaysWhatWentWrongInPrintableText) {
   Results results = sample();
   results.notes = {"something to know"};
   const std::string table = results_table(results);
-  for (const char* part : {"messages sent", "answered 452", "4.3.1 full", "answered 550",
-                           "timed out", "latency p99.9", "client CPU", "note: something to know"}) {
+  for (const char* part :
+       {"messages sent", "answered 452", "4.3.1 full", "answered 550", "timed out", "latency p99.9",
+        "550 5.7.1 no\n", "client CPU", "note: something to know"}) {
     EXPECT_NE(table.find(part), std::string::npos) << part << "\n" << table;
   }
   EXPECT_EQ(table.find('\x1b'), std::string::npos);

@@ -59,14 +59,12 @@ void add_selection(CLI::App& command, Selection& selection) {
   command.add_option("--count", selection.count, "Stop after this many records")->type_name("N");
   command
       .add_option("--since", selection.since,
-                  "Begin with what was received then: 2026-11-22T01:02:03Z, 2026-11-22, or 15m "
-                  "for that long ago")
+                  "Begin with what was received then: 2026-11-22T01:02:03Z,\n"
+                  "2026-11-22, or 15m for that long ago")
       ->type_name("TIME")
       ->check([](const std::string& text) {
         return since_us(text) ? std::string()
-                              : base::escaped(text) +
-                                    ": not a time; write 2026-11-22T01:02:03Z, 2026-11-22, 15m "
-                                    "or @UNIXSECONDS";
+                              : fmt::format("{}: not a time; {}", base::escaped(text), kTimeForms);
       })
       ->excludes(from);
 }
@@ -76,6 +74,9 @@ int seek_to_start(LogReader& reader, const Selection& selection) {
   if (!selection.since.empty()) {
     moved = reader.seek_time(*since_us(selection.since));
   } else if (selection.from) {
+    if (*selection.from > reader.end()) {
+      complain(fmt::format("the log ends at {}", reader.end()));
+    }
     moved = reader.seek(*selection.from);
   }
   if (moved) return kDone;
@@ -115,7 +116,7 @@ int walk(LogReader& reader, const Selection& selection, Progress* progress,
       if (selection.count) total = std::min(total, *selection.count);
       progress->show(
           static_cast<double>(visited) / static_cast<double>(total),
-          fmt::format("{} records, {}", base::format_count(visited), base::format_bytes(bytes)));
+          fmt::format("{}, {}", base::counted(visited, "record"), base::format_bytes(bytes)));
     }
     if (!visit(found)) break;
   }

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <tuple>
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -76,6 +77,7 @@ struct Reading {
   report::Aggregator sums;
   std::uint64_t records = 0;     // in the period
   std::uint64_t unreadable = 0;  // verdicts
+  std::string holdings;          // when nothing is in the period: which times the log has
   int exit_code = kDone;
 
   explicit Reading(const report::AggregateLimits& limits) : sums(limits) {}
@@ -85,23 +87,25 @@ std::optional<Span> span_of(const BuildOptions& options, base::WallTime now) {
   // Without a period, the last whole day.
   const std::int64_t today_us = now.us / kUsPerDay * kUsPerDay;
   Span span{today_us - kUsPerDay, today_us};
-  if (options.from.empty() != options.to.empty()) {
-    complain("--from and --to belong together; without both, the day before this one (UTC)");
+  if (options.from.empty() && options.to.empty()) return span;
+  if (options.from.empty()) {
+    complain("--to needs --from; without both, the day before this one (UTC)");
     return std::nullopt;
   }
-  if (options.from.empty()) return span;
-  for (const auto& [text, out] :
-       {std::pair(&options.from, &span.from_us), std::pair(&options.to, &span.to_us)}) {
+  span.to_us = now.us / kUsPerSecond * kUsPerSecond;
+  for (const auto& [flag, text, out] : {std::tuple("--from", &options.from, &span.from_us),
+                                        std::tuple("--to", &options.to, &span.to_us)}) {
+    if (text->empty()) continue;
     const auto time = parse_time(*text, now);
     if (!time) {
-      complain(fmt::format("{}: not a time; write 2026-11-22T01:02:03Z, 2026-11-22 or 15m",
-                           base::escaped(*text)));
+      complain(fmt::format("{} {}: not a time; {}", flag, base::escaped(*text), kTimeForms));
       return std::nullopt;
     }
     *out = *time / kUsPerSecond * kUsPerSecond;
   }
   if (span.to_us > span.from_us) return span;
-  complain("--to must be later than --from");
+  complain(options.to.empty() ? "--from must lie in the past when there is no --to"
+                              : "--to must be later than --from");
   return std::nullopt;
 }
 
@@ -118,8 +122,17 @@ std::optional<report::Reporter> reporter_of(const BuildOptions& options) {
   const bool plain = std::ranges::all_of(
       email, [](char c) { return c > ' ' && c < '\x7F' && c != '<' && c != '"'; });
   if (!domain || !plain || !domain->contains('.') || domain->starts_with('[')) {
-    complain(fmt::format("{}: reports cannot come from there; name an address with --email",
-                         base::escaped(email)));
+    const std::size_t at = email.rfind('@');
+    if (options.email.empty()) {
+      complain("this host has no domain name; add --email ADDRESS");
+    } else if (at == std::string::npos || at == 0 || !plain) {
+      complain(fmt::format("--email {}: not an address; write for example dmarc@mx.example.org",
+                           base::escaped(email)));
+    } else {
+      complain(fmt::format(
+          "--email {}: \"{}\" is not a full domain name; write for example dmarc@mx.example.org",
+          base::escaped(email), base::escaped(std::string_view(email).substr(at + 1))));
+    }
     return std::nullopt;
   }
   report::Reporter reporter{.organization = options.organization,
@@ -128,6 +141,24 @@ std::optional<report::Reporter> reporter_of(const BuildOptions& options) {
                             .generator = "mxring " MXRING_VERSION};
   if (reporter.organization.empty()) reporter.organization = reporter.submitter;
   return reporter;
+}
+
+// The day of the last record only when it is another than the first's.
+std::string times_of(const std::vector<SegmentInfo>& segments) {
+  std::optional<std::int64_t> first_us;
+  std::int64_t last_us = 0;
+  for (const SegmentInfo& segment : segments) {
+    if (segment.records == 0) continue;
+    if (!first_us) first_us = segment.first_received_at_us;
+    last_us = std::max(last_us, segment.last_received_at_us);
+  }
+  if (!first_us) return "the log is empty";
+  constexpr std::size_t kDay = 11;     // "2026-11-22T"
+  constexpr std::size_t kMinute = 16;  // "2026-11-22T11:38"
+  const std::string first = base::format_wall_time(*first_us).substr(0, kMinute);
+  std::string last = base::format_wall_time(last_us).substr(0, kMinute);
+  if (last.starts_with(first.substr(0, kDay))) last.erase(0, kDay);
+  return fmt::format("the log holds {}Z to {}Z; see --from and --to", first, last);
 }
 
 // Reads the period's records, refusals too.
@@ -300,11 +331,13 @@ std::string build_json(const Span& span, const Reading& reading, const std::vect
 }
 
 std::string build_table(const Span& span, const Reading& reading, const std::vector<Job>& jobs) {
-  std::string out =
-      fmt::format("{} to {}: {} records, {} of them with a DMARC policy, of {} domains\n\n",
-                  base::format_wall_time(span.from_us), base::format_wall_time(span.to_us),
-                  base::format_count(reading.records), base::format_count(reading.sums.messages()),
-                  base::format_count(reading.sums.domains().size()));
+  std::string out = fmt::format(
+      "{} to {}: {}, {} of them with a DMARC policy, of {}\n", base::format_wall_time(span.from_us),
+      base::format_wall_time(span.to_us), base::counted(reading.records, "record"),
+      base::format_count(reading.sums.messages()),
+      base::counted(reading.sums.domains().size(), "domain"));
+  if (!reading.holdings.empty()) return out + reading.holdings + '\n';
+  out += '\n';
   std::size_t width = 6;
   std::size_t to_width = 12;
   for (const Job& job : jobs) {
@@ -331,8 +364,7 @@ std::string build_table(const Span& span, const Reading& reading, const std::vec
   }
   const std::size_t silent = reading.sums.domains().size() - jobs.size();
   if (silent != 0) {
-    out += fmt::format("{} of the {} domains want no reports\n", base::format_count(silent),
-                       base::format_count(reading.sums.domains().size()));
+    out += fmt::format("{} no reports\n", base::counted(silent, "domain wants", "domains want"));
   }
   return out;
 }
@@ -350,13 +382,14 @@ int run_build(const BuildOptions& options) {
   if (!resolver) return exit_code;
   auto reader = open_log(options.directory);
   if (!reader) return reader.error();
-  const Reading reading = read_log(*reader, options, *span);
+  Reading reading = read_log(*reader, options, *span);
+  if (reading.records == 0) reading.holdings = times_of(reader->segments());
   exit_code = reading.exit_code;
   if (reading.sums.left_out() != 0) {
     complain(
-        fmt::format("{} messages are left out: more different rows or domains than "
+        fmt::format("{} left out: more different rows or domains than "
                     "--rows-max, --rows-per-domain or --domains-max allow",
-                    base::format_count(reading.sums.left_out())));
+                    base::counted(reading.sums.left_out(), "message is", "messages are")));
   }
   std::error_code error;
   fs::create_directories(options.out, error);
@@ -388,10 +421,12 @@ void add_report_build(CLI::App& report_app, Commands& commands) {
   CLI::App* app = report_app.add_subcommand("build", "Make the reports of a period from the log");
   const auto options = std::make_shared<BuildOptions>();
   add_log_directory(*app, options->directory);
-  app->add_option("--from", options->from, "First moment: 2026-11-22, 2026-11-22T01:02:03Z or 24h")
+  app->add_option("--from", options->from,
+                  "First moment: 2026-11-22, 2026-11-22T01:02:03Z, or 24h for that long ago")
       ->type_name("TIME");
   app->add_option("--to", options->to,
-                  "The moment after the last; without both, the day before this one")
+                  "The moment after the last; default now. Without --from too, the day before\n"
+                  "this one")
       ->type_name("TIME");
   app->add_option("--out", options->out, "The folder for the reports, made when it is not there")
       ->type_name("DIR")

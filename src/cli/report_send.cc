@@ -233,7 +233,13 @@ int run_send(const SendOptions& options) {
     if (!deliver_letters(mailing, *plan, *resolver)) return kFailed;
   }
   Output output;
-  output.write(options.json ? send_json(mailing) : send_table(mailing));
+  // What is wrong with the only thing named was said; there is no table of nothing.
+  const bool nothing = mailing.parcels().empty() && mailing.has_failed();
+  if (options.json) {
+    output.write(send_json(mailing));
+  } else if (!nothing) {
+    output.write(send_table(mailing));
+  }
   output.flush();
   const bool delivered = std::ranges::all_of(mailing.letters(), [](const report::Letter& letter) {
     return letter.fate == report::Fate::kAccepted;
@@ -264,8 +270,8 @@ void add_report_send(CLI::App& report_app, Commands& commands) {
       ->check(CLI::IsMember({"offered", "required", "none"}).description(""))
       ->type_name("offered|required|none");
   app->add_option("--tls-verify", options->tls_verify,
-                  "With required: only to servers whose certificate has their name and comes from\n"
-                  "an authority in this PEM file; else any certificate will do")
+                  "With required: only to servers whose certificate has their name\n"
+                  "and comes from an authority in this PEM file; else any will do")
       ->type_name("FILE");
   app->add_option("--attempts", options->attempts, "How often a letter that is put off is tried")
       ->check(CLI::Range(1U, 100U).description(""))

@@ -104,6 +104,7 @@ std::optional<std::int64_t> parse_rfc3339(std::string_view text) {
 }  // namespace
 
 std::optional<std::int64_t> parse_time(std::string_view text, base::WallTime now) {
+  if (text == "now") return now.us;
   if (text.starts_with('@')) {
     std::int64_t seconds = 0;
     const char* end = text.data() + text.size();

@@ -56,6 +56,10 @@ void Mailing::add(const std::vector<std::string>& paths) {
   std::vector<fs::path> files;
   for (const std::string& path : paths) {
     std::error_code error;
+    if (fs::status(path, error).type() == fs::file_type::not_found) {
+      fail(fmt::format("{}: no such report or folder", base::escaped(path)));
+      continue;
+    }
     if (!fs::is_directory(path, error)) {
       files.emplace_back(path);
       continue;

@@ -18,6 +18,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 import xml.etree.ElementTree as ET
 
 import dns_server
@@ -391,11 +392,36 @@ class Reports(ReportCase):
                                self.dns.address], stdin=subprocess.DEVNULL, capture_output=True)
         self.assertEqual(done.returncode, 1)
         self.assertIn(b"says nothing about", done.stderr)
-        for args in (["--from", "1h"], ["--from", "1h", "--to", "2h"], ["--email", "nobody"],
-                     ["--from", "yesterday", "--to", "now"]):
+        good = ["--email", "dmarc@mx.receiver.test"]
+        for args, words in ((["--to", "now", *good], b"--to needs --from"),
+                            (["--from", "1h", "--to", "2h", *good], b"must be later"),
+                            (["--from", "yesterday", *good], b"--from yesterday: not a time"),
+                            (["--email", "nobody"], b"--email nobody: not an address"),
+                            (["--email", "a@b"], b'--email a@b: "b" is not a full domain name; '
+                             b"write for example dmarc@mx.example.org")):
             done = subprocess.run([mxtest.BINARY, "report", "build", self.server.log_dir, *args],
                                   stdin=subprocess.DEVNULL, capture_output=True)
             self.assertEqual(done.returncode, 2, args)
+            self.assertIn(words, done.stderr)
+        done = subprocess.run([mxtest.BINARY, "report", "send", "/nonexistent"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("/nonexistent: no such report or folder\n", done.stderr)
+
+    def test_a_period_without_end_goes_on_till_now(self):
+        command = [mxtest.BINARY, "report", "build", self.server.log_dir, "--out", self.out,
+                   "--email", "dmarc@mx.receiver.test", "--resolver", self.dns.address]
+        records = sum(count for _, _, count in TRAFFIC)
+        time.sleep(1.1)  # the second that is running is not over yet
+        for period in (["--from", "1h"], ["--from", "1h", "--to", "now"]):
+            done = subprocess.run([*command, *period, "--json"], stdin=subprocess.DEVNULL,
+                                  capture_output=True, check=True)
+            self.assertEqual(json.loads(done.stdout)["records"], records)
+        done = subprocess.run([*command, "--from", "2020-01-01", "--to", "2020-01-02"], text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True, check=True)
+        self.assertRegex(done.stdout.splitlines()[-1],
+                         r"^the log holds \d{4}-\d\d-\d\dT\d\d:\d\dZ to (.*T)?\d\d:\d\dZ; "
+                         r"see --from and --to$")
 
 
 class Encryption(ReportCase):

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 
 #include "cli/command.h"
@@ -17,6 +19,16 @@ namespace {
 constexpr std::size_t kGatherBytes = 256 * 1024;
 
 }  // namespace
+
+std::size_t output_columns() {
+  if (isatty(STDOUT_FILENO) != 1) return 0;
+  const char* columns = std::getenv("COLUMNS");
+  const long number = columns == nullptr ? 0 : std::strtol(columns, nullptr, 10);
+  if (number > 0) return static_cast<std::size_t>(number);
+  winsize size{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 80;
+}
 
 Output::Output() {
   std::signal(SIGPIPE, SIG_IGN);

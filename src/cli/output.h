@@ -4,10 +4,14 @@
 // Thread: one. Failure: any other write error is told once on standard error; failed() is true.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace mxring::cli {
+
+// Of the terminal that standard output is, or what COLUMNS says of it; 0 when it is none.
+std::size_t output_columns();
 
 class Output {
  public:

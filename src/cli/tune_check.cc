@@ -6,8 +6,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -107,18 +105,9 @@ std::string headline(const tune::CheckInput& input) {
     }
   }
   const auto online = input.host.text("/sys/devices/system/cpu/online").value_or("");
-  return fmt::format("{}, {} cores online, Linux {}\nlog directory {}", model,
-                     tune::parse_cpu_list(online).size(), input.features.kernel,
-                     input.place.directory);
-}
-
-std::size_t terminal_columns() {
-  constexpr std::size_t kNarrow = 80;
-  constexpr std::size_t kWide = 120;
-  const char* columns = std::getenv("COLUMNS");
-  const long number = columns == nullptr ? 0 : std::strtol(columns, nullptr, 10);
-  return number <= 0 ? kNarrow
-                     : std::clamp<std::size_t>(static_cast<std::size_t>(number), 60, kWide);
+  return fmt::format("{}, {} online, Linux {}\nlog directory {}", model,
+                     base::counted(tune::parse_cpu_list(online).size(), "core"),
+                     input.features.kernel, input.place.directory);
 }
 
 int run_check(const CheckArguments& arguments) {
@@ -156,7 +145,7 @@ int run_check(const CheckArguments& arguments) {
   progress.clear();
 
   const std::vector<tune::Row> rows = tune::run_checks(input);
-  const tune::ReportStyle style{arguments.verbose, colour_wanted(), terminal_columns()};
+  const tune::ReportStyle style{arguments.verbose, colour_wanted(), output_columns()};
   Output output;
   output.write(arguments.json ? tune::check_json(rows)
                               : tune::check_table(rows, headline(input), style));

@@ -131,13 +131,20 @@ class ServerRunner {
   static constexpr std::int64_t kWarmUpNs = 150 * base::kNsPerMs;
 
   static std::expected<load::Results, std::string> run_once(const load::Options& options) {
+    // On a busy host the time may be over before a worker had a turn.
+    constexpr int kAttempts = 5;
     auto results = load::run_load(options, {});
+    for (int i = 1; i < kAttempts && results && results->sent == 0; ++i) {
+      results = load::run_load(options, {});
+    }
     if (g_stop.load(std::memory_order_relaxed)) return std::unexpected("interrupted");
     if (!results) return std::unexpected(results.error());
+    if (results->sent == 0) return std::unexpected("this host is too busy: no message was sent");
     if (!results->failure.empty()) return std::unexpected(results->failure);
     if (results->accepted != results->sent) {
-      return std::unexpected(fmt::format("{} of {} messages were not accepted",
-                                         results->sent - results->accepted, results->sent));
+      return std::unexpected(
+          fmt::format("{} of {} not accepted", results->not_accepted(),
+                      base::counted(results->sent, "message was", "messages were")));
     }
     return results;
   }
@@ -210,6 +217,32 @@ server::Config prepared(server::Config config, const ScratchFolder& folder) {
   return config;
 }
 
+// Two runs of half a second each, beside what it takes to start a receiver, and six or more of
+// every value: below this nobody needs to try.
+constexpr std::int64_t kTimeMinNs = 15 * base::kNsPerSecond;
+constexpr std::int64_t kTimeAdvisedNs = 60 * base::kNsPerSecond;
+
+std::string too_short(const SweepArguments& arguments, std::string_view why,
+                      std::int64_t needed_ns) {
+  constexpr std::int64_t kStepNs = 10 * base::kNsPerSecond;
+  const std::int64_t advised_ns =
+      std::max((needed_ns + kStepNs - 1) / kStepNs * kStepNs, kTimeAdvisedNs);
+  return fmt::format("--time {} is too short {}; give {}s or more", base::escaped(arguments.time),
+                     why, advised_ns / base::kNsPerSecond);
+}
+
+void tell_plan(const SweepArguments& arguments, const tune::SweepPlan& plan) {
+  std::string text = fmt::format("{} of {} fit into {}, about {}; Ctrl-C ends it",
+                                 base::counted(plan.variants, "variant"),
+                                 base::counted(plan.settings.size(), "setting"), arguments.time,
+                                 base::counted(plan.rounds, "round"));
+  if (plan.variants_left_out > 0) {
+    text += fmt::format("; {} of {} do not", base::counted(plan.variants_left_out, "variant"),
+                        fmt::join(plan.left_out, ", "));
+  }
+  complain(text);
+}
+
 struct Plan {
   tune::SweepOptions options;
   server::Config config;
@@ -244,6 +277,8 @@ std::expected<Plan, int> make_plan(const SweepArguments& arguments) {
     return usage(
         fmt::format("--time {}: not a time; write 90s or 8m", base::escaped(arguments.time)));
   }
+  if (*time_ns < kTimeMinNs)
+    return usage(too_short(arguments, "for one measurement", kTimeAdvisedNs));
   const auto size = load::SizeDistribution::parse(arguments.size);
   if (!size) return usage(fmt::format("--size {}: write 10KiB", base::escaped(arguments.size)));
   auto settings = chosen(arguments, plan.config);
@@ -271,9 +306,10 @@ bool write_file(const std::string& directory, const char* name, const std::strin
 }
 
 int report(const SweepArguments& arguments, const Plan& plan, const tune::SweepResult& result) {
-  const std::string subtitle = fmt::format(
-      "{} a message, {} connections, {}, {} cores", arguments.size, arguments.connections,
-      plan.folder.durable ? "durable" : "not durable", around(plan.config).cores);
+  const std::string subtitle = fmt::format("{} a message, {}, {}, {}", arguments.size,
+                                           base::counted(arguments.connections, "connection"),
+                                           plan.folder.durable ? "durable" : "not durable",
+                                           base::counted(around(plan.config).cores, "core"));
   const std::string fragment = tune::sweep_toml(result, plan.options);
   bool written =
       write_file(arguments.out, "sweep.csv", tune::sweep_csv(result)) &&
@@ -317,9 +353,17 @@ int run_sweep(const SweepArguments& arguments) {
         line.show(std::min(progress.fraction, 1.0),
                   fmt::format("{}:{:02} left  {}", left_s / 60, left_s % 60, progress.doing));
       });
+  sweep.on_plan([&](const tune::SweepPlan& fits) {
+    line.clear();
+    tell_plan(arguments, fits);
+  });
   const auto result = sweep.run();
   line.clear();
   if (!result) {
+    if (const auto needed_ns = sweep.time_needed_ns()) {
+      complain(too_short(arguments, fmt::format("here: {}", result.error()), *needed_ns));
+      return kUsage;
+    }
     complain(result.error());
     return kFailed;
   }

@@ -54,7 +54,7 @@ void check_file_system(const CheckInput& input, std::vector<Row>& rows) {
     row.current = input.place.unfit;
     row.verdict = input.receiver.durable ? Verdict::kProblem : Verdict::kAdvice;
     row.fix = "log.dir on a local disk; sync = \"none\" is for benchmarks only";
-    row.persist = "the same line in mxring.toml";
+    row.persist = "dir = \"/var/lib/mxring/log\" under [log] in mxring.toml";
     row.undo = fmt::format("log.dir = \"{}\"", input.place.directory);
   } else {
     row.current = mount ? fmt::format("{} at {}", mount->type, mount->point) : "a local one";
@@ -132,12 +132,12 @@ void check_space(const CheckInput& input, std::vector<Row>& rows) {
     if (input.place.free_bytes < reserve) {
       row.verdict = Verdict::kProblem;
       row.fix = "make room, or let old segments go: log.retain_bytes or log.retain_age";
-      row.persist = "the same lines in mxring.toml";
+      row.persist = "retain_bytes = \"20GiB\" or so under [log] in mxring.toml";
       row.undo = "retain_bytes = \"0\"";
     } else if (input.place.free_bytes < reserve * 2) {
       row.verdict = Verdict::kAdvice;
       row.fix = "log.retain_bytes or log.retain_age, or a larger disk";
-      row.persist = "the same lines in mxring.toml";
+      row.persist = "retain_bytes = \"20GiB\" or so under [log] in mxring.toml";
       row.undo = "retain_bytes = \"0\"";
     }
   }

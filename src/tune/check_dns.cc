@@ -22,7 +22,7 @@ void check_dns(const CheckInput& input, std::vector<Row>& rows) {
     row.fix =
         "a resolver that answers: apt-get install unbound, servers = [\"127.0.0.1\"] under "
         "[dns]";
-    row.persist = "the same line in mxring.toml";
+    row.persist = "servers = [\"127.0.0.1\"] under [dns] in mxring.toml";
     row.undo = "servers = []";
     row.effect = fmt::format("measured: {} was asked", measured.resolver);
   } else if (measured.resolver_ns.empty()) {
@@ -41,7 +41,7 @@ void check_dns(const CheckInput& input, std::vector<Row>& rows) {
       row.fix =
           "a caching resolver on this host: apt-get install unbound, servers = "
           "[\"127.0.0.1\"] under [dns]";
-      row.persist = "the same line in mxring.toml";
+      row.persist = "servers = [\"127.0.0.1\"] under [dns] in mxring.toml";
       row.undo = "servers = []";
     }
   }

@@ -23,14 +23,16 @@ void check_io_uring(const CheckInput& input, std::vector<Row>& rows) {
     ring.persist =
         "kernel.io_uring_disabled = 0 in /etc/sysctl.d/60-mxring.conf, or the container's "
         "seccomp profile";
-    ring.undo = "the same with the old value";
+    ring.undo =
+        fmt::format("sysctl -w kernel.io_uring_disabled={}, and take the line out of the file",
+                    input.host.number("/proc/sys/kernel/io_uring_disabled").value_or(2));
     if (input.features.kernel.empty()) kernel.current = "unknown";
   } else if (!input.measured.ring_problem.empty()) {
     ring.verdict = Verdict::kProblem;
     ring.current = "no ring with a shard's buffers";
     ring.fix = input.measured.ring_problem;
     ring.persist = "LimitMEMLOCK=infinity in the unit, or more memory for the container";
-    ring.undo = "the old limit";
+    ring.undo = "take the LimitMEMLOCK line out of the unit";
   } else {
     ring.current = "works";
     if (input.measured.ring_ns > 0) {
@@ -60,8 +62,10 @@ void check_seccomp(const CheckInput& input, std::vector<Row>& rows) {
       row.fix =
           "let io_uring_setup, io_uring_enter and io_uring_register pass (Docker, Podman: "
           "--security-opt seccomp=profile.json with these three)";
-      row.persist = "the same option in the unit or compose file";
-      row.undo = "leave the option out";
+      row.persist =
+          "security_opt: in the compose file, or SystemCallFilter=io_uring_setup io_uring_enter "
+          "io_uring_register in the unit";
+      row.undo = "take that line out";
     }
   }
   rows.push_back(std::move(row));
@@ -105,7 +109,7 @@ void check_clock(const CheckInput& input, std::vector<Row>& rows) {
     synchronised.fix =
         "apt-get install chrony; in a virtual machine whose host sets the clock "
         "nothing needs to be done";
-    synchronised.persist = "the same";
+    synchronised.persist = "systemctl enable --now chrony";
     synchronised.undo = "apt-get remove chrony";
     synchronised.effect = "not measured: no reference to compare with";
   }
@@ -134,8 +138,8 @@ void check_system_calls(const CheckInput& input, std::vector<Row>& rows) {
           "look at the mitigations in force ({}) and at auditd; turning a "
           "mitigation off is a decision about security, not only about speed",
           mitigated.empty() ? " none named" : mitigated);
-      row.persist = "the kernel's command line";
-      row.undo = "the same";
+      row.persist = "mitigations= in GRUB_CMDLINE_LINUX of /etc/default/grub, then update-grub";
+      row.undo = "take mitigations= out there, then update-grub";
     }
   }
   rows.push_back(std::move(row));

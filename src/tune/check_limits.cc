@@ -95,10 +95,10 @@ void check_low_ports(const CheckInput& input, std::vector<Row>& rows) {
     if (!may) {
       row.verdict = Verdict::kProblem;
       row.fix =
-          "setcap cap_net_bind_service=+ep on the program, or start it from a unit with "
+          "setcap cap_net_bind_service=+ep \"$(command -v mxring)\", or start it from a unit with "
           "AmbientCapabilities=CAP_NET_BIND_SERVICE";
       row.persist = "the unit in tuning/";
-      row.undo = "setcap -r";
+      row.undo = "setcap -r \"$(command -v mxring)\"";
       row.effect = "as this user; the receiver's own user may have other rights";
     }
   }
@@ -183,7 +183,7 @@ void check_cgroup_processor(const CheckInput& input, std::vector<Row>& rows) {
   } else if (const double cores = quota_cores(input.host, *folder); cores <= 0) {
     row.current = "no quota";
   } else {
-    row.current = fmt::format("{:.2g} cores", cores);
+    row.current = fmt::format("{:.2g} {}", cores, cores == 1 ? "core" : "cores");
     row.verdict = Verdict::kAdvice;
     row.fix = "AllowedCPUs= (cpuset) in place of CPUQuota=; with a quota shards are not pinned";
     row.persist = "in the unit, or --cpuset-cpus in place of --cpus in a container";
@@ -193,7 +193,8 @@ void check_cgroup_processor(const CheckInput& input, std::vector<Row>& rows) {
       const auto words = split_words(line);
       if (words.size() == 2 && words[0] == "nr_throttled") throttled = words[1];
     }
-    row.effect = throttled ? fmt::format("counted: stopped {} times so far", *throttled)
+    row.effect = throttled ? fmt::format("counted: stopped {} time{} so far", *throttled,
+                                         *throttled == "1" ? "" : "s")
                            : "not measured: the cgroup does not count";
   }
   rows.push_back(std::move(row));

@@ -71,9 +71,10 @@ void check_available(const CheckInput& input, std::vector<Row>& rows) {
     row.current = base::format_bytes(*available);
     if (*available < needed) {
       row.verdict = Verdict::kAdvice;
-      row.fix = fmt::format("limits.memory = \"{}MiB\" in mxring.toml, or fewer shards",
-                            std::max<std::uint64_t>(*available / shards / 2 >> 20, 64));
-      row.persist = "the same";
+      const std::string memory = fmt::format(
+          "limits.memory = \"{}MiB\"", std::max<std::uint64_t>(*available / shards / 2 >> 20, 64));
+      row.fix = memory + ", or fewer shards";
+      row.persist = memory + " in mxring.toml";
       row.undo = fmt::format("limits.memory = \"{}MiB\"", receiver.memory_bytes >> 20);
       row.effect = "computed from the configuration";
     }
@@ -127,7 +128,9 @@ void check_dirty(const CheckInput& input, std::vector<Row>& rows) {
     row.verdict = Verdict::kAdvice;
     row.fix = fmt::format("sysctl -w vm.dirty_background_bytes={} vm.dirty_bytes={}", kWanted,
                           kWanted * 4);
-    row.persist = "these two in /etc/sysctl.d/60-mxring.conf";
+    row.persist = fmt::format(
+        "vm.dirty_background_bytes = {} and vm.dirty_bytes = {} in /etc/sysctl.d/60-mxring.conf",
+        kWanted, kWanted * 4);
     row.undo = *bytes > 0
                    ? fmt::format("sysctl -w vm.dirty_background_bytes={}", *bytes)
                    : fmt::format("sysctl -w vm.dirty_background_ratio={} vm.dirty_ratio={}", *ratio,

@@ -156,7 +156,8 @@ void check_receive_steering(const CheckInput& input, const Card& card, std::vect
     row.verdict = Verdict::kAdvice;
     row.fix = fmt::format("for q in {}rx-*; do echo {:x} > $q/rps_cpus; done", queues, wanted);
     row.persist = "a udev rule or a unit that does it at start";
-    row.undo = fmt::format("the same with {}", mask.empty() ? "0" : mask);
+    row.undo = fmt::format("for q in {}rx-*; do echo {} > $q/rps_cpus; done", queues,
+                           mask.empty() ? "0" : mask);
     row.effect = "not measured: needs a client outside; loopback takes another way";
   }
   rows.push_back(std::move(row));
@@ -185,9 +186,11 @@ void check_send_steering(const CheckInput& input, const Card& card, std::vector<
   row.current = fmt::format("{} of {} queues", set, card.send_queues.size());
   if (set == 0) {
     row.verdict = Verdict::kAdvice;
-    row.fix = fmt::format("echo MASK > {}tx-N/xps_cpus, one core for each N", queues);
+    row.fix = fmt::format(
+        "i=0; for q in {}tx-*; do printf %x $((1 << i)) > $q/xps_cpus; i=$(((i + 1) % {})); done",
+        queues, std::max<std::size_t>(shard_cpus(input).size(), 1));
     row.persist = "a udev rule or a unit that does it at start";
-    row.undo = "the same with 0";
+    row.undo = fmt::format("for q in {}tx-*; do echo 0 > $q/xps_cpus; done", queues);
     row.effect = "not measured: needs a client outside; replies are small";
   }
   rows.push_back(std::move(row));

@@ -120,15 +120,16 @@ void check_siblings(const CheckInput& input, std::vector<Row>& rows) {
         fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", cpu));
     ++cores[siblings.value_or(fmt::format("{}", cpu))];
   }
-  row.current = fmt::format("{} shards on CPU {}, {} cores", input.receiver.shard_cpus.size(),
-                            format_cpu_list(cpus), cores.size());
+  row.current =
+      fmt::format("{} on CPU {}, {}", base::counted(input.receiver.shard_cpus.size(), "shard"),
+                  format_cpu_list(cpus), base::counted(cores.size(), "core"));
   if (cores.size() < cpus.size()) {
     row.verdict = Verdict::kAdvice;
     row.fix = fmt::format(
         "try shards.count = {}: `mxring tune sweep --only shards.count` says "
         "whether it is better here",
         cores.size());
-    row.persist = "the same line in mxring.toml";
+    row.persist = fmt::format("count = {} under [shards] in mxring.toml", cores.size());
     row.undo = fmt::format("shards.count = {}", input.receiver.shard_cpus.size());
     row.effect = "not measured here: `mxring tune sweep` does";
   }

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "base/units.h"
 
 namespace mxring::tune {
 
@@ -20,10 +21,19 @@ std::size_t count(const std::vector<Row>& rows, Verdict verdict) {
 }
 
 std::string cut(std::string_view text, std::size_t columns) {
-  // Everything here is ASCII but what a file of /proc might hold; that is escaped.
+  // Everything here is ASCII but what a file of /proc might hold.
   std::string out = base::escaped(text);
-  if (out.size() > columns) out = out.substr(0, columns - 2) + "..";
-  return out;
+  if (out.size() <= columns) return out;
+  std::size_t end = columns - 1;
+  while (end > 0 && (static_cast<unsigned char>(out[end]) & 0xC0) == 0x80) --end;
+  return out.substr(0, end) + "\u2026";
+}
+
+// Of what is wrapped.
+std::size_t text_columns(const ReportStyle& style) {
+  constexpr std::size_t kUsual = 80;
+  constexpr std::size_t kWidest = 120;
+  return style.columns == 0 ? kUsual : std::clamp<std::size_t>(style.columns, 40, kWidest);
 }
 
 std::string coloured(Verdict verdict, std::string text, bool colour) {
@@ -49,18 +59,18 @@ std::string details(const Row& row, const ReportStyle& style) {
   std::string out = fmt::format(
       "\n{}: {}\n", coloured(row.verdict, std::string(word(row.verdict)), style.colour), row.name);
   if (row.verdict == Verdict::kSkipped) {
-    add_detail(out, "because", row.skipped, style.columns);
-    add_detail(out, "why", row.why, style.columns);
-    add_detail(out, "effect", row.effect, style.columns);
+    add_detail(out, "because", row.skipped, text_columns(style));
+    add_detail(out, "why", row.why, text_columns(style));
+    add_detail(out, "effect", row.effect, text_columns(style));
     return out;
   }
-  add_detail(out, "now", row.current, style.columns);
-  add_detail(out, "wanted", row.wanted, style.columns);
-  add_detail(out, "why", row.why, style.columns);
-  add_detail(out, "fix", row.fix, style.columns);
-  add_detail(out, "persist", row.persist, style.columns);
-  add_detail(out, "undo", row.undo, style.columns);
-  add_detail(out, "effect", row.effect, style.columns);
+  add_detail(out, "now", row.current, text_columns(style));
+  add_detail(out, "wanted", row.wanted, text_columns(style));
+  add_detail(out, "why", row.why, text_columns(style));
+  add_detail(out, "fix", row.fix, text_columns(style));
+  add_detail(out, "persist", row.persist, text_columns(style));
+  add_detail(out, "undo", row.undo, text_columns(style));
+  add_detail(out, "effect", row.effect, text_columns(style));
   return out;
 }
 
@@ -85,27 +95,39 @@ bool any_problem(const std::vector<Row>& rows) {
 std::string check_table(const std::vector<Row>& rows, std::string_view headline,
                         const ReportStyle& style) {
   constexpr std::size_t kVerdictWidth = 9;
-  constexpr std::size_t kNameWidth = 29;
-  const std::size_t rest =
-      std::max<std::size_t>(style.columns, 60) - kVerdictWidth - kNameWidth - 1;
-  const std::size_t current_width = rest * 48 / 100;
-  const std::size_t wanted_width = rest - current_width - 1;
+  const auto longest = [&rows](std::string Row::*member) {
+    std::size_t most = 6;
+    for (const Row& row : rows) most = std::max(most, base::escaped(row.*member).size());
+    return most;
+  };
+  // As wide as what is in them, unless that is wider than the terminal.
+  const std::size_t name_width = longest(&Row::name) + 1;
+  std::size_t current_width = longest(&Row::current);
+  std::size_t wanted_width = longest(&Row::wanted);
+  const std::size_t front = kVerdictWidth + name_width + 1;
+  if (style.columns != 0 && front + current_width + wanted_width > style.columns) {
+    const std::size_t rest = std::max(style.columns, front + 30) - front;
+    const std::size_t spared = wanted_width < rest ? rest - wanted_width : 0;
+    current_width = std::min(current_width, std::max(rest * 48 / 100, spared));
+    wanted_width = rest - current_width;
+  }
   std::string out(headline);
-  out += fmt::format("\n\n{:<{}}{:<{}}{:<{}} {}\n", "", kVerdictWidth, "what", kNameWidth, "now",
+  out += fmt::format("\n\n{:<{}}{:<{}}{:<{}} {}\n", "", kVerdictWidth, "what", name_width, "now",
                      current_width, "wanted");
   for (const Row& row : rows) {
     const std::string verdict = fmt::format("{:<{}}", word(row.verdict), kVerdictWidth);
     const bool skipped = row.verdict == Verdict::kSkipped;
-    std::string line = fmt::format(
-        "{}{:<{}}{:<{}} {}", coloured(row.verdict, verdict, style.colour),
-        cut(row.name, kNameWidth - 1), kNameWidth, cut(skipped ? "-" : row.current, current_width),
-        current_width, cut(row.wanted, wanted_width));
+    std::string line =
+        fmt::format("{}{:<{}}{:<{}} {}", coloured(row.verdict, verdict, style.colour), row.name,
+                    name_width, cut(skipped ? "-" : row.current, current_width), current_width,
+                    cut(row.wanted, wanted_width));
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + '\n';
   }
-  out += fmt::format("\n{} problems, {} pieces of advice, {} ok, {} skipped\n",
-                     count(rows, Verdict::kProblem), count(rows, Verdict::kAdvice),
-                     count(rows, Verdict::kOk), count(rows, Verdict::kSkipped));
+  out += fmt::format(
+      "\n{}, {}, {} ok, {} skipped\n", base::counted(count(rows, Verdict::kProblem), "problem"),
+      base::counted(count(rows, Verdict::kAdvice), "piece of advice", "pieces of advice"),
+      count(rows, Verdict::kOk), count(rows, Verdict::kSkipped));
   for (const Verdict verdict : kVerdicts) {
     const bool brief = verdict == Verdict::kOk || verdict == Verdict::kSkipped;
     if (brief && !style.verbose) continue;
@@ -118,7 +140,7 @@ std::string check_table(const std::vector<Row>& rows, std::string_view headline,
     for (const Row& row : rows) {
       if (row.verdict != Verdict::kSkipped) continue;
       for (const std::string& line :
-           wrapped(base::escaped(row.name + ": " + row.skipped), style.columns - 2)) {
+           wrapped(base::escaped(row.name + ": " + row.skipped), text_columns(style) - 2)) {
         out += "  " + line + '\n';
       }
     }

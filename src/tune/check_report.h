@@ -11,7 +11,7 @@ namespace mxring::tune {
 struct ReportStyle {
   bool verbose = false;  // details of every row, not only of those that are not ok
   bool colour = false;
-  std::size_t columns = 80;
+  std::size_t columns = 80;  // of the terminal; 0: not a terminal, and nothing is cut
 };
 
 // A table of all rows, then the details of those that ask for something, then what was skipped.

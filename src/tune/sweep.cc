@@ -166,25 +166,40 @@ std::expected<void, std::string> Sweep::plan() {
   const double reserve = run * (2 * kPairsMin + 2 * kLoadsMin);
   const double budget =
       std::min(kScreenUntil * time, time - reserve) - static_cast<double>(elapsed_ns());
+  SweepPlan plan;
+  std::size_t fewest = SIZE_MAX;  // values of a setting
   for (const Setting& setting : options_.settings) {
+    fewest = std::min(fewest, setting.values.size());
     const double runs = static_cast<double>(variants_.size() + setting.values.size() + 1);
     if (runs * kRoundsMin * run > budget) {
       result_.left_out.push_back(setting.key);
+      plan.variants_left_out += setting.values.size();
       continue;
     }
+    plan.settings.push_back(setting.key);
     for (const std::string& value : setting.values) {
       variants_.push_back({{setting.key, value}, setting.unjudged, {}, {}, 0, ""});
     }
   }
   if (variants_.empty()) {
-    return std::unexpected(fmt::format(
-        "too little time: a run costs {} here, and nothing that can be decided fits into {}",
-        base::format_duration(overhead_ns_ + kDurationMinNs),
-        base::format_duration(options_.time_ns)));
+    // With a tenth to spare: the next first run takes another time.
+    const double screening =
+        static_cast<double>(fewest + 1) * kRoundsMin * run + static_cast<double>(elapsed_ns());
+    const double needed = 1.1 * std::max(screening / kScreenUntil, screening + reserve);
+    time_needed_ns_ = static_cast<std::int64_t>(needed);
+    return std::unexpected(
+        fmt::format("one measurement takes {}, and several of each variant are needed",
+                    base::format_duration(overhead_ns_ + kDurationMinNs)));
   }
   const auto runs = static_cast<double>(variants_.size() + 1);
   const double share = budget / (runs * kRoundsWanted) - static_cast<double>(overhead_ns_);
   duration_ns_ = std::clamp(static_cast<std::int64_t>(share), kDurationMinNs, kDurationMaxNs);
+  if (!tell_plan_) return {};
+  const double round = runs * static_cast<double>(duration_ns_ + overhead_ns_);
+  plan.rounds = std::clamp(static_cast<std::uint32_t>(budget / round), kRoundsMin, kRoundsMax);
+  plan.variants = variants_.size();
+  plan.left_out = result_.left_out;
+  tell_plan_(plan);
   return {};
 }
 

@@ -121,6 +121,15 @@ struct SweepResult {
   double seconds = 0;
 };
 
+// What there is time for, known after the first measurements.
+struct SweepPlan {
+  std::size_t variants = 0;
+  std::size_t variants_left_out = 0;
+  std::vector<std::string> settings;
+  std::vector<std::string> left_out;
+  std::uint32_t rounds = 0;  // about so many
+};
+
 struct SweepProgress {
   double fraction = 0;
   std::int64_t left_ns = 0;
@@ -133,7 +142,12 @@ class Sweep {
   Sweep(SweepOptions options, Runner runner, std::function<std::int64_t()> clock,
         std::function<void(const SweepProgress&)> progress = {});
 
+  // Called once, before the first round.
+  void on_plan(std::function<void(const SweepPlan&)> tell) { tell_plan_ = std::move(tell); }
+
   std::expected<SweepResult, std::string> run();
+  // After run() failed for want of time: how much would do.
+  std::optional<std::int64_t> time_needed_ns() const { return time_needed_ns_; }
 
  private:
   struct Variant {
@@ -160,6 +174,8 @@ class Sweep {
   Runner runner_;
   std::function<std::int64_t()> clock_;
   std::function<void(const SweepProgress&)> progress_;
+  std::function<void(const SweepPlan&)> tell_plan_;
+  std::optional<std::int64_t> time_needed_ns_;
   std::int64_t begin_ns_ = 0;
   std::int64_t overhead_ns_ = 0;  // of a run beside its duration
   std::int64_t duration_ns_ = 0;

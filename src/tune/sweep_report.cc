@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/json.h"
+#include "base/units.h"
 #include "tune/check_report.h"
 
 namespace mxring::tune {
@@ -71,11 +72,11 @@ std::string advice_sentence(const SweepResult& result, const SweepOptions& optio
       out += fmt::format("{} to {}", assignment.key, assignment.value);
     }
     const Interval& gain = of_goal(*result.confirmation, options.rule.goal);
-    return out + fmt::format(": {} {}, confirmed in {} pairs",
+    return out + fmt::format(": {} {}, confirmed in {}",
                              options.rule.goal == Goal::kRate  ? "time per message"
                              : options.rule.goal == Goal::kCpu ? "CPU per message"
                                                                : "p99",
-                             percent(gain), result.confirmation_pairs);
+                             percent(gain), base::counted(result.confirmation_pairs, "pair"));
   }
   if (result.confirmation) {
     return "keep the default: what looked better did not when it was measured again";
@@ -86,10 +87,11 @@ std::string advice_sentence(const SweepResult& result, const SweepOptions& optio
 std::string sweep_table(const SweepResult& result, const SweepOptions& options) {
   std::string out = fmt::format(
       "the default: {:.1f} us of CPU a message, {:.0f} messages/s, p50 {:.0f} us, p99 {:.0f} us\n"
-      "changes in percent, medians of {} interleaved rounds; in brackets the {:.0f} % interval\n\n"
+      "changes in percent, medians of {}; in brackets the {:.0f} % interval\n\n"
       "{:<36}{:>7} {:>15}{:>7}{:>7}\n",
       result.current.cpu_us, result.current.rate, result.current.p50_us, result.current.p99_us,
-      result.rounds, options.confidence * 100, "", "CPU", "", "msg/s", "p99");
+      base::counted(result.rounds, "interleaved round"), options.confidence * 100, "", "CPU", "",
+      "msg/s", "p99");
   for (const VariantResult& variant : result.variants) out += table_line(variant);
   for (const VariantResult& variant : result.variants) {
     if (variant.note.empty() || variant.rounds < 2) continue;
@@ -97,14 +99,17 @@ std::string sweep_table(const SweepResult& result, const SweepOptions& options) 
     out += '\n';
     for (const std::string& line : wrapped(text, 78)) out += line + '\n';
   }
-  for (const std::string& key : result.left_out) {
-    out += fmt::format("\n{} was left out: not enough time (--time)\n", key);
+  if (!result.left_out.empty()) {
+    const std::string text =
+        fmt::format("left out, for want of time (--time): {}", fmt::join(result.left_out, ", "));
+    out += '\n';
+    for (const std::string& line : wrapped(text, 78)) out += line + '\n';
   }
   if (result.confirmation) {
-    out += fmt::format("\nconfirmation, {} pairs: CPU {}, messages/s {}, p99 {}\n",
-                       result.confirmation_pairs, percent(result.confirmation->cpu),
-                       percent(rate_of(result.confirmation->slowness)),
-                       percent(result.confirmation->p99));
+    out += fmt::format(
+        "\nconfirmation, {}: CPU {}, messages/s {}, p99 {}\n",
+        base::counted(result.confirmation_pairs, "pair"), percent(result.confirmation->cpu),
+        percent(rate_of(result.confirmation->slowness)), percent(result.confirmation->p99));
   }
   out += "\nfixed by design\n";
   for (const FixedThing& thing : fixed_by_design()) {

@@ -54,8 +54,8 @@ class Check(TuneTest):
         self.assertIn(done.returncode, (0, 1), done.stderr)
         lines = done.stdout.splitlines()
         self.assertTrue(any(line.startswith("ok       io_uring ") for line in lines), done.stdout)
-        table = lines[:next(i for i, line in enumerate(lines) if "pieces of advice" in line)]
-        self.assertLessEqual(max(map(len, table[3:])), 80)
+        self.assertRegex(done.stdout, r"\n\d+ problems?, \d+ (piece|pieces) of advice, ")
+        self.assertNotIn("…", done.stdout)  # nothing is cut when nobody looks
         self.assertIn("  commits: not asked for (--no-disk)", lines)
         self.assertNotIn("\x1b", done.stdout)
 
@@ -97,6 +97,8 @@ class Sweep(TuneTest):
         done = self.sweep("--time", "30s", "--only", "shards.pin", "--only", "log.commit_window",
                           "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, r"^mxring: \d+ variants? of [12] settings? fit into 30s, "
+                                      r"about \d+ rounds; Ctrl-C ends it")
         result = json.loads(done.stdout)
         self.assertLess(result["seconds"], 60)
         self.assertGreater(result["current"]["rate"], 0)
@@ -131,13 +133,12 @@ class Sweep(TuneTest):
         for args, text in ((("--only", "shards.pinn"), "did you mean shards.pin?"),
                            (("--try", "log.dirr=1"), "no such key"),
                            (("--try", "shards.buffer_bytes=100KiB"), "power of two"),
-                           (("--time", "soon"), "not a time")):
+                           (("--time", "soon"), "not a time"),
+                           (("--time", "5s"), "--time 5s is too short for one measurement; "
+                                              "give 60s or more")):
             done = self.sweep(*args)
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(text, done.stderr)
-        done = self.sweep("--time", "1s", "--only", "shards.pin")
-        self.assertEqual(done.returncode, 1)
-        self.assertIn("too little time", done.stderr)
 
 
 class Profiles(TuneTest):

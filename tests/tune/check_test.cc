@@ -189,13 +189,42 @@ TEST(CheckReportTest, FitsEightyColumns) {
       const std::size_t end = table.find('\n', begin);
       const std::string line = table.substr(begin, end - begin);
       // A path or setting is never broken, so that it can be copied.
+      const auto columns = std::ranges::count_if(
+          line, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
       if (line.find('/') == std::string::npos) {
-        EXPECT_LE(line.size(), 80U) << line;
+        EXPECT_LE(columns, 80) << line;
       }
       begin = end + 1;
     }
     EXPECT_NE(table.find("undo     sysctl -w net.core.somaxconn=128"), std::string::npos);
     EXPECT_EQ(table.find("\nok: kernel") != std::string::npos, verbose);
+  }
+}
+
+TEST(CheckReportTest, UsesTheTerminalsWidthAndCutsNothingElsewhere) {
+  std::vector<Row> rows(2);
+  rows[0].name = "a name";
+  rows[0].current = std::string(40, 'c');
+  rows[0].wanted = std::string(60, 'w');
+  const std::string piped = check_table(rows, "headline", {false, false, 0});
+  EXPECT_NE(piped.find(rows[0].current + ' ' + rows[0].wanted), std::string::npos) << piped;
+  EXPECT_NE(check_table(rows, "headline", {false, false, 150}).find(rows[0].wanted),
+            std::string::npos);
+  const std::string narrow = check_table(rows, "headline", {false, false, 80});
+  EXPECT_EQ(narrow.find(rows[0].wanted), std::string::npos);
+  EXPECT_NE(narrow.find("w\u2026\n"), std::string::npos) << narrow;
+  EXPECT_NE(narrow.find("\n0 problems, 0 pieces of advice, 2 ok, 0 skipped\n"), std::string::npos);
+}
+
+// What stands there can be typed.
+TEST(CheckReportTest, NothingIsTheSame) {
+  for (const char* name : {"ordinary", "container"}) {
+    const FakeHost fake(name);
+    for (const Row& row : run_checks(input_for(fake))) {
+      for (const std::string* text : {&row.fix, &row.persist, &row.undo}) {
+        EXPECT_EQ(text->find("the same"), std::string::npos) << row.name << ": " << *text;
+      }
+    }
   }
 }
 

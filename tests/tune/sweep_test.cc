@@ -174,7 +174,22 @@ TEST(SweepTest, StaysWithinItsTime) {
     for (const VariantResult& variant : result->variants) EXPECT_GE(variant.rounds, 3U);
   }
   InventedServer server;
-  EXPECT_FALSE(server.sweep(options_for(2)).has_value());
+  const auto run = [&server](const RunRequest& request) { return server.run(request); };
+  Sweep hasty(options_for(2), run, [&server] { return server.now_ns; });
+  EXPECT_FALSE(hasty.run().has_value());
+  ASSERT_TRUE(hasty.time_needed_ns().has_value());
+  // What it says is needed is enough.
+  SweepOptions enough = options_for(0);
+  enough.time_ns = *hasty.time_needed_ns();
+  Sweep patient(enough, run, [&server] { return server.now_ns; });
+  SweepPlan plan;
+  patient.on_plan([&plan](const SweepPlan& made) { plan = made; });
+  EXPECT_TRUE(patient.run().has_value());
+  EXPECT_EQ(plan.settings, std::vector<std::string>{"b.y"});
+  EXPECT_EQ(plan.left_out, std::vector<std::string>{"a.x"});
+  EXPECT_EQ(plan.variants, 1U);
+  EXPECT_EQ(plan.variants_left_out, 3U);
+  EXPECT_GE(plan.rounds, 3U);
   SweepOptions many = options_for(16);
   many.settings[0].values = {"1", "3", "4", "5", "6", "7", "8", "9"};
   const auto result = server.sweep(many);

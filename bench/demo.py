@@ -8,6 +8,9 @@ Starts a real name server (knotd) with three domains, `mxring serve` that asks i
 generators: for each domain one that signs with the domain's key and one that only says it is that
 domain. Shows a table of verdicts while they run, and at the end what is in the log. Everything
 runs on loopback, in a temporary folder, and is gone afterwards. `./run.sh demo` does all of it.
+
+The exit code is 1 when a message did not get what its domain's policy says; what became of it is
+then listed below the table.
 """
 
 import argparse
@@ -37,11 +40,55 @@ def parse_arguments():
     return parser.parse_args()
 
 
+KINDS = {True: "genuine", False: "spoofed"}
+
+
+def wanted(domain, signed):
+    """Verdict and disposition that a message should get."""
+    if signed:
+        return "pass", "accept"
+    return "fail", {"none": "accept"}.get(DOMAINS[domain], DOMAINS[domain])
+
+
+def is_policy_refusal(domain, signed, refusal):
+    return (not signed and DOMAINS[domain] == "reject" and refusal["code"] == 550
+            and refusal["text"].startswith("5.7.26"))
+
+
+def others_of(results, counts):
+    """What became of the messages that did not get what was wanted: lines (who, how many, what).
+
+    `results` has what the load generators say, by (domain, signed); None is one that failed.
+    `counts` has the log's records by (domain, verdict, disposition).
+    """
+    lines = []
+    for (domain, signed), result in results.items():
+        who = f"{domain}, {KINDS[signed]}"
+        if result is None:
+            lines.append((who, 0, "the load generator failed"))
+            continue
+        for refusal in result["rejected"]:
+            if not is_policy_refusal(domain, signed, refusal):
+                fate = "put off" if refusal["code"] < 500 else "refused"
+                lines.append((who, refusal["count"],
+                              f"{fate}: {refusal['code']} {refusal['text']}"))
+        for loss in result["losses"]:
+            lines.append((who, loss["count"], f"not answered: {loss['reason']}"))
+    good = {(domain, *wanted(domain, signed)) for domain in DOMAINS for signed in KINDS}
+    for key, count in sorted(counts.items(), key=str):
+        if key not in good:
+            domain, verdict, disposition = key
+            lines.append((domain or "no From domain", count,
+                          f"other verdicts: dmarc={verdict or 'none'}, {disposition}"))
+    return lines
+
+
 class Demo:
     def __init__(self, arguments, directory):
         self.binary = arguments.binary
         self.seconds = arguments.seconds
         self.rate = arguments.rate
+        self.each = arguments.rate * arguments.seconds  # messages of each generator
         self.directory = directory
         self.log = os.path.join(directory, "log")
         self.children = []
@@ -97,35 +144,36 @@ class Demo:
             self.samples.setdefault(record["disposition"], record)
 
     def send(self, address, domain, signed):
-        command = ["load", address, "--connections", "4", "--rate", f"{self.rate}/s", "--duration",
-                   f"{self.seconds}s", "--size", "2KiB-20KiB", "--mail-from", f"sender%d@{domain}",
-                   "--json"]
+        # Every message is to be answered, however busy the host is: so many connections that a few
+        # that wait for DNS hold up nobody, and patience. What is due is sent, late if need be.
+        command = ["load", address, "--connections", "16", "--rate", f"{self.rate}/s",
+                   "--messages", str(self.each), "--reply-timeout", "120s", "--connect-timeout",
+                   "60s", "--size", "2KiB-20KiB", "--mail-from", f"sender%d@{domain}", "--json"]
         if signed:
             command += ["--sign", f"{SELECTOR}.{domain}.pem", "--domain", domain, "--selector",
                         SELECTOR]
-        return self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return self.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def table(self):
+    def table(self, final):
         lines = [f"{'From domain':<14} {'its policy':<11} {'genuine: pass':>14} "
                  f"{'spoofed: fail':>14}   what happened to the spoofed"]
+
+        def cell(count):
+            return f"{count} of {self.each}" if final and count != self.each else str(count)
+
         for domain, policy in DOMAINS.items():
-            passed = sum(n for (d, result, _), n in self.counts.items()
-                         if d == domain and result == "pass")
+            passed = self.counts[(domain, *wanted(domain, True))]
             failed = {disposition: n for (d, result, disposition), n in self.counts.items()
                       if d == domain and result == "fail"}
             fate = {"reject": "refused, 550 5.7.26", "quarantine": "accepted, marked",
                     "accept": "accepted"}
             words = ", ".join(f"{fate[what]}" for what in failed) or "-"
-            lines.append(f"{domain:<14} {policy:<11} {passed:>14} {sum(failed.values()):>14}   "
-                         f"{words}")
-        other = sum(n for (_, result, _), n in self.counts.items()
-                    if result not in ("pass", "fail"))
-        if other:
-            lines.append(f"{'other verdicts':<41} {other:>14}")
+            lines.append(f"{domain:<14} {policy:<11} {cell(passed):>14} "
+                         f"{cell(sum(failed.values())):>14}   {words}")
         return lines
 
-    def show(self, again):
-        lines = self.table()
+    def show(self, again, final=False):
+        lines = self.table(final)
         if again:
             print(f"\x1b[{len(lines)}A", end="")
         for line in lines:
@@ -141,27 +189,60 @@ class Demo:
               f"{self.rate} signed\nand {self.rate} spoofed messages a second for "
               f"{self.seconds} s\n")
         threading.Thread(target=self.follow, daemon=True).start()
-        loads = [self.send(address, domain, signed)
-                 for domain in DOMAINS for signed in (True, False)]
+        loads = {(domain, signed): self.send(address, domain, signed)
+                 for domain in DOMAINS for signed in (True, False)}
         shown = False
-        while any(load.poll() is None for load in loads):
+        while any(load.poll() is None for load in loads.values()):
             time.sleep(0.25)
             if self.live:
                 shown = self.show(shown)
-        results = [json.loads(load.stdout.read()) for load in loads]
-        decided = sum(r["sent"] for r in results)
-        deadline = time.monotonic() + 5
+        results = {}
+        for key, load in loads.items():
+            text, complaints = load.communicate()
+            results[key] = json.loads(text) if text else None
+            if not text:
+                print(complaints, end="", file=sys.stderr)
+        self.await_records(results)
+        self.show(shown, final=True)
+        good = self.add_up(results)
+        self.summary([r for r in results.values() if r])
+        return good
+
+    # What was decided is in the log already; the reader may be behind on a busy host.
+    def await_records(self, results):
+        decided = sum(r["accepted"] for r in results.values() if r)
+        decided += sum(refusal["count"] for key, r in results.items() if r
+                       for refusal in r["rejected"] if is_policy_refusal(*key, refusal))
+        deadline = time.monotonic() + 60
         while sum(self.counts.values()) < decided and time.monotonic() < deadline:
             time.sleep(0.1)
-        self.show(shown)
-        self.summary(results)
+
+    def add_up(self, results):
+        """Whether every message got what was wanted; says what became of those that did not."""
+        others = others_of(results, self.counts)
+        if others:
+            print("\nWhat happened to the others:\n")
+            for who, count, what in others:
+                print(f"    {who:<24} {count:>6}  {what}")
+        good = sum(min(self.counts[(domain, *wanted(domain, signed))], self.each)
+                   for domain in DOMAINS for signed in KINDS)
+        missing = len(DOMAINS) * len(KINDS) * self.each - good
+        if missing or others:
+            print(f"\nThis does not add up: {missing} messages did not get what was expected.")
+        return not missing and not others
 
     def summary(self, results):
         sent = sum(r["sent"] for r in results)
         accepted = sum(r["accepted"] for r in results)
-        refused = sum(r["count"] for result in results for r in result["rejected"])
-        print(f"\n{sent} messages sent, {accepted} accepted, {refused} refused; p99 "
-              f"{max(r['latency_us']['p99'] for r in results) / 1000:.1f} ms, durable")
+        refused = sum(r["count"] for result in results for r in result["rejected"]
+                      if r["code"] >= 500)
+        put_off = sum(r["count"] for result in results for r in result["rejected"]) - refused
+        lost = sum(r["lost"] for r in results)
+        words = f"\n{sent} messages sent, {accepted} accepted, {refused} refused"
+        words += f", {put_off} put off" if put_off else ""
+        words += f", {lost} not answered" if lost else ""
+        slowest = [r["latency_us"]["p99"] for r in results if r["accepted"]]
+        print(words + (f"; p99 {max(slowest) / 1000:.1f} ms, durable" if slowest else ""))
         quarantined = self.samples.get("quarantine")
         if quarantined:
             text = self.mxring("log", "cat", self.log, "--from", str(quarantined["offset"]),
@@ -206,13 +287,15 @@ def main():
     base = os.path.dirname(os.path.abspath(arguments.binary))
     directory = tempfile.mkdtemp(prefix="demo-", dir=base)
     demo = Demo(arguments, directory)
+    good = False
     try:
-        demo.run()
+        good = demo.run()
     except KeyboardInterrupt:
         pass
     finally:
         demo.clean_up()
         shutil.rmtree(directory, ignore_errors=True)
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":

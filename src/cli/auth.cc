@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/message_file.h"
 #include "cli/output.h"
@@ -176,8 +177,8 @@ void dkim_text(std::string& out, std::span<const mailauth::dkim::SignatureResult
 
 void arc_text(std::string& out, const mailauth::arc::Outcome* arc) {
   if (arc == nullptr) return;
-  out += fmt::format("ARC          {:<9} {} set{}, sealed by {}", mailauth::word(arc->result),
-                     arc->sets, arc->sets == 1 ? "" : "s", base::escaped(arc->sealer));
+  out += fmt::format("ARC          {:<9} {}, sealed by {}", mailauth::word(arc->result),
+                     base::counted(arc->sets, "set"), base::escaped(arc->sealer));
   if (!arc->reason.empty()) out += ": " + arc->reason;
   out += "; changes nothing\n";
 }

@@ -54,6 +54,9 @@ void add_tune(CLI::App& program, Commands& commands);  // `tune` and everything 
 std::string_view program_path();
 void set_program_path(std::string_view path);
 
+// For a command that only groups others: its help and their names on standard error; kUsage.
+int ask_for_command(const CLI::App& group);
+
 // "mxring: MESSAGE" on standard error.
 void complain(std::string_view message);
 

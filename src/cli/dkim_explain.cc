@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/text.h"
+#include "base/units.h"
 #include "crypto/sha256_batch.h"
 #include "mailauth/dkim/body_canon.h"
 #include "mailauth/dkim/field_index.h"
@@ -141,8 +142,8 @@ std::vector<std::string> Explainer::body_hints() {
                     word(other))};
   }
   if (const std::size_t lines = lines_added(); lines != 0) {
-    return {fmt::format("the body hash matches without the last {} line{}: {} added on the way",
-                        lines, lines == 1 ? "" : "s", lines == 1 ? "it was" : "they were")};
+    return {fmt::format("the body hash matches without the last {}: {} added on the way",
+                        base::counted(lines, "line"), lines == 1 ? "it was" : "they were")};
   }
   if (!body_.ends_with("\r\n") && simple &&
       body_matches(body_.substr(0, body_.rfind("\r\n") + 2), signature_.body)) {
@@ -198,6 +199,12 @@ DkimExplanation explain_dkim(std::string_view message, const mail::HeaderIndex& 
   Explainer explainer(message, index, field);
   if (!explainer.readable()) return {};
   DkimExplanation explanation{explainer.covers(result), {}};
+  // The verifier's own words for a name without a record.
+  if (result.reason == "no key for signature") {
+    explanation.hints = {
+        fmt::format("nothing at {}._domainkey.{}: publish the record that \"dkim keygen\" printed",
+                    base::escaped(result.selector), base::escaped(result.domain))};
+  }
   if (result.result != mailauth::Result::kFail) return explanation;
   // The verifier's own words for the two ways to fail.
   explanation.hints =

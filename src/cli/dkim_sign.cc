@@ -115,8 +115,9 @@ void add_dkim_sign(CLI::App& dkim_app, Commands& commands) {
               .description(""))
       ->capture_default_str();
   app->add_option("--fields", arguments->fields,
-                  "h=, the fields to sign, as in from:from:to:subject; default those of RFC 6376\n"
-                  "5.4.1 and the MIME fields, From once more than the message has it")
+                  "h=, the fields to sign, as in from:from:to:subject; default those of\n"
+                  "RFC 6376 5.4.1 and the MIME fields, From once more than the message\n"
+                  "has it")
       ->type_name("NAME[:NAME]...");
   app->add_option("--expire", arguments->expire, "x=, good for so long; default for ever")
       ->type_name("TIME");

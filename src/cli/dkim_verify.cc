@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/dkim_explain.h"
 #include "cli/message_file.h"
@@ -91,7 +92,7 @@ std::string reports_text(const std::vector<Report>& reports, std::size_t ignored
     out += report_text(report);
   }
   if (ignored != 0) {
-    out += fmt::format("\n{} more signature{} not looked at\n", ignored, ignored == 1 ? "" : "s");
+    out += fmt::format("\n{} not looked at\n", base::counted(ignored, "more signature"));
   }
   return out;
 }

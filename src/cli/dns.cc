@@ -5,8 +5,10 @@
 #include <memory>
 #include <random>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/resolver_argument.h"
@@ -75,7 +77,18 @@ std::string lookup_json(const dns::Question& question, const dns::Answer& answer
   return std::move(json).text() + '\n';
 }
 
-std::string lookup_table(const dns::Question& question, const dns::Answer& answer) {
+// Who was asked and how long that took, for a question without an answer.
+struct Asked {
+  std::string servers;
+  std::int64_t ns = 0;
+};
+
+std::string failure(std::string_view status, const Asked& asked) {
+  return fmt::format("{} from {} after {}", status, asked.servers, base::format_duration(asked.ns));
+}
+
+std::string lookup_table(const dns::Question& question, const dns::Answer& answer,
+                         const Asked& asked) {
   std::string out;
   std::string owner = question.name.to_text();
   for (const dns::Name& alias : answer.aliases) {
@@ -85,7 +98,9 @@ std::string lookup_table(const dns::Question& question, const dns::Answer& answe
   }
   const std::string_view type = dns::type_word(question.type);
   if (answer.status != dns::Status::kAnswer) {
-    return out + fmt::format("{} {}: {}\n", owner, type, dns::status_word(answer.status));
+    const std::string_view status = dns::status_word(answer.status);
+    return out + fmt::format("{} {}: {}\n", owner, type,
+                             answer.is_failure() ? failure(status, asked) : std::string(status));
   }
   for (const Line& line : lines_of(answer)) {
     out += fmt::format("{}  {}  {:>5}  {}{}\n", owner, type, answer.ttl_s,
@@ -128,9 +143,11 @@ int run_lookup(const DnsOptions& options) {
   int exit_code = kDone;
   const auto resolver = open_resolver(options.resolver, exit_code);
   if (!resolver) return exit_code;
+  const base::MonoTime begin = base::read_clocks().mono;
   const dns::AnswerPtr answer = resolver->ask(*question);
-  const int printed =
-      print(options.json ? lookup_json(*question, *answer) : lookup_table(*question, *answer));
+  const Asked asked{servers_asked(options.resolver), base::read_clocks().mono - begin};
+  const int printed = print(options.json ? lookup_json(*question, *answer)
+                                         : lookup_table(*question, *answer, asked));
   return answer->is_failure() ? kFailed : printed;
 }
 
@@ -162,10 +179,17 @@ std::string mx_words(dns::MailHostsStatus status) {
   }
 }
 
-std::string mx_table(const dns::Name& domain, const dns::MailHosts& hosts) {
+bool has_failed(const dns::MailHosts& hosts) {
+  return hosts.status() == dns::MailHostsStatus::kServerFailure ||
+         hosts.status() == dns::MailHostsStatus::kTimeout;
+}
+
+std::string mx_table(const dns::Name& domain, const dns::MailHosts& hosts, const Asked& asked) {
   std::string out;
   if (hosts.status() != dns::MailHostsStatus::kExchangers) {
-    out += fmt::format("{}: {}\n", domain.to_text(), mx_words(hosts.status()));
+    const std::string words = mx_words(hosts.status());
+    out += fmt::format("{}: {}\n", domain.to_text(),
+                       has_failed(hosts) ? failure(words, asked) : words);
   }
   for (const dns::MailHost& host : hosts.hosts()) {
     std::string addresses;
@@ -187,16 +211,17 @@ int run_mx(const DnsOptions& options) {
   int exit_code = kDone;
   const auto resolver = open_resolver(options.resolver, exit_code);
   if (!resolver) return exit_code;
+  const base::MonoTime begin = base::read_clocks().mono;
   dns::MailHosts hosts(*domain, std::random_device{}());
   while (!hosts.step()) {
     const std::vector<dns::Question> questions(hosts.questions().begin(), hosts.questions().end());
     const auto answers = resolver->ask_all(questions);
     for (std::size_t i = 0; i < questions.size(); ++i) hosts.supply(questions[i], answers[i]);
   }
-  const int printed = print(options.json ? mx_json(*domain, hosts) : mx_table(*domain, hosts));
-  const bool failed = hosts.status() == dns::MailHostsStatus::kServerFailure ||
-                      hosts.status() == dns::MailHostsStatus::kTimeout;
-  return failed ? kFailed : printed;
+  const Asked asked{servers_asked(options.resolver), base::read_clocks().mono - begin};
+  const int printed =
+      print(options.json ? mx_json(*domain, hosts) : mx_table(*domain, hosts, asked));
+  return has_failed(hosts) ? kFailed : printed;
 }
 
 }  // namespace
@@ -222,11 +247,7 @@ void add_dns(CLI::App& program, Commands& commands) {
   add(mx, domain);
   commands.push_back({mx, [domain] { return run_mx(*domain); }});
 
-  commands.push_back({dns, [dns] {
-                        std::fputs(dns->help("", CLI::AppFormatMode::Normal).c_str(), stderr);
-                        complain("dns: name one of lookup, mx");
-                        return int{kUsage};
-                      }});
+  commands.push_back({dns, [dns] { return ask_for_command(*dns); }});
 }
 
 }  // namespace mxring::cli

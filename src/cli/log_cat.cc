@@ -48,7 +48,8 @@ void add_log_cat(CLI::App& log, Commands& commands) {
   json->excludes(as_received)->excludes(raw);
   as_received->excludes(raw);
   cat->add_flag("--refused", options->refused,
-                "Also what was refused by DMARC policy: who, and the verdict; there is no message")
+                "Also what was refused by DMARC policy: who, and the verdict;\n"
+                "there is no message")
       ->excludes(as_received)
       ->excludes(raw);
   commands.push_back({cat, [options] { return run_cat(*options); }});

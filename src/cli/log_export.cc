@@ -48,7 +48,7 @@ int report(const ExportOptions& options, const Exported& exported, int result) {
     json.key("format").value(options.format).key("out").value(options.out).end_object();
     output.write(std::move(json).text() + '\n');
   } else {
-    output.write(fmt::format("{} messages, {}, to {}\n", base::format_count(exported.records),
+    output.write(fmt::format("{}, {}, to {}\n", base::counted(exported.records, "message"),
                              base::format_bytes(exported.bytes), options.out));
   }
   output.flush();

@@ -2,7 +2,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/units.h"
@@ -77,23 +80,78 @@ std::string info_json(const LogReader& reader, const std::vector<SegmentInfo>& s
   return std::move(json).text() + '\n';
 }
 
+// How much of the table there is room for.
+struct Shape {
+  bool seconds = true;
+  bool file = true;
+};
+
+using Cells = std::vector<std::string>;  // of one line
+
+Cells cells_of(const SegmentInfo& segment, const Shape& shape) {
+  constexpr std::size_t kDay = 11;  // "2026-11-22T"
+  const auto time = [&](std::int64_t unix_us) {
+    // Without milliseconds: "2026-11-22T01:02:03".
+    return base::format_wall_time(unix_us).substr(0, shape.seconds ? 19 : 16);
+  };
+  Cells cells{fmt::format("{}", segment.first), fmt::format("{}", segment.next),
+              base::format_count(segment.records), base::format_bytes(segment.bytes)};
+  if (segment.records == 0) {
+    cells.insert(cells.end(), {"-", "-"});
+  } else {
+    const std::string from = time(segment.first_received_at_us);
+    std::string to = time(segment.last_received_at_us);
+    if (to.starts_with(from.substr(0, kDay))) to.erase(0, kDay);
+    cells.insert(cells.end(), {from + 'Z', to + 'Z'});
+  }
+  if (shape.file) cells.push_back(segment.file);
+  return cells;
+}
+
+// Numbers to the right, words to the left, each column as wide as what is in it.
+std::string lines_of(const std::vector<Cells>& lines, std::size_t& width) {
+  constexpr std::size_t kNumbers = 4;
+  std::vector<std::size_t> widths(lines.front().size());
+  for (const Cells& line : lines) {
+    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
+  }
+  std::string out;
+  width = 0;
+  for (const Cells& line : lines) {
+    const std::size_t begin = out.size();
+    for (std::size_t i = 0; i < line.size(); ++i) {
+      if (i > 0) out += "  ";
+      out += i < kNumbers ? fmt::format("{:>{}}", line[i], widths[i])
+                          : fmt::format("{:<{}}", line[i], widths[i]);
+    }
+    out.erase(out.find_last_not_of(' ') + 1);
+    width = std::max(width, out.size() - begin);
+    out += '\n';
+  }
+  return out;
+}
+
+std::string segment_lines(const std::vector<SegmentInfo>& segments, std::size_t columns) {
+  std::string out;
+  for (const Shape shape : {Shape{}, Shape{.seconds = false}, Shape{false, false}}) {
+    std::vector<Cells> lines{{"first", "next", "records", "bytes", "from", "to"}};
+    if (shape.file) lines.front().push_back("file");
+    for (const SegmentInfo& segment : segments) lines.push_back(cells_of(segment, shape));
+    std::size_t width = 0;
+    out = lines_of(lines, width);
+    if (columns == 0 || width <= columns) break;
+  }
+  return out;
+}
+
 std::string info_table(const LogReader& reader, const std::vector<SegmentInfo>& segments,
                        const std::vector<seglog::SetAside>& aside) {
   const Totals totals = add_up(segments);
-  std::string out;
-  out += fmt::format("{:>12}  {:>12}  {:>10}  {:>10}  {:24}  {:24}  {}\n", "first", "next",
-                     "records", "bytes", "from", "to", "file");
-  for (const SegmentInfo& segment : segments) {
-    const bool empty = segment.records == 0;
-    out += fmt::format(
-        "{:>12}  {:>12}  {:>10}  {:>10}  {:24}  {:24}  {}\n", segment.first, segment.next,
-        base::format_count(segment.records), base::format_bytes(segment.bytes),
-        empty ? "-" : base::format_wall_time(segment.first_received_at_us),
-        empty ? "-" : base::format_wall_time(segment.last_received_at_us), segment.file);
-  }
-  out += fmt::format("{} records in {} segments, {}; the next offset is {}\n",
-                     base::format_count(totals.records), segments.size(),
-                     base::format_bytes(totals.bytes), reader.end());
+  std::string out = segment_lines(segments, output_columns());
+  out += fmt::format("{} in {}, {}; the next offset is {}\n",
+                     base::counted(totals.records, "record"),
+                     base::counted(segments.size(), "segment"), base::format_bytes(totals.bytes),
+                     reader.end());
   for (const seglog::SetAside& segment : aside) {
     out += fmt::format("set aside, with a damaged header: {}, {}\n",
                        seglog::damaged_name(segment.name), base::format_bytes(segment.file_bytes));

@@ -51,6 +51,13 @@ std::string report_json(const seglog::VerifyReport& report) {
   return std::move(json).text() + '\n';
 }
 
+// Those that are there: `next` is not.
+std::string offsets(std::uint64_t first, std::uint64_t next) {
+  if (next <= first) return {};
+  if (next - first == 1) return fmt::format(", offset {}", first);
+  return fmt::format(", offsets {} to {}", first, next - 1);
+}
+
 std::string report_text(const seglog::VerifyReport& report) {
   std::string out;
   std::uint64_t lost = 0;
@@ -67,7 +74,8 @@ std::string report_text(const seglog::VerifyReport& report) {
                        base::escaped(damage.what));
     out += damage.records == 0
                ? std::string("no record is lost\n")
-               : fmt::format("{} records lost from offset {}\n", damage.records, damage.offset);
+               : fmt::format("{} lost from offset {}\n", base::counted(damage.records, "record"),
+                             damage.offset);
   }
   if (report.torn_tail) {
     out += fmt::format(
@@ -76,14 +84,14 @@ std::string report_text(const seglog::VerifyReport& report) {
         report.torn_tail->segment, base::format_bytes(report.torn_tail->bytes),
         report.torn_tail->position);
   }
-  out += fmt::format("{}: {} records in {}, offsets {} to {}", report.ok() ? "ok" : "damaged",
-                     base::format_count(report.records), base::format_bytes(report.bytes),
-                     report.first, report.next);
+  out += fmt::format("{}: {} in {}{}", report.ok() ? "ok" : "damaged",
+                     base::counted(report.records, "record"), base::format_bytes(report.bytes),
+                     offsets(report.first, report.next));
   if (!report.ok()) {
     out += fmt::format(
-        "; {} places are damaged, {} records lost. Readers skip them; keep the "
-        "files and look at the disk.",
-        report.damaged.size(), base::format_count(lost));
+        "; {} damaged, {} lost. Readers skip them; keep the files and look at the disk.",
+        base::counted(report.damaged.size(), "place is", "places are"),
+        base::counted(lost, "record"));
   }
   return out + '\n';
 }

@@ -10,11 +10,15 @@
 #endif
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "base/text.h"
+#include "cli/address_argument.h"
 #include "cli/allocation.h"
 #include "cli/command.h"
 
@@ -48,43 +52,106 @@ std::string version_text() {
 #endif
 }
 
-// The nearest subcommand to a word that is none, for "did you mean".
-std::string suggestion(const CLI::App& program, int argc, char** argv) {
-  const CLI::App* level = &program;
-  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
-    const CLI::App* next = nullptr;
+// Help without what CLI11 adds about flags that exclude each other: the text of a flag says that
+// where it matters.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text = CLI::Formatter::make_option_opts(option);
+    return text.substr(0, text.find(" Excludes:"));
+  }
+};
+
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& names) {
+  const std::string_view near = mxring::base::nearest(word, names);
+  return near.empty() ? std::string() : fmt::format("; did you mean {}?", near);
+}
+
+// The command that a line names, as far as it does.
+struct Named {
+  CLI::App* command;
+  std::string path;  // "mxring log cat"
+  int next;          // index of the first word behind it
+};
+
+Named named_in(CLI::App& program, int argc, char** argv) {
+  Named named{&program, program.get_name(), 1};
+  for (; named.next < argc; ++named.next) {
+    CLI::App* below = named.command->get_subcommand_no_throw(argv[named.next]);
+    if (below == nullptr) break;
+    named.command = below;
+    named.path += ' ' + below->get_name();
+  }
+  return named;
+}
+
+// The nearest command, or flag, to a word that is none.
+std::string suggestion(const Named& named, int argc, char** argv) {
+  const auto commands = named.command->get_subcommands([](const CLI::App*) { return true; });
+  if (!commands.empty() && named.next < argc && argv[named.next][0] != '-') {
     std::vector<std::string> names;
-    for (const CLI::App* command : level->get_subcommands([](const CLI::App*) { return true; })) {
-      if (command->get_name() == argv[i]) next = command;
-      names.push_back(command->get_name());
-    }
-    if (next == nullptr) {
-      const std::string_view near = mxring::base::nearest(argv[i], names);
-      return near.empty() ? std::string() : fmt::format("; did you mean \"{}\"?", near);
-    }
-    level = next;
+    for (const CLI::App* command : commands) names.push_back(command->get_name());
+    return did_you_mean(argv[named.next], names);
+  }
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : named.command->get_options()) {
+    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+  }
+  for (int i = named.next; i < argc; ++i) {
+    std::string_view word = argv[i];
+    word = word.substr(0, word.find('='));
+    if (!word.starts_with("--") || word.size() == 2) continue;
+    if (std::ranges::find(flags, word) == flags.end()) return did_you_mean(word, flags);
   }
   return {};
+}
+
+// What is wrong with a flag's value, as the other complaints say it: "--from abc: not an offset".
+std::string words_of(const CLI::ParseError& error, const Named& named) {
+  std::string text = error.what();
+  const bool conversion = dynamic_cast<const CLI::ConversionError*>(&error) != nullptr;
+  const bool validation = dynamic_cast<const CLI::ValidationError*>(&error) != nullptr;
+  if (!conversion && !validation) return text;
+  for (const CLI::Option* option : named.command->get_options()) {
+    for (const std::string& value : option->results()) {
+      const std::string flag = option->get_name();
+      if (conversion && text.ends_with(fmt::format("{} = {}", flag, value))) {
+        const bool offset = option->get_type_name() == "OFFSET";
+        return fmt::format("{} {}: not {}", flag, value,
+                           offset ? "an offset; write a number" : "a number");
+      }
+      if (!validation || !text.starts_with(flag + ": ")) continue;
+      std::string_view why = std::string_view(text).substr(flag.size() + 2);
+      if (why.starts_with("Value ")) why.remove_prefix(6);
+      if (!why.starts_with(value)) continue;
+      why.remove_prefix(value.size());
+      return fmt::format("{} {}{}{}", flag, value, why.starts_with(':') ? "" : ":", why);
+    }
+  }
+  return text;
 }
 
 // Help and version go to standard output with 0, mistakes to standard error with 2.
 int explain_parse(CLI::App& program, const CLI::ParseError& error, int argc, char** argv) {
   if (error.get_exit_code() == 0) return program.exit(error);
-  mxring::cli::complain(
-      fmt::format("{}{}", mxring::base::escaped(error.what()), suggestion(program, argc, argv)));
-  mxring::cli::complain("see `mxring --help`, or `mxring COMMAND --help`");
+  const Named named = named_in(program, argc, argv);
+  mxring::cli::complain(fmt::format("{}{}", mxring::base::escaped(words_of(error, named)),
+                                    suggestion(named, argc, argv)));
+  mxring::cli::complain(fmt::format("see `{} --help`", named.path));
   return mxring::cli::kUsage;
 }
 
 int run(int argc, char** argv) {
   mxring::cli::set_program_path(argc > 0 ? argv[0] : "mxring");
   CLI::App program(kDescription, "mxring");
-  program.footer(kFooter);
   program.set_version_flag("--version", version_text());
   program.require_subcommand(0, 1);
-  program.get_formatter()->column_width(28);
+  const auto formatter = std::make_shared<HelpFormatter>();
+  formatter->column_width(28);
+  program.formatter(formatter);
   Commands commands;
   mxring::cli::add_serve(program, commands);
+  mxring::cli::check_addresses(*program.get_subcommand("serve"));
   mxring::cli::add_load(program, commands);
   mxring::cli::add_log(program, commands);
   mxring::cli::add_dns(program, commands);
@@ -94,6 +161,8 @@ int run(int argc, char** argv) {
   mxring::cli::add_dkim(program, commands);
   mxring::cli::add_report(program, commands);
   mxring::cli::add_tune(program, commands);
+  // Behind the commands, which would have it in their help too.
+  program.footer(kFooter);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -39,7 +39,7 @@ std::expected<std::string, std::string> read_all(int fd, std::string_view name) 
 }  // namespace
 
 void add_message(CLI::App& command, MessageArgument& argument) {
-  command.add_option("file", argument.path, "The message; - or nothing: standard input")
+  command.add_option("FILE", argument.path, "The message; - or nothing: standard input")
       ->type_name("FILE");
   command.add_flag("--exact", argument.exact, "Take the file's bytes as they are, bare LFs too");
 }
@@ -79,8 +79,8 @@ std::expected<std::string, std::string> read_message(const MessageArgument& argu
                        standard_input ? "standard input" : std::string_view(argument.path));
   if (!text || argument.exact) return text;
   if (const std::uint64_t count = add_missing_cr(*text); count != 0) {
-    complain(fmt::format("{} bare LF line end{} made CRLF, as mail has them (--exact leaves them)",
-                         count, count == 1 ? "" : "s"));
+    complain(fmt::format("{} made CRLF, as mail has them (--exact leaves them)",
+                         base::counted(count, "bare LF line end")));
   }
   return text;
 }

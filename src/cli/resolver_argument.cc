@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <fstream>
 #include <optional>
+#include <sstream>
 
 #include "base/text.h"
 #include "base/units.h"
@@ -33,6 +35,26 @@ void add_resolver(CLI::App& command, ResolverArgument& argument) {
       ->allow_extra_args(false);
   command.add_option("--timeout", argument.timeout, "How long one question may take")
       ->capture_default_str();
+}
+
+std::string servers_asked(const ResolverArgument& argument) {
+  std::vector<std::string> servers;
+  for (const std::string& text : argument.servers) {
+    if (const auto server = parse_server(text)) servers.push_back(server->to_string());
+  }
+  if (servers.empty()) {
+    std::ifstream file("/etc/resolv.conf");
+    for (std::string line; std::getline(file, line);) {
+      std::istringstream words(line);
+      std::string key;
+      std::string text;
+      words >> key >> text;
+      const auto server = key == "nameserver" ? parse_server(text) : std::nullopt;
+      if (server) servers.push_back(server->to_string());
+    }
+  }
+  if (servers.empty()) return "the system's resolver";
+  return fmt::format("{}", fmt::join(servers, " or "));
 }
 
 std::unique_ptr<dns::BlockingResolver> open_resolver(const ResolverArgument& argument,

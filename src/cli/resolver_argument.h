@@ -20,6 +20,9 @@ struct ResolverArgument {
 
 void add_resolver(CLI::App& command, ResolverArgument& argument);
 
+// "127.0.0.1:53 or 192.0.2.53:53": those that are asked, for a complaint about no answer.
+std::string servers_asked(const ResolverArgument& argument);
+
 // nullptr after saying why; `exit_code` is then what the command returns.
 std::unique_ptr<dns::BlockingResolver> open_resolver(const ResolverArgument& argument,
                                                      int& exit_code);

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/resolver_argument.h"
@@ -51,8 +52,8 @@ std::string outcome_table(const spf::Outcome& outcome) {
   row("identity", spf::word(outcome.identity));
   row("domain", outcome.domain);
   row("mechanism", outcome.mechanism);
-  out += fmt::format("lookups      {} of 10, {} of them found nothing; {} DNS questions\n",
-                     outcome.lookups, outcome.voids, outcome.questions);
+  out += fmt::format("lookups      {} of 10, {} of them found nothing; {}\n", outcome.lookups,
+                     outcome.voids, base::counted(outcome.questions, "DNS question"));
   row("explanation", outcome.explanation);
   // It is escaped already.
   if (!outcome.problem.empty()) out += fmt::format("problem      {}\n", outcome.problem);

@@ -2,7 +2,6 @@
 #include "cli/tune.h"
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
 namespace mxring::cli {
 
@@ -22,11 +21,7 @@ void add_tune(CLI::App& program, Commands& commands) {
   tune->require_subcommand(0, 1);
   add_tune_check(*tune, commands);
   add_tune_sweep(*tune, commands);
-  commands.push_back({tune, [tune] {
-                        std::fputs(tune->help("", CLI::AppFormatMode::Normal).c_str(), stderr);
-                        complain("tune: name one of check, sweep");
-                        return int{kUsage};
-                      }});
+  commands.push_back({tune, [tune] { return ask_for_command(*tune); }});
 }
 
 }  // namespace mxring::cli

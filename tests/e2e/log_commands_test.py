@@ -114,7 +114,7 @@ class InfoAndVerify(LogCase):
         self.assertGreater(info["bytes"], sum(map(len, self.messages)))
         for segment in info["segments"]:
             self.assertTrue(os.path.exists(os.path.join(self.log.directory, segment["file"])))
-        self.assertIn("12 records in 1 segments", self.log.run("info").stdout.decode())
+        self.assertIn("12 records in 1 segment,", self.log.run("info").stdout.decode())
 
     def test_verify_of_a_good_log(self):
         code, report = self.log.verify()

@@ -49,10 +49,10 @@ class Configuration(ServeCase):
         self.refused(78, "nowhere.toml: cannot be read: No such file", "-c", "nowhere.toml")
 
     def test_bad_address(self):
-        self.refused(78, "--smtp localhost:25: not an address", "--smtp", "localhost:25")
+        self.refused(2, "--smtp localhost:25: not an address", "--smtp", "localhost:25")
 
     def test_usage(self):
-        self.refused(2, "see `mxring --help`", "--no-such-flag")
+        self.refused(2, "see `mxring serve --help`", "--no-such-flag")
 
     def test_check_prints_the_effective_values(self):
         path = self.file("hostname = \"mx.example.org\"\n[limits]\nmessage_size = \"1MiB\"\n")

@@ -47,14 +47,14 @@ std::string send_command(const base::Endpoint& bound) {
   const base::Endpoint to = reachable(bound);
   if (!in_path("swaks") && in_path("curl")) {
     return fmt::format(
-        "printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl -sS smtp://{} "
-        "--mail-from you@example.org --mail-rcpt me@example.net -T -",
+        "printf 'From: you@example.org\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' | "
+        "curl -sS smtp://{} --mail-from you@example.org --mail-rcpt me@example.net -T -",
         to.to_string());
   }
   if (!in_path("swaks") && in_path("python3")) {
     return fmt::format(
         "python3 -c \"import smtplib; smtplib.SMTP('{}', {}).sendmail('you@example.org', "
-        "'me@example.net', 'Subject: hello\\n\\nIt works.')\"",
+        "'me@example.net', 'From: you@example.org\\nSubject: hello\\n\\nIt works.')\"",
         to.address.to_string(), to.port);
   }
   const std::string address =

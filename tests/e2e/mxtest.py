@@ -127,7 +127,8 @@ class Server:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
                 env=self.env)
-        line = self._read_line(timeout)
+        self.output = b""
+        line = self._read_until(b"\n", timeout).split("\n")[0]
         if not line.startswith("ready "):
             self.process.kill()
             self.process.wait()
@@ -138,18 +139,21 @@ class Server:
         self.port = int(port)
         return self
 
-    def _read_line(self, timeout):
-        data = b""
+    def _read_until(self, end_mark, timeout):
+        """Standard output since the start, which has the mark in it unless the time was up."""
         end = time.monotonic() + timeout
-        while b"\n" not in data:
+        while end_mark not in self.output:
             left = end - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
                 break
             chunk = os.read(self.process.stdout.fileno(), 4096)
             if not chunk:
                 break
-            data += chunk
-        return data.split(b"\n")[0].decode()
+            self.output += chunk
+        return self.output.decode()
+
+    def output_until(self, text, timeout=30):
+        return self._read_until(text.encode(), timeout)
 
     def stderr(self):
         with open(self.stderr_path, "rb") as text:

@@ -141,6 +141,42 @@ class Start(ServeCase):
             server.start()
 
 
+class Welcome(ServeCase):
+    """The first message, sent with each of the commands that `serve` may print, as printed."""
+
+    def hint(self, program):
+        tools = os.path.join(self.directory, "tools")
+        os.mkdir(tools)
+        os.symlink(self.need(program), os.path.join(tools, program))
+        self.server = self.serve(
+            {"auth": {"spf": True, "dkim": True, "dmarc": True}, "dns": {"timeout": "100ms"}},
+            args=["--welcome", "--resolver", f"127.0.0.1:{mxtest.free_port()}"],
+            env={**os.environ, "PATH": tools})
+        text = self.server.output_until("Ctrl-C stops it")
+        commands = [line.strip() for line in text.splitlines()
+                    if f"{program} -" in line and line.startswith("  ")]
+        self.assertEqual(len(commands), 1, text)
+        return commands[0]
+
+    def sent(self, program):
+        command = self.hint(program)
+        self.run_client(["sh", "-c", command])
+        log = Log(self.server.log_dir)
+        records = log.records()
+        self.assertEqual([r["offset"] for r in records], [0], command)
+        self.assertEqual(records[0]["mail_from"], "you@example.org")
+        self.assertIn(b"From: you@example.org\r\n", log.as_received(0))
+
+    def test_curl(self):
+        self.sent("curl")
+
+    def test_python(self):
+        self.sent("python3")
+
+    def test_swaks(self):
+        self.sent("swaks")
+
+
 class Drain(ServeCase):
     def test_transactions_in_progress_finish(self):
         server = self.serve()

@@ -100,9 +100,13 @@ void Admin::serve(int fd) {
   } else if (line.starts_with("GET /status ")) {
     answer("200 OK", "application/json", pages_.status() + "\n");
   } else if (line.starts_with("GET /healthz ")) {
-    const bool healthy = pages_.healthy();
-    answer(healthy ? "200 OK" : "503 Service Unavailable", "text/plain",
-           healthy ? "ok\n" : "not accepting mail\n");
+    const std::string why_not = pages_.why_not_accepting();
+    if (why_not.empty()) {
+      answer("200 OK", "text/plain", "ok\n");
+    } else {
+      answer("503 Service Unavailable", "text/plain",
+             fmt::format("not accepting mail: {}\n", why_not));
+    }
   } else {
     answer("404 Not Found", "text/plain", "try /metrics, /status or /healthz\n");
   }

@@ -23,7 +23,7 @@ class Admin {
   struct Pages {
     std::function<std::string()> metrics;
     std::function<std::string()> status;
-    std::function<bool()> healthy;
+    std::function<std::string()> why_not_accepting;  // "" while mail is accepted
   };
 
   static std::expected<std::unique_ptr<Admin>, std::string> start(const base::Endpoint& endpoint,

@@ -22,6 +22,8 @@ constexpr std::uint64_t kGroupBytesMax = 16ULL << 20;
 constexpr std::size_t kBusyGroup = 4;
 constexpr std::int64_t kIdleNs = base::kNsPerSecond;
 constexpr std::int64_t kNoticeEveryNs = 60 * base::kNsPerSecond;
+// A disk that hovers around its reserve is not worth a line every second.
+constexpr std::int64_t kSayNs = 5 * base::kNsPerSecond;
 
 }  // namespace
 
@@ -144,18 +146,20 @@ void CommitThread::commit_group() {
 
 // Nothing of the group was written, and nothing is wrong with the log.
 void CommitThread::refuse_for_now(seglog::CommitError why) {
+  if (why == seglog::CommitError::kNoSpace) {
+    write_refused_.store(true, std::memory_order_relaxed);
+    storage_low_.store(true, std::memory_order_relaxed);
+    say_room();
+    give_back(CommitOutcome::kNoSpace, 0);
+    return;
+  }
   const std::int64_t now_ns = base::read_clocks().mono.ns;
   if (setup_.notice && now_ns - last_notice_ns_ >= kNoticeEveryNs) {
     last_notice_ns_ = now_ns;
-    setup_.notice(fmt::format("{}; messages are refused for now, clients will try again",
+    setup_.notice(fmt::format("warning: {}; messages are refused for now, clients will try again",
                               setup_.writer.refusal()));
   }
-  if (why == seglog::CommitError::kNoSpace) {
-    storage_low_.store(true, std::memory_order_relaxed);
-    give_back(CommitOutcome::kNoSpace, 0);
-  } else {
-    give_back(CommitOutcome::kNoResources, 0);
-  }
+  give_back(CommitOutcome::kNoResources, 0);
 }
 
 void CommitThread::give_back(CommitOutcome outcome, std::uint64_t first_offset) {
@@ -176,11 +180,26 @@ void CommitThread::give_back(CommitOutcome outcome, std::uint64_t first_offset) 
 }
 
 void CommitThread::watch_storage() {
-  const std::uint64_t by_share =
-      setup_.writer.file_system_bytes() / 100 * setup_.limits.disk_reserve_percent;
-  const std::uint64_t by_segments = setup_.segment_bytes * setup_.limits.disk_reserve_segments;
-  const bool low = setup_.writer.free_bytes() < std::max(by_share, by_segments);
-  storage_low_.store(low, std::memory_order_relaxed);
+  free_bytes_.store(setup_.writer.free_bytes(), std::memory_order_relaxed);
+  total_bytes_.store(setup_.writer.file_system_bytes(), std::memory_order_relaxed);
+  write_refused_.store(false, std::memory_order_relaxed);
+  storage_low_.store(setup_.reserve.low(room()), std::memory_order_relaxed);
+  say_room();
+}
+
+void CommitThread::say_room() {
+  const bool low = storage_low();
+  const std::int64_t now_ns = base::read_clocks().mono.ns;
+  if (low == said_low_ || (said_at_ns_ != 0 && now_ns - said_at_ns_ < kSayNs)) return;
+  said_low_ = low;
+  said_at_ns_ = now_ns;
+  if (setup_.on_room) setup_.on_room(low, room());
+}
+
+DiskRoom CommitThread::room() const {
+  return {.free_bytes = free_bytes_.load(std::memory_order_relaxed),
+          .total_bytes = total_bytes_.load(std::memory_order_relaxed),
+          .refused = write_refused_.load(std::memory_order_relaxed)};
 }
 
 void CommitThread::update_counters() {

@@ -20,6 +20,7 @@
 #include "obs/histogram.h"
 #include "seglog/writer.h"
 #include "server/delivery.h"
+#include "server/disk_room.h"
 #include "server/wake.h"
 
 namespace mxring::server {
@@ -38,13 +39,15 @@ class CommitThread {
   struct Setup {
     seglog::Writer writer;
     std::int64_t commit_window_ns = 0;
-    base::Limits limits;
-    std::uint64_t segment_bytes = 0;
+    DiskReserve reserve;
     obs::CounterSet* counters = nullptr;
     // Called once, from the writer thread, when the log has failed.
     std::function<void(std::string)> on_failure;
-    // For the operator, now and then, while something keeps the log from growing.
+    // For the operator, now and then, while the log lacks something other than room.
     std::function<void(const std::string&)> notice;
+    // Called from start() when the disk is below its reserve, and from the writer thread when that
+    // has changed; not more often than every few seconds.
+    std::function<void(bool low, const DiskRoom& room)> on_room;
   };
 
   explicit CommitThread(Setup setup);
@@ -60,6 +63,7 @@ class CommitThread {
   void wake() { wake_.wake(); }
   // Whether MAIL must be refused: the disk reserve has been reached (any thread).
   bool storage_low() const { return storage_low_.load(std::memory_order_relaxed); }
+  DiskRoom room() const;  // any thread
   bool failed() const { return failed_.load(std::memory_order_relaxed); }
   const obs::Histogram& commit_ns() const { return commit_ns_; }
 
@@ -71,6 +75,7 @@ class CommitThread {
   void refuse_for_now(seglog::CommitError why);
   void give_back(CommitOutcome outcome, std::uint64_t first_offset);
   void watch_storage();
+  void say_room();
   void update_counters();
 
   Setup setup_;
@@ -79,6 +84,9 @@ class CommitThread {
   FutexWake wake_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> storage_low_{false};
+  std::atomic<std::uint64_t> free_bytes_{0};
+  std::atomic<std::uint64_t> total_bytes_{0};
+  std::atomic<bool> write_refused_{false};
   std::atomic<bool> failed_{false};
   obs::Histogram commit_ns_;
 
@@ -94,6 +102,8 @@ class CommitThread {
   std::uint64_t wake_calls_ = 0;
   std::int64_t last_watch_ns_ = 0;
   std::int64_t last_notice_ns_ = INT64_MIN / 2;
+  bool said_low_ = false;
+  std::int64_t said_at_ns_ = 0;
 };
 
 }  // namespace mxring::server

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/json.h"
 #include "obs/exposition.h"
 #include "seglog/writer.h"
 #include "server/admin.h"
@@ -68,7 +69,11 @@ void fit_connections(Config& config, const std::function<void(const std::string&
 
 struct Server::Impl {
   Impl(const Config& given, std::function<void(const std::string&)> notice_function)
-      : config(given), notice(std::move(notice_function)), policy(config), gate(config.limits) {}
+      : config(given),
+        notice(std::move(notice_function)),
+        policy(config),
+        gate(config.limits),
+        reserve(config.limits, config.log.segment_bytes) {}
 
   std::expected<void, StartError> start(uring::FaultPlan* faults);
   std::expected<void, StartError> load_certificates();
@@ -78,6 +83,7 @@ struct Server::Impl {
   std::expected<void, StartError> start_admin();
   std::string metrics() const;
   std::string status() const;
+  std::string why_not_accepting() const;
   void on_storage_failure(const std::string& why);
   void drain();
   int wait();
@@ -86,6 +92,7 @@ struct Server::Impl {
   std::function<void(const std::string&)> notice;
   Policy policy;
   ConnectionGate gate;
+  DiskReserve reserve;
   obs::CounterRegistry counters;
   std::atomic<bool> draining{false};
   std::atomic<std::uint32_t> undrained{0};
@@ -133,14 +140,18 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
   auto log = seglog::Writer::open(options);
   if (!log) return std::unexpected(StartError{1, log.error().message});
   if (!log->recovery().text.empty()) notice(log->recovery().text);
-  writer = std::make_unique<CommitThread>(
-      CommitThread::Setup{.writer = std::move(*log),
-                          .commit_window_ns = config.log.commit_window_ns,
-                          .limits = config.limits,
-                          .segment_bytes = config.log.segment_bytes,
-                          .counters = &counters.make_set("writer"),
-                          .on_failure = [this](const std::string& why) { on_storage_failure(why); },
-                          .notice = notice});
+  writer = std::make_unique<CommitThread>(CommitThread::Setup{
+      .writer = std::move(*log),
+      .commit_window_ns = config.log.commit_window_ns,
+      .reserve = reserve,
+      .counters = &counters.make_set("writer"),
+      .on_failure = [this](const std::string& why) { on_storage_failure(why); },
+      .notice = notice,
+      .on_room =
+          [this](bool low, const DiskRoom& room) {
+            notice(low ? "warning: " + reserve.why_low(config.log.dir, room)
+                       : DiskReserve::there_is_room(config.log.dir, room));
+          }});
   return {};
 }
 
@@ -190,9 +201,8 @@ std::expected<void, StartError> Server::Impl::start_admin() {
   }
   auto started = Admin::start(*endpoint, {.metrics = [this] { return metrics(); },
                                           .status = [this] { return status(); },
-                                          .healthy = [this] {
-                                            return !draining.load(std::memory_order_relaxed) &&
-                                                   !writer->storage_low();
+                                          .why_not_accepting = [this] {
+                                            return why_not_accepting();
                                           }});
   if (!started) return std::unexpected(StartError{1, started.error()});
   admin = std::move(*started);
@@ -220,14 +230,34 @@ std::string Server::Impl::metrics() const {
       "# HELP mxring_connections connections open now\n# TYPE mxring_connections gauge\n"
       "mxring_connections {}\n",
       gate.all());
+  out += fmt::format(
+      "# HELP mxring_accepting whether new mail is accepted: not when draining, nor when the disk "
+      "is below its reserve\n# TYPE mxring_accepting gauge\nmxring_accepting {}\n",
+      why_not_accepting().empty() ? 1 : 0);
   return out;
 }
 
 std::string Server::Impl::status() const {
   std::string text = obs::to_json(counters);
-  text.pop_back();
-  text += ",\"cpu\":" + ledger_json(make_ledger(counters, process_cpu_ns())) + "}";
+  const std::string why_not = why_not_accepting();
+  base::JsonWriter more;
+  more.begin_object();
+  more.key("accepting").value(why_not.empty());
+  more.key("reason");
+  why_not.empty() ? more.null() : more.value(why_not);
+  more.key("cpu").raw(ledger_json(make_ledger(counters, process_cpu_ns())));
+  more.end_object();
+  text.back() = ',';
+  text += std::string_view(more.text()).substr(1);
   return text;
+}
+
+// "" while mail is accepted.
+std::string Server::Impl::why_not_accepting() const {
+  if (storage_failed.load(std::memory_order_relaxed)) return "the log has failed";
+  if (draining.load(std::memory_order_relaxed)) return "draining";
+  const DiskRoom room = writer->room();
+  return reserve.low(room) ? reserve.why_low(config.log.dir, room) : std::string();
 }
 
 void Server::Impl::on_storage_failure(const std::string& why) {

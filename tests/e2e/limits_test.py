@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+import urllib.error
 
 import mxtest
 from mxtest import Log, Wire, sample_message
@@ -350,6 +351,24 @@ class Disk(LimitCase):
         wire = self.wire()
         self.assertRegex(wire.ask("MAIL FROM:<a@client.test>"), r"^452 4\.3\.1")
         self.assertRegex(wire.ask("NOOP"), "^250")
+
+    def test_reserve_is_said(self):
+        server = self.serve({"limits": {"disk_reserve_percent": 99},
+                             "listen": {"smtp": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}})
+        why = (rf"{re.escape(server.log_dir)}: [0-9.]+ \w+ free, below the reserve of [0-9.]+ \w+ "
+               r"\(limits\.disk_reserve_percent = 99 of [0-9.]+ \w+\); mail is put off with "
+               r"452 4\.3\.1 until there is room")
+        lines = server.stderr().splitlines()
+        self.assertEqual(len(lines), 1, lines)  # said before the ready line
+        self.assertRegex(lines[0], "^mxring: warning: " + why + "$")
+        status = json.loads(server.http("/status"))
+        self.assertIs(status["accepting"], False)
+        self.assertRegex(status["reason"], f"^{why}$")
+        self.assertIn("\nmxring_accepting 0\n", server.http("/metrics"))
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            server.http("/healthz")
+        self.assertEqual(caught.exception.code, 503)
+        self.assertRegex(caught.exception.read().decode(), f"^not accepting mail: {why}\n$")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class AdminTest : public testing::Test {
     auto started = Admin::start(*base::Endpoint::parse("127.0.0.1:0"),
                                 {.metrics = [] { return std::string(kLargePage, 'm'); },
                                  .status = [] { return std::string("{}"); },
-                                 .healthy = [] { return true; }});
+                                 .why_not_accepting = [] { return std::string(); }});
     if (started) admin_ = std::move(*started);
   }
   void SetUp() override { ASSERT_NE(admin_, nullptr); }

@@ -77,6 +77,8 @@ struct Writer::Impl {
   std::vector<Spare> taken;  // the segments it rolls into
 
   std::expected<void, OpenError> open(const std::function<void(double)>& progress);
+  std::expected<void, OpenError> check_file_system(const uring::File& on) const;
+  std::expected<void, OpenError> make_directory();
   std::expected<void, OpenError> open_directory();
   std::expected<void, OpenError> first_segment();
   std::expected<std::uint64_t, CommitError> commit(std::span<const Append> batch);
@@ -96,36 +98,50 @@ struct Writer::Impl {
   }
 };
 
-std::expected<void, OpenError> Writer::Impl::open_directory() {
+std::expected<void, OpenError> Writer::Impl::check_file_system(const uring::File& on) const {
+  const auto unfit = unfit_file_system(on.fd());
+  if (!unfit || options.sync == Sync::kNone) return {};
+  return std::unexpected(
+      refuse(OpenErrorKind::kFileSystem,
+             "is on " + *unfit +
+                 ", which cannot promise that what was synced survives a crash; put the log on a "
+                 "local disk (ext4, xfs, btrfs), or set sync = \"none\" for a benchmark"));
+}
+
+std::expected<void, OpenError> Writer::Impl::make_directory() {
   const std::string path = options.directory.string();
-  if (::mkdir(path.c_str(), 0750) == 0) {
-    // The new name must last as long as what we promise to keep under it.
-    const std::filesystem::path parent = std::filesystem::path(path + "/..").lexically_normal();
-    auto above = uring::File::open(parent.string(), O_RDONLY | O_DIRECTORY, 0, options.faults);
-    if (above && options.sync == Sync::kCommit) {
-      if (auto synced = above->sync_all(); !synced) {
-        return std::unexpected(refuse(
-            OpenErrorKind::kIo, "sync of the directory above failed: " + reason(synced.error())));
-      }
-    }
-  } else if (errno != EEXIST) {
+  if (::access(path.c_str(), F_OK) == 0) return {};
+  const std::filesystem::path parent = std::filesystem::path(path + "/..").lexically_normal();
+  auto above = uring::File::open(parent.string(), O_RDONLY | O_DIRECTORY, 0, options.faults);
+  if (above) {
+    // Asked before anything is made: a refusal leaves nothing behind.
+    if (auto fit = check_file_system(*above); !fit) return fit;
+  }
+  if (::mkdir(path.c_str(), 0750) != 0) {
+    if (errno == EEXIST) return {};
     return std::unexpected(
         refuse(OpenErrorKind::kDirectory, "cannot be created: " + reason(errno)));
   }
+  // The new name must last as long as what we promise to keep under it.
+  if (above && options.sync == Sync::kCommit) {
+    if (auto synced = above->sync_all(); !synced) {
+      return std::unexpected(refuse(
+          OpenErrorKind::kIo, "sync of the directory above failed: " + reason(synced.error())));
+    }
+  }
+  return {};
+}
+
+std::expected<void, OpenError> Writer::Impl::open_directory() {
+  if (auto made = make_directory(); !made) return made;
+  const std::string path = options.directory.string();
   auto opened = uring::File::open(path, O_RDONLY | O_DIRECTORY, 0, options.faults);
   if (!opened) {
     return std::unexpected(
         refuse(OpenErrorKind::kDirectory, "cannot be opened: " + reason(opened.error())));
   }
   directory = std::move(*opened);
-  const auto unfit = unfit_file_system(directory.fd());
-  if (unfit && options.sync == Sync::kCommit) {
-    return std::unexpected(refuse(
-        OpenErrorKind::kFileSystem,
-        "is on " + *unfit +
-            ", which cannot promise that what was synced survives a crash; put the log on a local "
-            "disk (ext4, xfs, btrfs), or set sync = \"none\" for a benchmark"));
-  }
+  if (auto fit = check_file_system(directory); !fit) return fit;
   auto locked = LockFile::acquire(directory.fd());
   if (!locked) {
     if (locked.error().error != 0) {

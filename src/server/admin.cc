@@ -27,14 +27,12 @@ std::string response(std::string_view status, std::string_view type, std::string
 
 }  // namespace
 
-std::expected<std::unique_ptr<Admin>, std::string> Admin::start(const base::Endpoint& endpoint,
-                                                                Pages pages) {
+std::expected<net::Listener, std::string> Admin::listen(const base::Endpoint& endpoint) {
   const auto unused = net::Listener::check_unused(endpoint);
   if (!unused) return std::unexpected(unused.error().message + " (listen.admin)");
   auto listener = net::Listener::open(endpoint);
   if (!listener) return std::unexpected(listener.error().message + " (listen.admin)");
-  std::unique_ptr<Admin> admin(new Admin(std::move(*listener), std::move(pages)));
-  return admin;
+  return std::move(*listener);
 }
 
 Admin::Admin(net::Listener listener, Pages pages)

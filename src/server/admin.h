@@ -26,13 +26,15 @@ class Admin {
     std::function<std::string()> why_not_accepting;  // "" while mail is accepted
   };
 
-  static std::expected<std::unique_ptr<Admin>, std::string> start(const base::Endpoint& endpoint,
-                                                                  Pages pages);
+  static std::expected<net::Listener, std::string> listen(const base::Endpoint& endpoint);
+  // The listener's clients are served from now on.
+  Admin(net::Listener listener, Pages pages);
+  Admin(const Admin&) = delete;
+  Admin& operator=(const Admin&) = delete;
   ~Admin();
   const base::Endpoint& endpoint() const { return listener_.endpoint(); }
 
  private:
-  Admin(net::Listener listener, Pages pages);
   void run();
   void serve(int fd);
   // False once the request's time is up, the thread shall stop, or the client has gone.

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "base/json.h"
@@ -18,8 +19,8 @@
 #include "server/commit_thread.h"
 #include "server/connection_gate.h"
 #include "server/cpu_layout.h"
-#include "server/policy.h"
 #include "server/ledger.h"
+#include "server/policy.h"
 #include "server/shard.h"
 
 namespace mxring::server {
@@ -78,9 +79,11 @@ struct Server::Impl {
   std::expected<void, StartError> start(uring::FaultPlan* faults);
   std::expected<void, StartError> load_certificates();
   void reload_certificates();
+  std::expected<void, StartError> listen();
+  std::expected<void, StartError> listen_admin();
   std::expected<void, StartError> open_log(uring::FaultPlan* faults);
   std::expected<void, StartError> start_shards(uring::FaultPlan* faults);
-  std::expected<void, StartError> start_admin();
+  void start_admin();
   std::string metrics() const;
   std::string status() const;
   std::string why_not_accepting() const;
@@ -100,6 +103,9 @@ struct Server::Impl {
   std::unique_ptr<Certificates> certificates;  // none: no TLS at all
   std::unique_ptr<CommitThread> writer;
   std::vector<std::unique_ptr<Shard>> shards;
+  CpuLayout layout;
+  std::vector<ShardListeners> listeners;  // of each shard, until it takes them
+  std::optional<net::Listener> admin_listener;
   std::unique_ptr<Admin> admin;
   std::vector<base::Endpoint> smtp_endpoints;
   std::vector<base::Endpoint> smtps_endpoints;
@@ -122,6 +128,45 @@ void Server::Impl::reload_certificates() {
   } else {
     notice("certificates loaded again");
   }
+}
+
+// Before the log is made, so that a start that fails here leaves no files behind. Who connects
+// before the log is open waits for the banner.
+std::expected<void, StartError> Server::Impl::listen() {
+  layout = lay_out_cpus(read_cpu_facts(), config.shards.count, config.shards.pin);
+  smtp_endpoints = config.listen.smtp;
+  smtps_endpoints = config.listen.smtps;
+  for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
+    ShardListeners& of_shard = listeners.emplace_back();
+    for (auto* endpoints : {&smtp_endpoints, &smtps_endpoints}) {
+      of_shard.implicit_tls_from = of_shard.all.size();
+      for (base::Endpoint& endpoint : *endpoints) {
+        if (i == 0) {
+          const auto unused = net::Listener::check_unused(endpoint);
+          if (!unused) return std::unexpected(StartError{1, unused.error().message});
+        }
+        auto listener = net::Listener::open(endpoint);
+        if (!listener) return std::unexpected(StartError{1, listener.error().message});
+        endpoint = listener->endpoint();  // a port chosen by the kernel is the next shards' too
+        of_shard.all.push_back(std::move(*listener));
+      }
+    }
+  }
+  return listen_admin();
+}
+
+std::expected<void, StartError> Server::Impl::listen_admin() {
+  if (config.listen.admin.empty()) return {};
+  const auto endpoint = base::Endpoint::parse(config.listen.admin);
+  if (!endpoint) {
+    return std::unexpected(
+        StartError{kExitConfiguration,
+                   fmt::format("listen.admin = \"{}\" is not ADDR:PORT", config.listen.admin)});
+  }
+  auto listener = Admin::listen(*endpoint);
+  if (!listener) return std::unexpected(StartError{1, listener.error()});
+  admin_listener = std::move(*listener);
+  return {};
 }
 
 std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults) {
@@ -156,32 +201,15 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
 }
 
 std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* faults) {
-  const CpuLayout layout =
-      lay_out_cpus(read_cpu_facts(), config.shards.count, config.shards.pin);
-  smtp_endpoints = config.listen.smtp;
-  smtps_endpoints = config.listen.smtps;
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
-    ShardListeners listeners;
-    for (auto* endpoints : {&smtp_endpoints, &smtps_endpoints}) {
-      listeners.implicit_tls_from = listeners.all.size();
-      for (base::Endpoint& endpoint : *endpoints) {
-        if (i == 0) {
-          const auto unused = net::Listener::check_unused(endpoint);
-          if (!unused) return std::unexpected(StartError{1, unused.error().message});
-        }
-        auto listener = net::Listener::open(endpoint);
-        if (!listener) return std::unexpected(StartError{1, listener.error().message});
-        endpoint = listener->endpoint();  // a port chosen by the kernel is the next shards' too
-        listeners.all.push_back(std::move(*listener));
-      }
-    }
     shards.push_back(std::make_unique<Shard>(
         ShardShared{config, policy, gate, *writer, draining, undrained, notice, faults,
                     certificates.get()},
-        static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners),
+        static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners[i]),
         counters.make_set(fmt::format("shard-{}", i))));
     writer->add_lane(&shards.back()->lane());
   }
+  listeners.clear();
   writer->start(layout.writer_cpu);
   for (auto& shard : shards) {
     if (auto started = shard->start(); !started) {
@@ -191,30 +219,23 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
   return {};
 }
 
-std::expected<void, StartError> Server::Impl::start_admin() {
-  if (config.listen.admin.empty()) return {};
-  const auto endpoint = base::Endpoint::parse(config.listen.admin);
-  if (!endpoint) {
-    return std::unexpected(StartError{
-        kExitConfiguration,
-        fmt::format("listen.admin = \"{}\" is not ADDR:PORT", config.listen.admin)});
-  }
-  auto started = Admin::start(*endpoint, {.metrics = [this] { return metrics(); },
-                                          .status = [this] { return status(); },
-                                          .why_not_accepting = [this] {
-                                            return why_not_accepting();
-                                          }});
-  if (!started) return std::unexpected(StartError{1, started.error()});
-  admin = std::move(*started);
-  return {};
+void Server::Impl::start_admin() {
+  if (!admin_listener) return;
+  admin = std::make_unique<Admin>(
+      std::move(*admin_listener),
+      Admin::Pages{.metrics = [this] { return metrics(); },
+                   .status = [this] { return status(); },
+                   .why_not_accepting = [this] { return why_not_accepting(); }});
 }
 
 std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
   if (config.hostname.empty()) config.hostname = host_name();
   if (auto loaded = load_certificates(); !loaded) return loaded;
+  if (auto listening = listen(); !listening) return listening;
   if (auto opened = open_log(faults); !opened) return opened;
   if (auto started = start_shards(faults); !started) return started;
-  return start_admin();
+  start_admin();
+  return {};
 }
 
 std::string Server::Impl::metrics() const {

@@ -25,7 +25,7 @@ struct StartError {
 
 class Server {
  public:
-  // Opens the log (recovering it), makes the rings, binds every listener, starts the threads.
+  // Binds every listener, opens the log (recovering it), makes the rings, starts the threads.
   // Returns when all of them accept connections. `notice` gets lines for the operator (recovery
   // report, warnings, a fatal storage error), from any thread, one line without newline each.
   static std::expected<std::unique_ptr<Server>, StartError> start(

@@ -92,6 +92,15 @@ class Start(ServeCase):
             port = taken.getsockname()[1]
             self.refused(1, rf"cannot listen on 127\.0\.0\.1:{port}: another program has this port",
                          "--smtp", f"127.0.0.1:{port}", "--log-dir", self.directory + "/log")
+            self.refused(1, r"another program has this port.* \(listen\.admin\)", "--smtp",
+                         "127.0.0.1:0", "--admin", f"127.0.0.1:{port}",
+                         "--log-dir", self.directory + "/log")
+        self.assertFalse(os.path.exists(self.directory + "/log"))
+
+    def test_address_of_another_host(self):
+        self.refused(1, "this host has no such address", "--smtp", "192.0.2.1:2525",
+                     "--log-dir", self.directory + "/log")
+        self.assertFalse(os.path.exists(self.directory + "/log"))
 
     def test_second_server_on_the_same_address(self):
         server = self.serve()
@@ -114,6 +123,7 @@ class Start(ServeCase):
         directory = f"/dev/shm/mxring-e2e-{os.getpid()}"
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         self.refused(1, "tmpfs", "--smtp", "127.0.0.1:0", "--log-dir", directory)
+        self.assertFalse(os.path.exists(directory))
 
     def test_log_on_tmpfs_without_the_promise(self):
         if not os.path.isdir("/dev/shm"):

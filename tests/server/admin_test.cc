@@ -26,11 +26,12 @@ double seconds_since(Clock::time_point begin) {
 class AdminTest : public testing::Test {
  protected:
   AdminTest() {
-    auto started = Admin::start(*base::Endpoint::parse("127.0.0.1:0"),
-                                {.metrics = [] { return std::string(kLargePage, 'm'); },
-                                 .status = [] { return std::string("{}"); },
-                                 .why_not_accepting = [] { return std::string(); }});
-    if (started) admin_ = std::move(*started);
+    auto listener = Admin::listen(*base::Endpoint::parse("127.0.0.1:0"));
+    if (!listener) return;
+    admin_ = std::make_unique<Admin>(
+        std::move(*listener), Admin::Pages{.metrics = [] { return std::string(kLargePage, 'm'); },
+                                           .status = [] { return std::string("{}"); },
+                                           .why_not_accepting = [] { return std::string(); }});
   }
   void SetUp() override { ASSERT_NE(admin_, nullptr); }
 

@@ -105,7 +105,7 @@ std::expected<void, OpenError> Writer::Impl::check_file_system(const uring::File
       refuse(OpenErrorKind::kFileSystem,
              "is on " + *unfit +
                  ", which cannot promise that what was synced survives a crash; put the log on a "
-                 "local disk (ext4, xfs, btrfs), or set sync = \"none\" for a benchmark"));
+                 "local disk with ext4 or XFS, or set log.sync = \"none\" for a benchmark"));
 }
 
 std::expected<void, OpenError> Writer::Impl::make_directory() {

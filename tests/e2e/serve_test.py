@@ -122,7 +122,8 @@ class Start(ServeCase):
             self.skipTest("/dev/shm is not a tmpfs here")
         directory = f"/dev/shm/mxring-e2e-{os.getpid()}"
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
-        self.refused(1, "tmpfs", "--smtp", "127.0.0.1:0", "--log-dir", directory)
+        self.refused(1, r'tmpfs.*; put the log on a local disk with ext4 or XFS, or set '
+                        r'log\.sync = "none"', "--smtp", "127.0.0.1:0", "--log-dir", directory)
         self.assertFalse(os.path.exists(directory))
 
     def test_log_on_tmpfs_without_the_promise(self):

@@ -4,6 +4,8 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
+#include <system_error>
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -49,6 +51,11 @@ void complain_about_log(const LogError& error) {
   complain(describe(error));
   if (error.kind == LogErrorKind::kNotALog) {
     complain("name the directory that `mxring serve` writes to: mxring log ... DIR");
+  }
+  const std::string denied = std::system_category().message(EACCES);
+  if (error.kind == LogErrorKind::kIo && error.message.ends_with(denied)) {
+    complain(
+        "the log is readable for the receiver's group: usermod -aG mxring YOU, then log in again");
   }
 }
 

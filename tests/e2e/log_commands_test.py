@@ -122,6 +122,19 @@ class InfoAndVerify(LogCase):
         self.assertEqual((report["damaged"], report["torn_tail"]), ([], None))
         self.assertTrue(self.log.run("verify").stdout.startswith(b"ok: 12 records"))
 
+    def test_others_are_told_who_may_read(self):
+        os.chmod(self.log.directory, 0o750 if os.geteuid() == 0 else 0)
+        other = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+        try:
+            done = subprocess.run([BINARY, "log", "info", self.log.directory], capture_output=True,
+                                  timeout=20, **other)
+        except PermissionError:
+            self.skipTest("another user cannot start the program where it is")
+        finally:
+            os.chmod(self.log.directory, 0o750)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr.decode(), r": Permission denied\nmxring: .*usermod -aG mxring")
+
     def test_damage_in_the_middle(self):
         path = os.path.join(self.log.directory, self.log.info()["segments"][0]["file"])
         with open(path, "r+b") as segment:

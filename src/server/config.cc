@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -273,6 +274,20 @@ void read_table(const toml::table& table, std::string_view section, std::string_
   }
 }
 
+// TOML wants quotes around 25MiB, and says only that it had expected a digit.
+std::string_view quoting_hint(std::string_view file, toml::source_index line_number) {
+  for (; line_number > 1 && !file.empty(); --line_number) {
+    const std::size_t end = file.find('\n');
+    file.remove_prefix(end == file.npos ? file.size() : end + 1);
+  }
+  const std::string_view line = file.substr(0, file.find('\n'));
+  const std::size_t equals = line.find('=');
+  const std::size_t value =
+      equals == line.npos ? equals : line.find_first_not_of(" \t", equals + 1);
+  if (value == line.npos || !std::isalnum(static_cast<unsigned char>(line[value]))) return {};
+  return "; sizes, times and words are quoted: \"25MiB\"";
+}
+
 std::uint32_t cores_online() {
   return static_cast<std::uint32_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
 }
@@ -364,7 +379,9 @@ std::expected<Config, ConfigError> parse_config(std::string_view text, std::stri
   const toml::parse_result parsed = toml::parse(text, file);
   Faults faults;
   if (!parsed) {
-    faults.add(parsed.error().source(), std::string(parsed.error().description()));
+    const auto& source = parsed.error().source();
+    faults.add(source, fmt::format("{}{}", parsed.error().description(),
+                                   quoting_hint(text, source.begin.line)));
     return std::unexpected(faults.first(file));
   }
   Config config = default_config();

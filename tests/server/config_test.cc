@@ -29,6 +29,16 @@ std::string disagreement(std::string_view text) {
   return valid ? "(no error)" : valid.error().message;
 }
 
+TEST(Config, MissingQuotesAreNamed) {
+  for (const char* value : {"25MiB", "30s", "commit", "example.org"}) {
+    const std::string text = std::string("[limits]\nmessage_size = ") + value + "\n";
+    EXPECT_NE(fault(text).find("; sizes, times and words are quoted: \"25MiB\""), std::string::npos)
+        << fault(text);
+    EXPECT_TRUE(fault(text).starts_with("t.toml:2:")) << fault(text);
+  }
+  EXPECT_EQ(fault("[limits\nrecipients = 500").find("quoted"), std::string::npos);
+}
+
 TEST(Config, EmptyFileIsTheDefaults) {
   const Config config = parsed("");
   ASSERT_EQ(config.listen.smtp.size(), 1u);

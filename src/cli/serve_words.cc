@@ -101,13 +101,14 @@ std::vector<std::string> warnings(const server::Config& config) {
   std::vector<std::string> lines;
   if (config.log.sync == server::SyncMode::kNone) {
     lines.push_back(
-        "WARNING: log.sync = \"none\": acknowledged messages ARE LOST when this machine "
+        "warning: log.sync = \"none\": acknowledged messages ARE LOST when this machine "
         "crashes. For benchmarks only.");
   }
   const bool own_certificate = !config.tls.certificate.empty() || !config.tls.certificates.empty();
   if (!own_certificate && config.set_at.contains("listen.smtps")) {
     lines.push_back(
-        "no tls.certificate: a self-made one is used, which clients that check certificates refuse");
+        "warning: no tls.certificate: a self-made one is used, which clients that check "
+        "certificates refuse");
   }
   return lines;
 }

@@ -1,16 +1,54 @@
 #include "server/resolver.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 
 #include <algorithm>
+#include <fstream>
 #include <limits>
+#include <utility>
+
+#include "base/text.h"
 
 namespace mxring::server {
 
+namespace {
+
+// Those asked, as the operator knows them.
+std::string server_names(const Config& config) {
+  std::vector<std::string> names;
+  for (const base::Endpoint& server : config.dns.servers) names.push_back(server.to_string());
+  if (config.dns.servers.empty()) {
+    std::ifstream file("/etc/resolv.conf");
+    for (std::string word; file >> word;) {
+      if (word == "nameserver" && file >> word) names.push_back(base::escaped(word));
+    }
+  }
+  return fmt::format("{}", fmt::join(names, " or "));
+}
+
+}  // namespace
+
+ResolverHealth::ResolverHealth(const Config& config, Notice notice)
+    : notice_(std::move(notice)), servers_(server_names(config)) {
+  if (!servers_.empty()) servers_ = " at " + servers_;
+}
+
+void ResolverHealth::on_change(bool answering) {
+  if (answering && silent_.fetch_sub(1, std::memory_order_relaxed) == 1) {
+    notice_(fmt::format("the DNS resolver{} answers again", servers_));
+  } else if (!answering && silent_.fetch_add(1, std::memory_order_relaxed) == 0) {
+    notice_(fmt::format(
+        "warning: the DNS resolver{} does not answer; mail is accepted, but what SPF, DKIM and "
+        "DMARC ask for is a temperror until it does; look at dns.servers or /etc/resolv.conf",
+        servers_));
+  }
+}
+
 std::expected<std::unique_ptr<Resolver>, std::string> Resolver::create(const Config& config,
                                                                        uring::Ring& ring,
-                                                                       Notice notice) {
-  std::unique_ptr<Resolver> resolver(new Resolver(ring, std::move(notice)));
+                                                                       ResolverHealth& health) {
+  std::unique_ptr<Resolver> resolver(new Resolver(ring, health));
   dns::ClientOptions options;
   options.servers = config.dns.servers;
   options.timeout_ns = config.dns.timeout_ns;
@@ -75,9 +113,7 @@ std::int64_t Resolver::wait_ns(base::MonoTime now) const {
 }
 
 void Resolver::on_resolver(bool answering) {
-  notice_(answering ? "the DNS resolver answers again"
-                    : "warning: the DNS resolver does not answer; mail is accepted, but its SPF "
-                      "result is temperror until it does; look at dns.servers or /etc/resolv.conf");
+  health_.on_change(answering);
 }
 
 }  // namespace mxring::server

@@ -1,9 +1,10 @@
 // The shard's DNS client on the shard's ring: its sockets are polled by the ring, its timers looked
-// at once a turn. Warnings about a resolver that has stopped answering go to the operator, once.
+// at once a turn.
 //
-// Thread: the shard's.
+// Thread: the shard's; ResolverHealth any.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -18,13 +19,26 @@
 
 namespace mxring::server {
 
-class Resolver final : private dns::SocketWatcher, private dns::ResolverListener {
+// Tells the operator that the resolver has stopped answering and that it is back, once for all
+// shards.
+class ResolverHealth {
  public:
   using Notice = std::function<void(const std::string&)>;
 
+  ResolverHealth(const Config& config, Notice notice);
+  void on_change(bool answering);  // of one shard's client
+
+ private:
+  Notice notice_;
+  std::string servers_;  // in words
+  std::atomic<std::uint32_t> silent_{0};
+};
+
+class Resolver final : private dns::SocketWatcher, private dns::ResolverListener {
+ public:
   static std::expected<std::unique_ptr<Resolver>, std::string> create(const Config& config,
                                                                       uring::Ring& ring,
-                                                                      Notice notice);
+                                                                      ResolverHealth& health);
 
   dns::Client& client() { return *client_; }
   void start(base::MonoTime now) { client_->start(now); }
@@ -43,13 +57,13 @@ class Resolver final : private dns::SocketWatcher, private dns::ResolverListener
     std::uint32_t generation = 0;
   };
 
-  Resolver(uring::Ring& ring, Notice notice) : ring_(ring), notice_(std::move(notice)) {}
+  Resolver(uring::Ring& ring, ResolverHealth& health) : ring_(ring), health_(health) {}
   void watch(int fd, bool readable, bool writable) override;
   void on_resolver(bool answering) override;
   void arm(std::uint32_t slot);
 
   uring::Ring& ring_;
-  Notice notice_;
+  ResolverHealth& health_;
   std::vector<Watched> watched_;
   std::unique_ptr<dns::Client> client_;  // goes first: it still calls watch() when it closes
 };

@@ -74,7 +74,8 @@ struct Server::Impl {
         notice(std::move(notice_function)),
         policy(config),
         gate(config.limits),
-        reserve(config.limits, config.log.segment_bytes) {}
+        reserve(config.limits, config.log.segment_bytes),
+        resolver_health(config, notice) {}
 
   std::expected<void, StartError> start(uring::FaultPlan* faults);
   std::expected<void, StartError> load_certificates();
@@ -96,6 +97,7 @@ struct Server::Impl {
   Policy policy;
   ConnectionGate gate;
   DiskReserve reserve;
+  ResolverHealth resolver_health;
   obs::CounterRegistry counters;
   std::atomic<bool> draining{false};
   std::atomic<std::uint32_t> undrained{0};
@@ -123,8 +125,9 @@ std::expected<void, StartError> Server::Impl::load_certificates() {
 void Server::Impl::reload_certificates() {
   if (certificates == nullptr) return notice("there is no TLS here: no certificates to load");
   if (const auto loaded = certificates->reload(); !loaded) {
-    notice(fmt::format("the certificates were not loaded again, the old ones stay in use: {}",
-                       loaded.error()));
+    notice(
+        fmt::format("warning: the certificates were not loaded again, the old ones stay in use: {}",
+                    loaded.error()));
   } else {
     notice("certificates loaded again");
   }
@@ -204,7 +207,7 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
     shards.push_back(std::make_unique<Shard>(
         ShardShared{config, policy, gate, *writer, draining, undrained, notice, faults,
-                    certificates.get()},
+                    certificates.get(), resolver_health},
         static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners[i]),
         counters.make_set(fmt::format("shard-{}", i))));
     writer->add_lane(&shards.back()->lane());

@@ -127,7 +127,7 @@ std::string Shard::set_up() {
                                     .counters = counters_});
   const Config::Auth& auth = shared_.config.auth;
   if (auth.spf || auth.dkim || auth.dmarc) {
-    auto resolver = Resolver::create(shared_.config, *ring_, shared_.notice);
+    auto resolver = Resolver::create(shared_.config, *ring_, shared_.resolver_health);
     if (!resolver) return resolver.error();
     resolver_ = std::move(*resolver);
     resolver_->start(now_.mono);

@@ -55,6 +55,7 @@ struct ShardShared {
   std::function<void(const std::string&)> notice;
   uring::FaultPlan* faults = nullptr;
   const Certificates* certificates = nullptr;  // none: no TLS at all
+  ResolverHealth& resolver_health;
 };
 
 struct ShardListeners {

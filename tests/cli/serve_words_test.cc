@@ -60,14 +60,14 @@ TEST(ServeWords, LosingMailIsSaidLoudly) {
   server::Config config = server::default_config();
   config.log.sync = server::SyncMode::kNone;
   ASSERT_EQ(warnings(config).size(), 1u);
-  EXPECT_TRUE(warnings(config)[0].starts_with("WARNING: log.sync"));
+  EXPECT_TRUE(warnings(config)[0].starts_with("warning: log.sync"));
 }
 
 TEST(ServeWords, ASelfMadeCertificateIsSaidWhereTlsWasAskedFor) {
   auto config = server::parse_config("[listen]\nsmtps = [\"127.0.0.1:465\"]", "t");
   ASSERT_TRUE(config.has_value());
   ASSERT_EQ(warnings(*config).size(), 1u);
-  EXPECT_TRUE(warnings(*config)[0].starts_with("no tls.certificate: a self-made one"));
+  EXPECT_TRUE(warnings(*config)[0].starts_with("warning: no tls.certificate: a self-made one"));
   config->tls.certificate = "c.pem";
   EXPECT_TRUE(warnings(*config).empty());
 }

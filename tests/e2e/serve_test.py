@@ -132,7 +132,7 @@ class Start(ServeCase):
         directory = f"/dev/shm/mxring-e2e-none-{os.getpid()}"
         self.addCleanup(shutil.rmtree, directory, ignore_errors=True)
         server = self.serve({"log": {"sync": "none"}}, log_dir=directory)
-        self.assertIn("WARNING: log.sync", server.stderr())
+        self.assertIn("mxring: warning: log.sync", server.stderr())
         with Wire(server.address) as wire:
             wire.hello()
             self.assertRegex(wire.message(sample_message()), r"^250 2\.0\.0 Ok 0$")

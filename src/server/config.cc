@@ -27,8 +27,8 @@ namespace {
 struct Key {
   std::string_view section;  // "" = top level
   std::string_view name;
-  std::string_view kind;
-  std::string_view meaning;
+  std::string (*kind)();
+  std::string_view meaning;  // a sentence or more
   void (*read)(const toml::node&, Config&, const Reading&);
   std::string (*show)(const Config&);
 
@@ -42,7 +42,13 @@ template <class Kind, auto Member>
 constexpr Key key(std::string_view section, std::string_view name, std::string_view meaning) {
   return {section,
           name,
-          Kind::kName,
+          [] {
+            if constexpr (requires { Kind::names(); }) {
+              return Kind::names();
+            } else {
+              return std::string(Kind::kName);
+            }
+          },
           meaning,
           [](const toml::node& node, Config& config, const Reading& reading) {
             Kind::read(node, Member(config), reading);
@@ -62,158 +68,186 @@ constexpr std::uint32_t kMany = 1'000'000'000;
 // Sections in the order in which they are documented and shown.
 constexpr std::array kKeys{
     key<Hostname, MEMBER(hostname)>("", "hostname",
-                                    "our name in the banner and in Received; \"\" = the system's"),
+                                    "Our name in the banner and in Received; \"\" = the system's."),
 
     key<Endpoints, MEMBER(listen.smtp)>("listen", "smtp",
-                                        "where SMTP is spoken; port 0 = a free one"),
-    key<Endpoints, MEMBER(listen.smtps)>("listen", "smtps",
-                                         "where TLS comes first; default none once smtp is set"),
-    key<OptionalEndpoint, MEMBER(listen.admin)>("listen", "admin",
-                                                "/metrics and /status over HTTP; \"\" = off"),
+                                        "Where SMTP is spoken; port 0 = a free one."),
+    key<Endpoints, MEMBER(listen.smtps)>(
+        "listen", "smtps", "Where TLS comes first; none by default once smtp is set."),
+    key<OptionalEndpoint, MEMBER(listen.admin)>(
+        "listen", "admin",
+        "Where /metrics, /status and /healthz are served over HTTP; \"\" = nowhere."),
 
     key<Count<0, 1024>, MEMBER(shards.count)>(
-        "shards", "count", "receiving threads; 0 = chosen from the cores this process may use"),
-    key<Flag, MEMBER(shards.pin)>("shards", "pin", "bind each shard to one core"),
-    key<Bytes<4096, base::kMiB>, MEMBER(shards.buffer_bytes)>("shards", "buffer_bytes",
-                                                              "one receive buffer; a power of two"),
+        "shards", "count", "Receiving threads; 0 = chosen from the cores this process may use."),
+    key<Flag, MEMBER(shards.pin)>("shards", "pin", "Bind each shard to one core."),
+    key<Bytes<4096, base::kMiB>, MEMBER(shards.buffer_bytes)>(
+        "shards", "buffer_bytes", "The size of one receive buffer; a power of two."),
     key<Count<8, 32768>, MEMBER(shards.buffers_offered)>(
-        "shards", "buffers_offered", "buffers in the kernel's ring at a time; a power of two"),
+        "shards", "buffers_offered", "Buffers in the kernel's ring at a time; a power of two."),
     key<Count<64, 32768>, MEMBER(shards.submission_entries)>(
-        "shards", "submission_entries", "depth of a ring's submission queue; a power of two"),
+        "shards", "submission_entries", "The depth of a ring's submission queue; a power of two."),
     key<Count<256, 65536>, MEMBER(shards.completion_entries)>(
-        "shards", "completion_entries", "and of its completion queue; a power of two, larger"),
+        "shards", "completion_entries",
+        "The depth of its completion queue; a power of two, larger than the other."),
 
-    key<Text, MEMBER(log.dir)>("log", "dir", "the log's directory; one server writes to it"),
+    key<Text, MEMBER(log.dir)>("log", "dir", "The log's directory; one server writes to it."),
     key<Bytes<base::kMiB, 64 * kGiB>, MEMBER(log.segment_bytes)>("log", "segment_bytes",
-                                                                 "size of one log file"),
+                                                                 "The size of one log file."),
     key<Choice<kSyncWords>, MEMBER(log.sync)>(
-        "log", "sync", "commit: 250 after the message is durable; none: for benchmarks only"),
+        "log", "sync",
+        "With \"commit\" the 250 comes after the message is durable; \"none\" is for benchmarks "
+        "only: acknowledged mail is lost in a crash."),
     key<Bytes<0, 1024 * kTiB>, MEMBER(log.retain_bytes)>(
-        "log", "retain_bytes", "oldest segments go when the log is larger; 0 = keep all"),
+        "log", "retain_bytes",
+        "The oldest segments go when the log is larger than this; 0 = keep all."),
     key<Duration<0>, MEMBER(log.retain_age_ns)>("log", "retain_age",
-                                                "segments older than this go; 0 = keep all"),
+                                                "Segments older than this go; 0 = keep all."),
     key<Duration<0>, MEMBER(log.commit_window_ns)>(
-        "log", "commit_window", "when busy, wait this long for more messages before a commit"),
+        "log", "commit_window", "When busy, wait this long for more messages before a commit."),
 
     key<Text, MEMBER(tls.certificate)>(
         "tls", "certificate",
-        "PEM file, its chain behind it, for clients whose server name no other certificate has; "
-        "\"\" = a self-made one. SIGHUP reads all of them again"),
-    key<Text, MEMBER(tls.key)>("tls", "key", "PEM file with its private key, RSA or ECDSA"),
+        "A PEM file, its chain behind it, for clients whose server name no other certificate has; "
+        "\"\" = a self-made one. SIGHUP reads all of them again."),
+    key<Text, MEMBER(tls.key)>("tls", "key", "A PEM file with its private key, RSA or ECDSA."),
     key<CertificateFiles, MEMBER(tls.certificates)>(
         "tls", "certificates",
-        "more of them, for the names in them that a client asks for; or as [[tls.certificates]]. "
-        "RSA and ECDSA for the same name may stand side by side"),
+        "More of them, for the names in them that a client asks for; or as [[tls.certificates]]. "
+        "RSA and ECDSA for the same name may stand side by side."),
     key<Choice<kTlsWords>, MEMBER(tls.minimum)>("tls", "minimum",
-                                                "oldest TLS version: \"1.2\" or \"1.3\""),
-    key<Flag, MEMBER(tls.starttls)>("tls", "starttls", "offer STARTTLS where smtp is spoken"),
-    key<Flag, MEMBER(tls.tickets)>("tls", "tickets", "let clients resume their TLS sessions"),
+                                                "The oldest TLS version that is spoken."),
+    key<Flag, MEMBER(tls.starttls)>("tls", "starttls", "Offer STARTTLS where smtp is spoken."),
+    key<Flag, MEMBER(tls.tickets)>("tls", "tickets", "Let clients resume their TLS sessions."),
     key<Duration<base::kNsPerSecond>, MEMBER(tls.ticket_rotation_ns)>(
         "tls", "ticket_rotation",
-        "a new ticket key so often; the one before it still decrypts, older tickets are void"),
+        "A new ticket key is made so often; the one before it still decrypts, older tickets are "
+        "void."),
 
-    key<Resolvers, MEMBER(dns.servers)>("dns", "servers", "empty = the system's resolver"),
-    key<Duration<kMs>, MEMBER(dns.timeout_ns)>("dns", "timeout", "for one answer"),
+    key<Resolvers, MEMBER(dns.servers)>("dns", "servers",
+                                        "The resolvers to ask; empty = the system's."),
+    key<Duration<kMs>, MEMBER(dns.timeout_ns)>("dns", "timeout", "How long one answer may take."),
 
-    key<Flag, MEMBER(auth.spf)>("auth", "spf",
-                                "evaluate SPF for every message and keep the result in its record"),
+    key<Flag, MEMBER(auth.spf)>(
+        "auth", "spf", "Evaluate SPF for every message and keep the result in its record."),
     key<Flag, MEMBER(auth.dkim)>("auth", "dkim",
-                                 "verify DKIM signatures and keep the results in the record"),
-    key<Flag, MEMBER(auth.dmarc)>(
-        "auth", "dmarc",
-        "find and apply the From domain's DMARC policy; exactly one From field with one mailbox is "
-        "required, else 550 5.6.0"),
+                                 "Verify DKIM signatures and keep the results in the record."),
+    key<Flag, MEMBER(auth.dmarc)>("auth", "dmarc",
+                                  "Find and apply the From domain's DMARC policy; exactly one From "
+                                  "field with one mailbox is required, else 550 5.6.0."),
     key<Choice<kRejectWords>, MEMBER(auth.on_dmarc_reject)>(
         "auth", "on_dmarc_reject",
-        "what happens to mail that fails a policy of reject: 550 5.7.26; or it is accepted, marked "
-        "in "
-        "its record and Authentication-Results. RFC 9989 advises not to refuse mail for its policy "
-        "alone: mailing lists break alignment. \"quarantine\" follows that advice"),
+        "What happens to mail that fails a policy of reject: 550 5.7.26; or it is accepted, marked "
+        "in its record and Authentication-Results. RFC 9989 advises not to refuse mail for its "
+        "policy alone: mailing lists break alignment. \"quarantine\" follows that advice."),
     key<Choice<kQuarantineWords>, MEMBER(auth.on_dmarc_quarantine)>(
-        "auth", "on_dmarc_quarantine", "what happens to mail that fails a policy of quarantine"),
+        "auth", "on_dmarc_quarantine",
+        "What happens to mail that fails a policy of quarantine: it is accepted, marked or not."),
     key<Choice<kTemperrorWords>, MEMBER(auth.on_dmarc_temperror)>(
         "auth", "on_dmarc_temperror",
-        "what happens to mail for which DNS did not say whether it passes: \"quarantine\" marks it "
+        "What happens to mail for which DNS did not say whether it passes: \"quarantine\" marks it "
         "where the policy is known to be reject or quarantine, and accepts it where not even the "
-        "policy could be found out; \"tempfail\" puts it off in both cases, 451 4.7.5 and 4.4.3"),
+        "policy could be found out; \"tempfail\" puts it off in both cases, 451 4.7.5 and 4.4.3."),
 
     key<Domains, MEMBER(recipients.domains)>(
         "recipients", "domains",
-        "accepted recipient domains, in any script; others get 550 5.7.1; [] = all"),
+        "Accepted recipient domains, in any script; others get 550 5.7.1; empty = all are "
+        "accepted."),
 
-    key<Bytes<1024, 2 * kGiB>, MEMBER(limits.message_bytes)>("limits", "message_size",
-                                                             "one message; 552 5.3.4"),
+    key<Bytes<1024, 2 * kGiB>, MEMBER(limits.message_bytes)>(
+        "limits", "message_size", "The size of a message; a larger one gets 552 5.3.4."),
     key<Bytes<512, 64 * base::kMiB>, MEMBER(limits.command_line_bytes)>(
-        "limits", "command_line", "one command with its CRLF; 500 5.5.2"),
+        "limits", "command_line", "A command with its CRLF; a longer one gets 500 5.5.2."),
     key<Bytes<0, 64 * base::kMiB>, MEMBER(limits.command_line_extra_bytes)>(
-        "limits", "command_line_extra", "MAIL and RCPT may be longer by this; 500 5.5.2"),
+        "limits", "command_line_extra",
+        "MAIL and RCPT, which have parameters, may be longer by this."),
     key<Bytes<512, 128 * base::kMiB>, MEMBER(limits.command_line_close_bytes)>(
-        "limits", "command_line_close", "a longer command line closes the connection; 500 5.5.2"),
+        "limits", "command_line_close",
+        "After a command line longer than this the connection is closed with 500 5.5.2."),
     key<Bytes<1, kGiB>, MEMBER(limits.message_line_flag_bytes)>(
-        "limits", "message_line_flag", "a longer message line is flagged in the record"),
-    key<Bytes<78, kGiB>, MEMBER(limits.message_line_bytes)>("limits", "message_line",
-                                                            "a longer message line; 550 5.6.0"),
-    key<Bytes<512, kGiB>, MEMBER(limits.header_bytes)>("limits", "header_size",
-                                                       "the header section; 552 5.3.4"),
-    key<Count<1, kMany>, MEMBER(limits.header_fields)>("limits", "header_fields",
-                                                       "fields in it; 552 5.3.4"),
+        "limits", "message_line_flag",
+        "A message with a longer line is accepted, and flagged in its record."),
+    key<Bytes<78, kGiB>, MEMBER(limits.message_line_bytes)>(
+        "limits", "message_line", "A message with a line longer than this gets 550 5.6.0."),
+    key<Bytes<512, kGiB>, MEMBER(limits.header_bytes)>(
+        "limits", "header_size", "The size of the header section; a larger one gets 552 5.3.4."),
+    key<Count<1, kMany>, MEMBER(limits.header_fields)>(
+        "limits", "header_fields", "Fields in the header section; more get 552 5.3.4."),
     key<Count<1, kMany>, MEMBER(limits.received_fields)>(
-        "limits", "received_fields", "Received fields, more are a loop; 554 5.4.6"),
-    key<Count<100, kMany>, MEMBER(limits.recipients)>("limits", "recipients",
-                                                      "of one message; 452 4.5.3"),
+        "limits", "received_fields",
+        "Received fields; more are taken for a loop and get 554 5.4.6."),
+    key<Count<100, kMany>, MEMBER(limits.recipients)>(
+        "limits", "recipients", "Recipients of a message; further ones get 452 4.5.3."),
     key<Count<1, kMany>, MEMBER(limits.messages_per_connection)>(
-        "limits", "messages_per_connection", "421 4.7.0"),
+        "limits", "messages_per_connection",
+        "Messages on one connection; then it is closed with 421 4.7.0."),
     key<Count<1, kMany>, MEMBER(limits.connections)>(
-        "limits", "connections", "in all; 421 4.7.0; fewer where the open files limit is lower"),
+        "limits", "connections",
+        "Connections in all; further ones get 421 4.7.0. Fewer where the open files limit is "
+        "lower."),
     key<Count<1, kMany>, MEMBER(limits.connections_per_ip)>(
-        "limits", "connections_per_ip", "IPv6: per /64; loopback is not counted; 421 4.7.0"),
-    key<Count<1, kMany>, MEMBER(limits.errors_soft)>("limits", "errors_soft",
-                                                     "syntax errors until replies are slowed"),
+        "limits", "connections_per_ip",
+        "Connections from one address (IPv6: from one /64), loopback excepted; further ones get "
+        "421 4.7.0."),
+    key<Count<1, kMany>, MEMBER(limits.errors_soft)>(
+        "limits", "errors_soft", "After so many syntax errors replies are slowed."),
     key<Count<1, kMany>, MEMBER(limits.errors_hard)>(
-        "limits", "errors_hard", "syntax errors until the connection is closed; 421 4.7.0"),
+        "limits", "errors_hard",
+        "After so many syntax errors the connection is closed with 421 4.7.0."),
     key<Duration<0>, MEMBER(limits.error_delay_ns)>("limits", "error_delay",
-                                                    "how much replies are slowed"),
-    key<Duration<kMs>, MEMBER(limits.command_wait_ns)>("limits", "command_wait",
-                                                       "silence between commands; 421 4.4.2"),
+                                                    "How much replies are slowed then."),
+    key<Duration<kMs>, MEMBER(limits.command_wait_ns)>(
+        "limits", "command_wait",
+        "After so long a silence between commands the connection is closed with 421 4.4.2."),
     key<Bytes<0, kGiB>, MEMBER(limits.data_rate_bytes)>(
-        "limits", "data_rate", "slowest message content, bytes per second; 0 = any; 421 4.4.2"),
-    key<Duration<kMs>, MEMBER(limits.data_rate_window_ns)>("limits", "data_rate_window",
-                                                           "over any span this long"),
-    key<Duration<kMs>, MEMBER(limits.tls_handshake_ns)>("limits", "tls_handshake", "closed"),
+        "limits", "data_rate",
+        "Bytes of a message per second; a slower client gets 421 4.4.2; 0 = any speed."),
+    key<Duration<kMs>, MEMBER(limits.data_rate_window_ns)>(
+        "limits", "data_rate_window", "The rate is that of any span this long."),
+    key<Duration<kMs>, MEMBER(limits.tls_handshake_ns)>(
+        "limits", "tls_handshake", "A TLS handshake that takes longer ends the connection."),
     key<Duration<0>, MEMBER(limits.drain_ns)>(
-        "limits", "drain", "time for transactions in progress when the server is stopped"),
+        "limits", "drain",
+        "How long transactions in progress may go on when the server is stopped."),
     key<Count<0, 99>, MEMBER(limits.disk_reserve_percent)>(
-        "limits", "disk_reserve_percent", "of the file system kept free; 452 4.3.1"),
+        "limits", "disk_reserve_percent",
+        "The share of the file system that is kept free; below it mail gets 452 4.3.1."),
     key<Count<0, 1000>, MEMBER(limits.disk_reserve_segments)>(
-        "limits", "disk_reserve_segments", "or this many segments, if that is more; 452 4.3.1"),
+        "limits", "disk_reserve_segments", "Or room for this many segments, when that is more."),
     key<Bytes<base::kMiB, kTiB>, MEMBER(limits.memory_bytes)>(
-        "limits", "memory", "messages in flight, for each shard; 452 4.3.1"),
+        "limits", "memory",
+        "Memory of each shard for messages in flight; when it is short reading pauses, then mail "
+        "gets 452 4.3.1."),
     key<Duration<0>, MEMBER(limits.memory_wait_ns)>(
-        "limits", "memory_wait", "how long reading pauses for it before that reply"),
-    key<Count<0, 1000>, MEMBER(limits.dkim_signatures)>("limits", "dkim_signatures",
-                                                        "evaluated in one message"),
-    key<Count<512, 16384>, MEMBER(limits.rsa_bits_min)>("limits", "rsa_bits_min",
-                                                        "shorter DKIM keys are not trusted"),
-    key<Count<512, 16384>, MEMBER(limits.rsa_bits_max)>("limits", "rsa_bits_max",
-                                                        "longer DKIM keys are not used"),
-    key<Count<1, 1000>, MEMBER(limits.spf_lookups)>("limits", "spf_lookups",
-                                                    "DNS terms of one check; permerror"),
-    key<Count<0, 1000>, MEMBER(limits.spf_voids)>("limits", "spf_voids",
-                                                  "of them without an answer; permerror"),
-    key<Count<1, 100000>, MEMBER(limits.dns_questions)>("limits", "dns_questions",
-                                                        "for one message; temperror"),
-    key<Duration<kMs>, MEMBER(limits.dns_time_ns)>("limits", "dns_time",
-                                                   "for one message; temperror"),
-    key<Bytes<0, kTiB>, MEMBER(limits.dns_cache_bytes)>("limits", "dns_cache", "for each shard"),
+        "limits", "memory_wait", "How long reading pauses for it before that reply."),
+    key<Count<0, 1000>, MEMBER(limits.dkim_signatures)>(
+        "limits", "dkim_signatures",
+        "DKIM signatures of a message that are evaluated; further ones are ignored."),
+    key<Count<512, 16384>, MEMBER(limits.rsa_bits_min)>(
+        "limits", "rsa_bits_min", "A signature with a shorter RSA key has the result \"policy\"."),
+    key<Count<512, 16384>, MEMBER(limits.rsa_bits_max)>(
+        "limits", "rsa_bits_max",
+        "A signature with a longer RSA key has the result \"policy\", too."),
+    key<Count<1, 1000>, MEMBER(limits.spf_lookups)>(
+        "limits", "spf_lookups", "Terms of one SPF check that ask DNS; more are a permerror."),
+    key<Count<0, 1000>, MEMBER(limits.spf_voids)>(
+        "limits", "spf_voids", "How many of these may find nothing; more are a permerror."),
+    key<Count<1, 100000>, MEMBER(limits.dns_questions)>(
+        "limits", "dns_questions",
+        "DNS questions of each method for one message; more are a temperror."),
+    key<Duration<kMs>, MEMBER(limits.dns_time_ns)>(
+        "limits", "dns_time",
+        "How long a message waits for answers; what is not known then is a temperror."),
+    key<Bytes<0, kTiB>, MEMBER(limits.dns_cache_bytes)>(
+        "limits", "dns_cache", "Memory of each shard for DNS answers; the least recently used go."),
     key<Count<16, 60'000>, MEMBER(limits.dns_outstanding)>(
         "limits", "dns_outstanding",
-        "DNS questions under way, for each shard; a quarter is kept for DMARC policies; temperror, "
-        "and "
-        "451 4.4.5 where the policy could not be asked for"),
+        "DNS questions of each shard under way, a quarter of them kept for DMARC policies; more are "
+        "a temperror, and 451 4.4.5 where the policy could not be asked for."),
     key<Count<8, 60'000>, MEMBER(limits.dns_outstanding_per_ip)>(
         "limits", "dns_outstanding_per_ip",
-        "of them, those that one client caused, and as many for policies; IPv6: per /64; loopback "
-        "is not counted; the same"),
+        "How many of these one client (IPv6: one /64) may cause, and as many for policies, loopback "
+        "excepted; more have the same result."),
 };
 #undef MEMBER
 
@@ -427,6 +461,20 @@ Config default_config() {
   return config;
 }
 
+namespace {
+
+void append_comment(std::string& out, std::string_view text) {
+  constexpr std::size_t kColumns = 98;  // behind "# "
+  while (!text.empty()) {
+    std::size_t end = text.size();
+    if (end > kColumns) end = std::min(text.rfind(' ', kColumns), end);
+    out += fmt::format("# {}\n", text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+}
+
+}  // namespace
+
 std::string to_toml(const Config& config, bool explain) {
   std::string out;
   std::string_view section;
@@ -435,7 +483,7 @@ std::string to_toml(const Config& config, bool explain) {
       section = known.section;
       out += fmt::format("\n[{}]\n", section);
     }
-    if (explain) out += fmt::format("# {} ({})\n", known.meaning, known.kind);
+    if (explain) append_comment(out, fmt::format("{} ({})", known.meaning, known.kind()));
     out += fmt::format("{} = {}\n", known.name, known.show(config));
   }
   return out;

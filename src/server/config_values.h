@@ -353,18 +353,24 @@ struct CertificateFiles {
 // One of a few words; the words and their values are given by the table at each use.
 template <auto& Words>
 struct Choice {
-  static constexpr std::string_view kName = "one of a few words";
+  // "reject", "quarantine" or "accept"
+  static std::string names() {
+    std::string out;
+    for (std::size_t i = 0; i < Words.size(); ++i) {
+      if (i > 0) out += i + 1 < Words.size() ? ", " : " or ";
+      out += quoted(Words[i].name);
+    }
+    return out;
+  }
   template <class T>
   static void read(const toml::node& node, T& out, const Reading& reading) {
-    std::vector<std::string> names;
     for (const auto& [name, value] : Words) {
       if (const auto* text = node.as_string(); text != nullptr && text->get() == name) {
         out = value;
         return;
       }
-      names.push_back(quoted(name));
     }
-    reading.refuse(node, fmt::format("one of {}", fmt::join(names, ", ")));
+    reading.refuse(node, names());
   }
   template <class T>
   static std::string show(const T& value) {

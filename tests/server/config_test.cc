@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 
 namespace mxring::server {
@@ -27,6 +29,20 @@ std::string disagreement(std::string_view text) {
   if (!config) return "(refused already: " + config.error().message + ")";
   const auto valid = validate(*config);
   return valid ? "(no error)" : valid.error().message;
+}
+
+TEST(Config, CommentsAreSentencesOfAHundredColumns) {
+  const std::string text = to_toml(default_config(), true);
+  EXPECT_NE(text.find("(\"reject\", \"quarantine\" or \"accept\")\non_dmarc_reject = "),
+            std::string::npos);
+  std::istringstream lines(text);
+  bool in_comment = false;
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_LE(line.size(), 100u) << line;
+    const bool comment = line.starts_with("# ");
+    if (comment && !in_comment) EXPECT_TRUE(std::isupper(line[2]) != 0) << line;
+    in_comment = comment;
+  }
 }
 
 TEST(Config, MissingQuotesAreNamed) {
@@ -292,8 +308,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "belong there"},
         Refusal{"[shards]\ncount = -1",
                 "t.toml:2:9: shards.count must be a whole number from 0 to 1024"},
-        Refusal{"[log]\nsync = \"maybe\"",
-                "t.toml:2:8: log.sync must be one of \"commit\", \"none\""},
+        Refusal{"[log]\nsync = \"maybe\"", "t.toml:2:8: log.sync must be \"commit\" or \"none\""},
         Refusal{"[limits]\nrecipients = 99",
                 "t.toml:2:14: limits.recipients must be a whole number from 100 to 1000000000"},
         Refusal{"[limits]\nrecipients = \"many\"",

@@ -122,7 +122,8 @@ void write_client(base::JsonWriter& json, const AuthOptions& options, std::strin
   json.key("client").begin_object();
   json.key("ip").value(options.ip);
   json.key("helo").value(options.helo);
-  json.key("name").value(name);
+  json.key("name");
+  name.empty() ? json.null() : json.value(name);
   json.end_object();
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
+
 #include "base/text.h"
 #include "base/units.h"
 #include "crypto/sha256.h"
@@ -13,6 +15,18 @@ namespace {
 void text_or_null(base::JsonWriter& json, std::string_view key, std::string_view text) {
   json.key(key);
   text.empty() ? json.null() : json.value(text);
+}
+
+// A recipient with what its RCPT asked of delivery status notifications (RFC 3461).
+void write_recipient(base::JsonWriter& json, const Recipient& recipient) {
+  constexpr std::string_view kNotify[] = {"never", "success", "failure", "delay"};
+  json.begin_object().key("address").value(recipient.address);
+  text_or_null(json, "orcpt", recipient.original);
+  json.key("notify").begin_array();
+  for (unsigned bit = 0; bit < std::size(kNotify); ++bit) {
+    if ((recipient.notify >> bit & 1U) != 0) json.value(kNotify[bit]);
+  }
+  json.end_array().end_object();
 }
 
 // What the server stored is JSON of its own making; absent while not evaluated.
@@ -78,6 +92,16 @@ void write_members(base::JsonWriter& json, const Record& record) {
   stored_json(json, "dkim", record.dkim, "[]");
   stored_json(json, "dmarc", record.dmarc, "null");
   json.key("disposition").value(record.disposition);
+  json.key("protocol").value(record.protocol);
+  text_or_null(json, "body_type", record.body_type);
+  json.key("smtputf8").value(record.smtputf8);
+  json.key("requiretls").value(record.requiretls);
+  json.key("long_line").value(record.has_long_line);
+  text_or_null(json, "envid", record.envelope_id);
+  text_or_null(json, "ret", record.dsn_return);
+  json.key("recipients").begin_array();
+  for (const Recipient& recipient : record.rcpt_to) write_recipient(json, recipient);
+  json.end_array();
 }
 
 std::string record_json(const Record& record) {

@@ -31,8 +31,29 @@ TEST(RecordText, JsonKeysAndAbsentValues) {
             R"("tls":null,"mail_from":"a@client.test","rcpt_to":["b@mx.test","c@mx.test"],)"
             R"("size":3,)"
             R"("sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",)"
-            R"("spf":null,"dkim":[],"dmarc":null,"disposition":"accept"})"
+            R"("spf":null,"dkim":[],"dmarc":null,"disposition":"accept",)"
+            R"("protocol":"ESMTP","body_type":null,"smtputf8":false,"requiretls":false,)"
+            R"("long_line":false,"envid":null,"ret":null,)"
+            R"("recipients":[{"address":"b@mx.test","orcpt":null,"notify":[]},)"
+            R"({"address":"c@mx.test","orcpt":null,"notify":[]}]})"
             "\n");
+}
+
+TEST(RecordText, WhatABounceProcessorAsksFor) {
+  Record record = sample();
+  record.body_type = "8bitmime";
+  record.smtputf8 = record.requiretls = record.has_long_line = true;
+  record.envelope_id = "QQ314159";
+  record.dsn_return = "hdrs";
+  record.rcpt_to = {{"b@mx.test", "rfc822;bob@old.test", 2 | 4}, {"c@mx.test", "", 1}};
+  const std::string json = record_json(record);
+  EXPECT_NE(json.find(R"("protocol":"ESMTP","body_type":"8bitmime","smtputf8":true,)"
+                      R"("requiretls":true,"long_line":true,"envid":"QQ314159","ret":"hdrs",)"
+                      R"("recipients":[{"address":"b@mx.test","orcpt":"rfc822;bob@old.test",)"
+                      R"("notify":["success","failure"]},)"
+                      R"({"address":"c@mx.test","orcpt":null,"notify":["never"]}]})"),
+            std::string::npos)
+      << json;
 }
 
 TEST(RecordText, StoredVerdictsGoOutAsTheyAre) {
@@ -47,7 +68,7 @@ TEST(RecordText, StoredVerdictsGoOutAsTheyAre) {
             std::string::npos);
   EXPECT_NE(record_listing(record, false).find(", TLSv1.3 X\n"), std::string::npos);
   EXPECT_NE(json.find(R"("spf":{"result":"pass"},"dkim":[{"result":"fail"}],)"
-                      R"("dmarc":{"result":"none"},"disposition":"accept"})"),
+                      R"("dmarc":{"result":"none"},"disposition":"accept",)"),
             std::string::npos);
 }
 

@@ -3,6 +3,7 @@
 import json
 import mailbox
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -181,6 +182,47 @@ class InfoAndVerify(LogCase):
         self.assertEqual((code, report["ok"], report["records"]), (1, False, 1))
         self.assertEqual([(d["segment"], d["bytes"]) for d in report["damaged"]], [(aside, size)])
         self.assertIn(f"{aside}: set aside".encode(), self.log.run("verify", check=False).stdout)
+
+
+class DocumentedKeys(LogCase):
+    """Every key that is printed is in src/cli/JSON.md, in its command's section."""
+
+    def words(self, heading):
+        path = os.path.join(os.path.dirname(__file__), "..", "..", "src", "cli", "JSON.md")
+        with open(path) as text:
+            sections = [s for s in text.read().split("\n## ") if heading in s.split("\n")[0]]
+        self.assertEqual(len(sections), 1, heading)
+        return set(re.findall(r"[a-z][a-z_0-9]*", " ".join(re.findall(r"`[^`]*`", sections[0]))))
+
+    def keys(self, value):
+        if isinstance(value, dict):
+            return set(value).union(*map(self.keys, value.values()))
+        return set().union(*map(self.keys, value)) if isinstance(value, list) else set()
+
+    def documented(self, heading, command, also=()):
+        output = self.run_client([BINARY, *command], cwd=self.directory).stdout
+        found = self.keys(json.loads(output.splitlines()[0]))
+        self.assertGreater(len(found), 2)
+        known = self.words(heading).union(*map(self.words, also))
+        self.assertEqual(found - known, set(), heading)
+
+    def test_log(self):
+        directory = self.log.directory
+        for command in ("cat", "info", "verify"):
+            self.documented(f"`log {command}`", ["log", command, "--json", directory])
+        self.documented("`log export`", ["log", "export", "--json", directory, "--format", "mbox",
+                                         "--out", self.directory + "/all.mbox"])
+
+    def test_message(self):
+        nobody = ["--resolver", f"127.0.0.1:{mxtest.free_port()}"]
+        with open(self.directory + "/m.eml", "wb") as file:
+            file.write(sample_message())
+        envelope = ["--ip", "192.0.2.1", "--mail-from", "a@client.test", "--helo", "h.client.test"]
+        self.documented("`auth`", ["auth", "--json", *envelope, *nobody, "m.eml"], ["`log cat`"])
+        self.documented("`spf`", ["spf", "--json", *envelope, *nobody])
+        self.documented("`dmarc`", ["dmarc", "--json", "--from", "client.test", *nobody])
+        self.documented("`dkim keygen`", ["dkim", "keygen", "--json", "--type", "ed25519",
+                                          "--domain", "client.test", "--selector", "s"])
 
 
 class Export(LogCase):

@@ -15,46 +15,47 @@
 namespace mxring::obs {
 
 // X(enumerator, exposed name, help). Names follow Prometheus: unit last, _total for counters.
-#define MXRING_COUNTERS(X)                                                                        \
-  X(kConnectionsAccepted, "connections_accepted_total", "TCP connections accepted")              \
-  X(kConnectionsRefused, "connections_refused_total", "connections answered 421 at the door")    \
-  X(kConnectionsClosed, "connections_closed_total", "connections closed")                        \
-  X(kCommands, "commands_total", "SMTP commands parsed")                                          \
-  X(kReplies4xx, "replies_4xx_total", "replies 400 to 499")                                       \
-  X(kReplies5xx, "replies_5xx_total", "replies 500 to 599")                                       \
-  X(kMessagesAccepted, "messages_accepted_total", "messages answered 250")                        \
-  X(kMessagesRefused, "messages_refused_total", "messages answered 4xx or 5xx after DATA")        \
+#define MXRING_COUNTERS(X)                                                                         \
+  X(kConnectionsAccepted, "connections_accepted_total", "TCP connections accepted")                \
+  X(kConnectionsRefused, "connections_refused_total", "connections answered 421 at the door")      \
+  X(kConnectionsClosed, "connections_closed_total", "connections closed")                          \
+  X(kCommands, "commands_total", "SMTP commands parsed")                                           \
+  X(kReplies4xx, "replies_4xx_total", "replies 400 to 499")                                        \
+  X(kReplies5xx, "replies_5xx_total", "replies 500 to 599")                                        \
+  X(kMessagesAccepted, "messages_accepted_total", "messages answered 250")                         \
+  X(kMessagesRefused, "messages_refused_total", "messages answered 4xx or 5xx after DATA")         \
   X(kMessagesRefusedDmarc, "messages_refused_dmarc_total", "messages refused by DMARC policy")     \
-  X(kMessagesDeferredDmarc, "messages_deferred_dmarc_total", "messages put off: DMARC undecided")  \
-  X(kBytesReceived, "received_bytes_total", "bytes received from clients")                        \
-  X(kBytesSent, "sent_bytes_total", "bytes sent to clients")                                      \
-  X(kMessageBytes, "message_bytes_total", "bytes of accepted messages")                           \
-  X(kBytesCopiedLine, "copied_line_bytes_total", "command bytes copied: a line straddled buffers")\
-  X(kBytesCopiedFragment, "copied_fragment_bytes_total", "body bytes copied: tiny fragments")     \
-  X(kBytesCopiedCompact, "copied_compact_bytes_total", "body bytes moved to bound slice counts")  \
-  X(kBytesCopiedHeader, "copied_header_bytes_total", "header bytes copied: a field straddled")    \
-  X(kBytesCopiedTls, "copied_tls_bytes_total", "bytes decrypted, or moved into one piece for it")  \
-  X(kTlsHandshakes, "tls_handshakes_total", "TLS handshakes completed, resumed ones too")         \
-  X(kTlsResumed, "tls_resumed_total", "of them, sessions resumed by a ticket")                    \
-  X(kTlsFailures, "tls_failures_total", "connections ended by a TLS error")                       \
-  X(kLoopTurns, "loop_turns_total", "event loop turns")                                           \
-  X(kSystemCalls, "system_calls_total", "system calls made by shards and the writer")             \
-  X(kCompletions, "completions_total", "ring completions handled")                                \
-  X(kRecvStarved, "recv_starved_total", "receives that found no buffer")                          \
-  X(kReadPauses, "read_pauses_total", "connections paused for lack of message memory")            \
-  X(kMemoryEvictions, "memory_evictions_total", "messages given up for lack of message memory")   \
-  X(kCommits, "commits_total", "group commits made durable")                                      \
-  X(kCommittedRecords, "committed_records_total", "records made durable")                         \
-  X(kCommitFailures, "commit_failures_total", "group commits that failed")                        \
-  X(kLogBytes, "log_written_bytes_total", "bytes written to the log")                             \
-  X(kTimeouts, "timeouts_total", "connections ended by a time or rate limit")                     \
-  X(kHeapAllocations, "heap_allocations_total", "allocations made by shards and the writer")      \
-  X(kLoopCpuNs, "loop_cpu_nanoseconds_total", "CPU time of shard threads")                        \
-  X(kStageReceiveNs, "stage_receive_nanoseconds_total", "CPU time: receiving")                    \
-  X(kStageParseNs, "stage_parse_nanoseconds_total", "CPU time: parsing")                          \
-  X(kStageEvaluateNs, "stage_evaluate_nanoseconds_total", "CPU time: SPF, DKIM, DMARC, DNS")      \
-  X(kStageHashNs, "stage_hash_nanoseconds_total", "CPU time: DKIM hashes")                        \
-  X(kStageCommitNs, "stage_commit_nanoseconds_total", "CPU time: committing to the log")          \
+  X(kMessagesDeferredDmarc, "messages_deferred_dmarc_total", "messages put off: DMARC undecided")   \
+  X(kBytesReceived, "received_bytes_total", "bytes received from clients")                         \
+  X(kBytesSent, "sent_bytes_total", "bytes sent to clients")                                       \
+  X(kMessageBytes, "message_bytes_total", "bytes of accepted messages")                            \
+  X(kBytesCopiedLine, "copied_line_bytes_total", "command bytes copied: a line straddled buffers") \
+  X(kBytesCopiedFragment, "copied_fragment_bytes_total", "body bytes copied: tiny fragments")      \
+  X(kBytesCopiedCompact, "copied_compact_bytes_total", "body bytes moved to bound slice counts")   \
+  X(kBytesCopiedHeader, "copied_header_bytes_total", "header bytes copied: a field straddled")     \
+  X(kBytesCopiedTls, "copied_tls_bytes_total", "bytes decrypted, or moved into one piece for it")   \
+  X(kTlsHandshakes, "tls_handshakes_total", "TLS handshakes completed, resumed ones too")          \
+  X(kTlsResumed, "tls_resumed_total", "of them, sessions resumed by a ticket")                     \
+  X(kTlsFailures, "tls_failures_total", "connections ended by a TLS error")                        \
+  X(kLoopTurns, "loop_turns_total", "event loop turns")                                            \
+  X(kTurnsMeasured, "loop_turns_measured_total", "turns timed for the CPU time by stage")          \
+  X(kSystemCalls, "system_calls_total", "system calls made by shards and the writer")              \
+  X(kCompletions, "completions_total", "ring completions handled")                                 \
+  X(kRecvStarved, "recv_starved_total", "receives that found no buffer")                           \
+  X(kReadPauses, "read_pauses_total", "connections paused for lack of message memory")             \
+  X(kMemoryEvictions, "memory_evictions_total", "messages given up for lack of message memory")    \
+  X(kCommits, "commits_total", "group commits made durable")                                       \
+  X(kCommittedRecords, "committed_records_total", "records made durable")                          \
+  X(kCommitFailures, "commit_failures_total", "group commits that failed")                         \
+  X(kLogBytes, "log_written_bytes_total", "bytes written to the log")                              \
+  X(kTimeouts, "timeouts_total", "connections ended by a time or rate limit")                      \
+  X(kHeapAllocations, "heap_allocations_total", "allocations made by shards and the writer")       \
+  X(kLoopCpuNs, "loop_cpu_nanoseconds_total", "CPU time of shard threads")                         \
+  X(kStageReceiveNs, "stage_receive_nanoseconds_total", "CPU time: receiving")                     \
+  X(kStageParseNs, "stage_parse_nanoseconds_total", "CPU time: parsing")                           \
+  X(kStageEvaluateNs, "stage_evaluate_nanoseconds_total", "CPU time: SPF, DKIM, DMARC, DNS")       \
+  X(kStageHashNs, "stage_hash_nanoseconds_total", "CPU time: DKIM hashes")                         \
+  X(kStageCommitNs, "stage_commit_nanoseconds_total", "CPU time: committing to the log")           \
   X(kStageReplyNs, "stage_reply_nanoseconds_total", "CPU time: replying")
 
 enum class Counter : std::uint8_t {

@@ -3,11 +3,15 @@
 // turns follow each other in patterns, such as a large one after each commit.
 //
 // In a measured turn user code is timed with the monotonic clock (a read is about 25 ns) and calls
-// into the kernel with the thread's CPU clock, so that waiting does not count.
+// into the kernel with the thread's CPU clock, so that waiting does not count. A thread may be
+// interrupted in user code, and the monotonic clock goes on: what the turn's user code took by that
+// clock beyond the CPU time it had is taken away from the longest stretch, where it must have been.
 //
 // Thread: one, the owner of the counter set.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "obs/counters.h"
@@ -50,7 +54,9 @@ class StageClock {
     const Stage before = enter(stage);
     const std::int64_t cpu_ns = thread_cpu_ns();
     auto result = call();
-    charge(stage, thread_cpu_ns() - cpu_ns);
+    const std::int64_t used_ns = thread_cpu_ns() - cpu_ns;
+    spent_ns_[static_cast<std::size_t>(stage)] += used_ns;
+    kernel_ns_ += used_ns;
     restart(before);
     return result;
   }
@@ -59,11 +65,18 @@ class StageClock {
   static std::int64_t thread_cpu_ns();
   static std::int64_t monotonic_ns();
   void book();
-  void charge(Stage stage, std::int64_t ns);
   void restart(Stage stage);
+  void take_interruption_out();
 
   CounterSet& counters_;
   std::int64_t since_ns_ = 0;
+  // Of the measured turn.
+  std::array<std::int64_t, static_cast<std::size_t>(Stage::kCount)> spent_ns_{};
+  std::int64_t cpu_begin_ns_ = 0;
+  std::int64_t kernel_ns_ = 0;   // CPU time
+  std::int64_t user_ns_ = 0;     // by the monotonic clock
+  std::int64_t longest_ns_ = 0;  // stretch of user code
+  Stage longest_ = Stage::kReceive;
   std::uint32_t turns_left_ = 1;  // until a measured one
   std::uint32_t random_ = 0x2545F491;
   Stage stage_ = Stage::kReceive;

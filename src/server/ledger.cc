@@ -31,18 +31,22 @@ Ledger make_ledger(const obs::CounterRegistry& counters, std::uint64_t process_c
   ledger.process_ns = process_cpu_ns;
   ledger.messages =
       counters.sum(Counter::kMessagesAccepted) + counters.sum(Counter::kMessagesRefused);
+  ledger.turns = counters.sum(Counter::kTurnsMeasured);
   return ledger;
 }
 
 std::string ledger_table(const Ledger& ledger) {
-  std::string out = fmt::format("CPU by stage, {} messages\n", ledger.messages);
+  std::string out = fmt::format(
+      "CPU by stage, {} messages, {} measured turns{}\n", ledger.messages, ledger.turns,
+      ledger.enough() ? "" : fmt::format(" (no shares below {})", Ledger::kTurnsWanted));
   auto at = std::back_inserter(out);
   const auto row = [&](const char* name, std::uint64_t ns) {
-    const double share = ledger.process_ns == 0 ? 0
-                                                : 100 * static_cast<double>(ns) /
-                                                      static_cast<double>(ledger.process_ns);
-    fmt::format_to(at, "  {:<10}{:>10.2f} us a message {:>6.1f} %\n", name,
-                   us_per_message(ns, ledger), share);
+    fmt::format_to(at, "  {:<10}{:>10.2f} us a message", name, us_per_message(ns, ledger));
+    if (ledger.enough() && ledger.process_ns != 0) {
+      fmt::format_to(at, " {:>6.1f} %",
+                     100 * static_cast<double>(ns) / static_cast<double>(ledger.process_ns));
+    }
+    out += '\n';
   };
   for (const Ledger::Line& line : ledger.lines) row(line.stage, line.ns);
   row("sum", ledger.stages_ns);
@@ -59,7 +63,9 @@ std::string ledger_json(const Ledger& ledger) {
   for (const Ledger::Line& line : ledger.lines) {
     json.key(line.stage).value(us_per_message(line.ns, ledger));
   }
-  json.end_object().end_object();
+  json.end_object();
+  json.key("measured_turns").value(ledger.turns);
+  json.key("measured_turns_wanted").value(Ledger::kTurnsWanted).end_object();
   return std::move(json).text();
 }
 

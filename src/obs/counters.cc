@@ -7,8 +7,11 @@ namespace mxring::obs {
 namespace {
 
 constexpr CounterInfo kInfo[] = {
-#define X(id, name, help) {name, help},
+#define X(id, name, help) {name, help, {}, {}},
     MXRING_COUNTERS(X)
+#undef X
+#define X(id, name, label, value, help) {name, help, label, value},
+        MXRING_LABELLED_COUNTERS(X)
 #undef X
 };
 

@@ -58,16 +58,59 @@ namespace mxring::obs {
   X(kStageCommitNs, "stage_commit_nanoseconds_total", "CPU time: committing to the log")           \
   X(kStageReplyNs, "stage_reply_nanoseconds_total", "CPU time: replying")
 
+// X(enumerator, family's name, label, its value, help): families whose labels have few values. The
+// members of a family stand together.
+#define MXRING_LABELLED_COUNTERS(X)                                                            \
+  X(kSpfNone, "spf_results_total", "result", "none", "messages by SPF result")                 \
+  X(kSpfPass, "spf_results_total", "result", "pass", "messages by SPF result")                 \
+  X(kSpfFail, "spf_results_total", "result", "fail", "messages by SPF result")                 \
+  X(kSpfSoftfail, "spf_results_total", "result", "softfail", "messages by SPF result")         \
+  X(kSpfNeutral, "spf_results_total", "result", "neutral", "messages by SPF result")           \
+  X(kSpfTemperror, "spf_results_total", "result", "temperror", "messages by SPF result")       \
+  X(kSpfPermerror, "spf_results_total", "result", "permerror", "messages by SPF result")       \
+  X(kDkimNone, "dkim_results_total", "result", "none", "DKIM signatures by result")            \
+  X(kDkimPass, "dkim_results_total", "result", "pass", "DKIM signatures by result")            \
+  X(kDkimFail, "dkim_results_total", "result", "fail", "DKIM signatures by result")            \
+  X(kDkimNeutral, "dkim_results_total", "result", "neutral", "DKIM signatures by result")      \
+  X(kDkimPolicy, "dkim_results_total", "result", "policy", "DKIM signatures by result")        \
+  X(kDkimTemperror, "dkim_results_total", "result", "temperror", "DKIM signatures by result")  \
+  X(kDkimPermerror, "dkim_results_total", "result", "permerror", "DKIM signatures by result")  \
+  X(kDmarcNone, "dmarc_results_total", "result", "none", "messages by DMARC result")           \
+  X(kDmarcPass, "dmarc_results_total", "result", "pass", "messages by DMARC result")           \
+  X(kDmarcFail, "dmarc_results_total", "result", "fail", "messages by DMARC result")           \
+  X(kDmarcTemperror, "dmarc_results_total", "result", "temperror", "messages by DMARC result") \
+  X(kDmarcPermerror, "dmarc_results_total", "result", "permerror", "messages by DMARC result") \
+  X(kRefusal421_432, "refusals_total", "reply", "421 4.3.2", "replies 4xx and 5xx")            \
+  X(kRefusal421_442, "refusals_total", "reply", "421 4.4.2", "replies 4xx and 5xx")            \
+  X(kRefusal421_470, "refusals_total", "reply", "421 4.7.0", "replies 4xx and 5xx")            \
+  X(kRefusal451_430, "refusals_total", "reply", "451 4.3.0", "replies 4xx and 5xx")            \
+  X(kRefusal452_431, "refusals_total", "reply", "452 4.3.1", "replies 4xx and 5xx")            \
+  X(kRefusal452_453, "refusals_total", "reply", "452 4.5.3", "replies 4xx and 5xx")            \
+  X(kRefusal500_552, "refusals_total", "reply", "500 5.5.2", "replies 4xx and 5xx")            \
+  X(kRefusal550_552, "refusals_total", "reply", "550 5.5.2", "replies 4xx and 5xx")            \
+  X(kRefusal550_560, "refusals_total", "reply", "550 5.6.0", "replies 4xx and 5xx")            \
+  X(kRefusal550_571, "refusals_total", "reply", "550 5.7.1", "replies 4xx and 5xx")            \
+  X(kRefusal550_5726, "refusals_total", "reply", "550 5.7.26", "replies 4xx and 5xx")          \
+  X(kRefusal552_534, "refusals_total", "reply", "552 5.3.4", "replies 4xx and 5xx")            \
+  X(kRefusal554_546, "refusals_total", "reply", "554 5.4.6", "replies 4xx and 5xx")            \
+  X(kRefusal554_550, "refusals_total", "reply", "554 5.5.0", "replies 4xx and 5xx")            \
+  X(kRefusalOther, "refusals_total", "reply", "other", "replies 4xx and 5xx")
+
 enum class Counter : std::uint8_t {
 #define X(id, name, help) id,
   MXRING_COUNTERS(X)
 #undef X
-      kCount
+#define X(id, name, label, value, help) id,
+      MXRING_LABELLED_COUNTERS(X)
+#undef X
+          kCount
 };
 
 struct CounterInfo {
   std::string_view name;
   std::string_view help;
+  std::string_view label;  // "" without one
+  std::string_view value;
 };
 const CounterInfo& info(Counter counter);
 

@@ -9,13 +9,26 @@
 namespace mxring::obs {
 
 void append_prometheus(std::string& out, const CounterRegistry& registry) {
+  auto at = std::back_inserter(out);
+  std::string_view family;
   for (std::size_t i = 0; i < static_cast<std::size_t>(Counter::kCount); ++i) {
     const auto counter = static_cast<Counter>(i);
     const CounterInfo& about = info(counter);
-    fmt::format_to(std::back_inserter(out), "# HELP mxring_{0} {1}\n# TYPE mxring_{0} counter\n",
-                   about.name, about.help);
-    fmt::format_to(std::back_inserter(out), "mxring_{} {}\n", about.name, registry.sum(counter));
+    if (about.name != family) {
+      family = about.name;
+      fmt::format_to(at, "# HELP mxring_{0} {1}\n# TYPE mxring_{0} counter\n", family, about.help);
+    }
+    fmt::format_to(at, "mxring_{}", about.name);
+    if (!about.label.empty()) fmt::format_to(at, "{{{}=\"{}\"}}", about.label, about.value);
+    fmt::format_to(at, " {}\n", registry.sum(counter));
   }
+}
+
+void append_prometheus_gauge(std::string& out, std::string_view name, std::string_view help,
+                             std::uint64_t value) {
+  fmt::format_to(std::back_inserter(out),
+                 "# HELP mxring_{0} {1}\n# TYPE mxring_{0} gauge\nmxring_{0} {2}\n", name, help,
+                 value);
 }
 
 void append_prometheus_summary(std::string& out, std::string_view name, std::string_view help,
@@ -34,10 +47,21 @@ void append_prometheus_summary(std::string& out, std::string_view name, std::str
 std::string to_json(const CounterRegistry& registry) {
   base::JsonWriter json;
   json.begin_object();
+  std::string_view family;  // the one whose object is open
   for (std::size_t i = 0; i < static_cast<std::size_t>(Counter::kCount); ++i) {
     const auto counter = static_cast<Counter>(i);
-    json.key(info(counter).name).value(registry.sum(counter));
+    const CounterInfo& about = info(counter);
+    if (!family.empty() && family != about.name) {
+      json.end_object();
+      family = {};
+    }
+    if (!about.label.empty() && family.empty()) {
+      json.key(about.name).begin_object();
+      family = about.name;
+    }
+    json.key(about.label.empty() ? about.name : about.value).value(registry.sum(counter));
   }
+  if (!family.empty()) json.end_object();
   json.end_object();
   return std::move(json).text();
 }

@@ -10,10 +10,12 @@ namespace mxring::obs {
 
 // Appends HELP, TYPE and value lines, names prefixed "mxring_".
 void append_prometheus(std::string& out, const CounterRegistry& registry);
+void append_prometheus_gauge(std::string& out, std::string_view name, std::string_view help,
+                             std::uint64_t value);
 void append_prometheus_summary(std::string& out, std::string_view name, std::string_view help,
                                const Histogram& histogram, double scale);
 
-// {"connections_accepted_total": 12, ...}
+// {"connections_accepted_total": 12, ..., "spf_results_total": {"none": 3, ...}, ...}
 std::string to_json(const CounterRegistry& registry);
 
 }  // namespace mxring::obs

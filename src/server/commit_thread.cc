@@ -28,6 +28,7 @@ constexpr std::int64_t kSayNs = 5 * base::kNsPerSecond;
 }  // namespace
 
 CommitThread::CommitThread(Setup setup) : setup_(std::move(setup)) {
+  next_offset_.store(setup_.writer.next_offset(), std::memory_order_relaxed);
   group_.reserve(kGroupMessagesMax);
   appends_.reserve(kGroupMessagesMax);
 }
@@ -131,6 +132,7 @@ void CommitThread::commit_group() {
   if (first_offset) {
     setup_.counters->add(obs::Counter::kCommits);
     setup_.counters->add(obs::Counter::kCommittedRecords, group_.size());
+    next_offset_.store(*first_offset + group_.size(), std::memory_order_relaxed);
     give_back(CommitOutcome::kDurable, *first_offset);
     return;
   }

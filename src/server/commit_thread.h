@@ -64,6 +64,8 @@ class CommitThread {
   // Whether MAIL must be refused: the disk reserve has been reached (any thread).
   bool storage_low() const { return storage_low_.load(std::memory_order_relaxed); }
   DiskRoom room() const;  // any thread
+  // The offset of the next record (any thread).
+  std::uint64_t next_offset() const { return next_offset_.load(std::memory_order_relaxed); }
   bool failed() const { return failed_.load(std::memory_order_relaxed); }
   const obs::Histogram& commit_ns() const { return commit_ns_; }
 
@@ -88,6 +90,7 @@ class CommitThread {
   std::atomic<std::uint64_t> total_bytes_{0};
   std::atomic<bool> write_refused_{false};
   std::atomic<bool> failed_{false};
+  std::atomic<std::uint64_t> next_offset_{0};
   obs::Histogram commit_ns_;
 
   // The writer thread's own.

@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "obs/exposition.h"
 #include "seglog/writer.h"
@@ -108,6 +109,8 @@ struct Server::Impl {
   CpuLayout layout;
   std::vector<ShardListeners> listeners;  // of each shard, until it takes them
   std::optional<net::Listener> admin_listener;
+  std::string admin_endpoint;  // "" = off
+  base::MonoTime started_at = base::read_clocks().mono;
   std::unique_ptr<Admin> admin;
   std::vector<base::Endpoint> smtp_endpoints;
   std::vector<base::Endpoint> smtps_endpoints;
@@ -169,6 +172,7 @@ std::expected<void, StartError> Server::Impl::listen_admin() {
   auto listener = Admin::listen(*endpoint);
   if (!listener) return std::unexpected(StartError{1, listener.error()});
   admin_listener = std::move(*listener);
+  admin_endpoint = admin_listener->endpoint().to_string();
   return {};
 }
 
@@ -250,14 +254,18 @@ std::string Server::Impl::metrics() const {
   for (const auto& shard : shards) decided->merge(shard->accept_to_durable_ns());
   obs::append_prometheus_summary(out, "end_of_data_to_decided_seconds",
                                  "from end of data to the commit decision", *decided, 1e-9);
-  out += fmt::format(
-      "# HELP mxring_connections connections open now\n# TYPE mxring_connections gauge\n"
-      "mxring_connections {}\n",
-      gate.all());
-  out += fmt::format(
-      "# HELP mxring_accepting whether new mail is accepted: not when draining, nor when the disk "
-      "is below its reserve\n# TYPE mxring_accepting gauge\nmxring_accepting {}\n",
-      why_not_accepting().empty() ? 1 : 0);
+  const DiskRoom room = writer->room();
+  obs::append_prometheus_gauge(out, "connections", "connections open now", gate.all());
+  obs::append_prometheus_gauge(out, "accepting",
+                               "whether new mail is accepted: not when draining, nor when the disk "
+                               "is below its reserve",
+                               why_not_accepting().empty() ? 1 : 0);
+  obs::append_prometheus_gauge(out, "disk_free_bytes", "free on the log's file system",
+                               room.free_bytes);
+  obs::append_prometheus_gauge(out, "disk_reserve_bytes", "below this much mail is put off",
+                               reserve.bytes(room));
+  obs::append_prometheus_gauge(out, "log_next_offset", "the offset of the next record",
+                               writer->next_offset());
   return out;
 }
 
@@ -265,7 +273,23 @@ std::string Server::Impl::status() const {
   std::string text = obs::to_json(counters);
   const std::string why_not = why_not_accepting();
   base::JsonWriter more;
+  const auto addresses = [&more](const std::vector<base::Endpoint>& endpoints) {
+    more.begin_array();
+    for (const base::Endpoint& endpoint : endpoints) more.value(endpoint.to_string());
+    more.end_array();
+  };
   more.begin_object();
+  more.key("version").value(MXRING_VERSION);
+  more.key("uptime_seconds").value((base::read_clocks().mono - started_at) / base::kNsPerSecond);
+  more.key("listeners").begin_object();
+  more.key("smtp");
+  addresses(smtp_endpoints);
+  more.key("smtps");
+  addresses(smtps_endpoints);
+  more.key("admin").value(admin_endpoint);
+  more.end_object();
+  more.key("next_offset").value(writer->next_offset());
+  more.key("disk_free_bytes").value(writer->room().free_bytes);
   more.key("accepting").value(why_not.empty());
   more.key("reason");
   why_not.empty() ? more.null() : more.value(why_not);
@@ -337,7 +361,7 @@ const std::vector<base::Endpoint>& Server::smtps_endpoints() const {
 void Server::reload_certificates() { impl_->reload_certificates(); }
 
 std::string Server::admin_endpoint() const {
-  return impl_->admin ? impl_->admin->endpoint().to_string() : std::string();
+  return impl_->admin_endpoint;
 }
 
 std::uint32_t Server::shards() const { return static_cast<std::uint32_t>(impl_->shards.size()); }

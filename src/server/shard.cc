@@ -16,6 +16,7 @@
 #include "base/assert.h"
 #include "obs/allocations.h"
 #include "server/replies.h"
+#include "server/result_counters.h"
 
 namespace mxring::server {
 
@@ -333,7 +334,7 @@ void Shard::greet(Client& client, bool spoke_early) {
   if (spoke_early) {
     client.session.refuse_early_talker(out);
     client.phase = Client::Phase::kLastWords;
-    counters_.add(obs::Counter::kReplies5xx);
+    count_refusal(counters_, out.text());
   } else {
     client.session.greet(out);
   }
@@ -349,7 +350,7 @@ void Shard::turn_away(int fd, bool implicit_tls, std::string_view reply) {
     ++direct_system_calls_;
     return;
   }
-  counters_.add(obs::Counter::kReplies4xx);
+  count_refusal(counters_, reply);
   std::string line(reply);
   line += "\r\n";
   // The socket is new and its send buffer empty: this neither blocks nor falls short.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "server/replies.h"
+#include "server/result_counters.h"
 #include "server/shard.h"
 
 namespace mxring::server {
@@ -136,6 +137,7 @@ void Shard::settle(MessageCheck& check) {
   if (client == nullptr || !client->awaiting_check) return;
   client->awaiting_check = false;
   const Config::Auth& auth = shared_.config.auth;
+  count_results(counters_, check.evaluation(), auth);
   const mailauth::Disposition disposition =
       mailauth::decide(check.evaluation().dmarc(), {.on_reject = auth.on_dmarc_reject,
                                                     .on_quarantine = auth.on_dmarc_quarantine,

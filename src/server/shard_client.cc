@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "server/replies.h"
+#include "server/result_counters.h"
 #include "server/shard.h"
 
 namespace mxring::server {
@@ -92,10 +93,7 @@ void Shard::pump(Client& client) {
     const smtp::Step step = client.session.step(input, out);
     const bool go_on = handle(client, step, out);
     connection.wrote(out.size());
-    if (!out.text().empty()) {
-      if (out.text().front() == '4') counters_.add(obs::Counter::kReplies4xx);
-      if (out.text().front() == '5') counters_.add(obs::Counter::kReplies5xx);
-    }
+    count_refusal(counters_, out.text());
     if (step.event == smtp::Event::kStartTls) begin_tls(client);
     if (client.phase != Client::Phase::kTalking) break;
     if (step.consumed == input.bytes.size() && client.message != nullptr) {
@@ -263,7 +261,7 @@ void Shard::refuse_complete(Client& client, std::string_view reply) {
   client.session.finish(reply, out);
   client.connection.wrote(out.size());
   counters_.add(obs::Counter::kMessagesRefused);
-  counters_.add(obs::Counter::kReplies4xx);
+  count_refusal(counters_, reply);
   pump(client);
 }
 
@@ -299,10 +297,9 @@ void Shard::on_decided(Message& message) {
   }
   if (message.is_refused()) {
     counters_.add(obs::Counter::kMessagesRefused);
-    const bool for_now = message.refusal.starts_with('4');
-    counters_.add(for_now ? obs::Counter::kMessagesDeferredDmarc
-                          : obs::Counter::kMessagesRefusedDmarc);
-    counters_.add(for_now ? obs::Counter::kReplies4xx : obs::Counter::kReplies5xx);
+    counters_.add(message.refusal.starts_with('4') ? obs::Counter::kMessagesDeferredDmarc
+                                                   : obs::Counter::kMessagesRefusedDmarc);
+    count_refusal(counters_, message.refusal);
   } else if (message.outcome == CommitOutcome::kDurable) {
     counters_.add(obs::Counter::kMessagesAccepted);
     counters_.add(obs::Counter::kMessageBytes, message.bytes());
@@ -310,7 +307,8 @@ void Shard::on_decided(Message& message) {
     durable_ns_.record(static_cast<std::uint64_t>(std::max<std::int64_t>(waited_us, 0)) * 1000);
   } else {
     counters_.add(obs::Counter::kMessagesRefused);
-    counters_.add(obs::Counter::kReplies4xx);
+    count_refusal(counters_, message.outcome == CommitOutcome::kNoSpace ? replies::kStorageLow
+                                                                        : replies::kStorageError);
   }
   delivery_->recycle(&message);
 }
@@ -328,7 +326,7 @@ void Shard::say_last_words(Client& client, std::string_view reply) {
   if (out.free() >= smtp::kReplyBytesMax) {
     client.session.terminate(reply, out);
     client.connection.wrote(out.size());
-    counters_.add(obs::Counter::kReplies4xx);
+    count_refusal(counters_, reply);
   }
   client.phase = Client::Phase::kLastWords;
   client.connection.drop_input();

@@ -259,6 +259,18 @@ class Admin(ServeCase):
             text = mxtest.wait_until(lambda: self.caught_up(3), 5, "three messages counted")
             status = json.loads(self.server.http("/status"))
             self.assertIsInstance(status, dict)
+            self.assertEqual(status["next_offset"], 3)
+            self.assertIs(status["accepting"], True)
+            self.assertEqual(status["listeners"], {"smtp": [self.server.ready["smtp"]], "smtps": [],
+                                                   "admin": self.server.ready["admin"]})
+            self.assertRegex(status["version"], r"^\d+\.\d+")
+            self.assertGreaterEqual(status["uptime_seconds"], 0)
+            self.assertEqual(self.metric(text, "mxring_log_next_offset"), 3)
+            self.assertEqual(self.metric(text, "mxring_accepting"), 1)
+            self.assertGreater(self.metric(text, "mxring_disk_free_bytes"), 0)
+            self.assertRegex(wire.ask("MAIL FROM:<a@client.test> SIZE=99999999"), r"^552 5\.3\.4")
+            self.assertIn('\nmxring_refusals_total{reply="552 5.3.4"} 1\n',
+                          self.server.http("/metrics"))
             self.assertTrue(re.search(r"(?m)^# TYPE mxring_\w+ (counter|gauge|histogram)$", text))
 
     def caught_up(self, messages):

@@ -38,14 +38,17 @@ TEST(ExpositionTest, EveryLineFollowsTheFormat) {
     if (line.starts_with("# HELP mxring_") || line.starts_with("# TYPE mxring_")) continue;
     ++samples;
     // name, perhaps {label="value"}, one space, a number that is read to its end
-    const std::size_t space = line.find(' ');
+    const std::size_t space = line.rfind(' ');
     ASSERT_NE(space, std::string::npos) << line;
     const std::string_view name = std::string_view(line).substr(0, line.find_first_of("{ "));
     EXPECT_TRUE(name.starts_with("mxring_")) << line;
     EXPECT_EQ(name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_"), name.npos) << line;
     const std::string labels = line.substr(name.size(), space - name.size());
     if (!labels.empty()) {
-      EXPECT_TRUE(labels.starts_with("{quantile=\"0.") && labels.ends_with("\"}")) << line;
+      EXPECT_TRUE(labels.starts_with("{quantile=\"0.") || labels.starts_with("{result=\"") ||
+                  labels.starts_with("{reply=\""))
+          << line;
+      EXPECT_TRUE(labels.ends_with("\"}")) << line;
     }
     double number = 0;
     const char* end = line.data() + line.size();
@@ -53,6 +56,24 @@ TEST(ExpositionTest, EveryLineFollowsTheFormat) {
   }
   EXPECT_EQ(text.back(), '\n');
   EXPECT_EQ(samples, static_cast<std::size_t>(Counter::kCount) + 6);
+}
+
+TEST(ExpositionTest, AFamilyIsExplainedOnce) {
+  CounterRegistry registry;
+  registry.make_set("a").add(Counter::kSpfPass, 2);
+  std::string text;
+  append_prometheus(text, registry);
+  EXPECT_NE(text.find("# HELP mxring_spf_results_total messages by SPF result\n"
+                      "# TYPE mxring_spf_results_total counter\n"
+                      "mxring_spf_results_total{result=\"none\"} 0\n"
+                      "mxring_spf_results_total{result=\"pass\"} 2\n"
+                      "mxring_spf_results_total{result=\"fail\"} 0\n"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("# HELP mxring_refusals_total "),
+            text.rfind("# HELP mxring_refusals_total "));
+  EXPECT_NE(to_json(registry).find(R"("spf_results_total":{"none":0,"pass":2,"fail":0,)"),
+            std::string::npos);
 }
 
 TEST(ExpositionTest, SummaryIsScaled) {
@@ -76,6 +97,7 @@ TEST(ExpositionTest, JsonNamesEveryCounterOnce) {
   EXPECT_NE(json.find("\"messages_accepted_total\":7,"), std::string::npos) << json;
   for (std::size_t i = 0; i < static_cast<std::size_t>(Counter::kCount); ++i) {
     std::string key = "\"";
+    if (!info(static_cast<Counter>(i)).label.empty()) continue;
     key += info(static_cast<Counter>(i)).name;
     key += "\":";
     const std::size_t first = json.find(key);

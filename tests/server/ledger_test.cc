@@ -13,8 +13,8 @@ TEST(Ledger, SharesRestOnEnoughTurns) {
   shard.add(obs::Counter::kTurnsMeasured, Ledger::kTurnsWanted - 1);
   const std::string few = ledger_table(make_ledger(counters, 1'000'000));
   EXPECT_EQ(few.find('%'), few.npos) << few;
-  EXPECT_TRUE(few.starts_with(
-      "CPU by stage, 100 messages, 199 measured turns (no shares below 200)\n"))
+  EXPECT_TRUE(
+      few.starts_with("CPU by stage, 100 messages, 199 measured turns (no shares below 200)\n"))
       << few;
   EXPECT_NE(few.find("2.50 us a message\n"), few.npos) << few;
 

@@ -87,7 +87,7 @@ class Server(PinnedServer):
         latency = result["latency_us"]
         return {"cpu_us": (self.cpu_ns() - before) / options.messages / 1000,
                 "rate": result["sent"] / result["seconds"],
-                "p50_us": latency["p50"], "p99_us": latency["p99"]}
+                "p50_us": latency["p50"] or 0, "p99_us": latency["p99"] or 0}
 
 
 def make_messages(options, directory):

@@ -77,10 +77,11 @@ struct Named {
 Named named_in(CLI::App& program, int argc, char** argv) {
   Named named{&program, program.get_name(), 1};
   for (; named.next < argc; ++named.next) {
-    CLI::App* below = named.command->get_subcommand_no_throw(argv[named.next]);
-    if (below == nullptr) break;
-    named.command = below;
-    named.path += ' ' + below->get_name();
+    const auto below = named.command->get_subcommands(
+        [&](const CLI::App* command) { return command->get_name() == argv[named.next]; });
+    if (below.empty()) break;
+    named.command = below.front();
+    named.path += ' ' + below.front()->get_name();
   }
   return named;
 }

@@ -117,7 +117,9 @@ TEST_F(SpfOutcomeCacheTest, NoAnswerFromDnsIsNotRepeated) {
     EXPECT_FALSE(repeated("", {.mail_from = "user@silent.example"}));
     EXPECT_EQ(evaluator.outcome().result, Result::kTemperror);
   }
-  evaluator.begin({.client = *base::IpAddress::parse("192.0.2.1"), .mail_from = "u@start.example"});
+  evaluator.begin({.client = *base::IpAddress::parse("192.0.2.1"),
+                   .mail_from = "u@start.example",
+                   .helo = "helo.example"});
   evaluator.step();
   evaluator.give_up();
   cache.put(evaluator, {0});
@@ -138,7 +140,9 @@ TEST_F(SpfOutcomeCacheTest, ManyDomainsStayApart) {
     for (int i = 0; i < 3000; ++i) {
       const std::string domain = "d" + std::to_string(i) + ".example";
       const std::string ip = i % 2 == 0 ? "192.0.2.1" : "192.0.2.9";
-      evaluator.begin({.client = *base::IpAddress::parse(ip), .mail_from = "u@" + domain});
+      evaluator.begin({.client = *base::IpAddress::parse(ip),
+                       .mail_from = "u@" + domain,
+                       .helo = "helo.example"});
       if (const Outcome* known = cache.find(evaluator, {0})) {
         ASSERT_EQ(known->domain, domain);
         ASSERT_EQ(known->result, i % 3 == 0 ? Result::kPass : Result::kFail);

@@ -40,7 +40,7 @@ TEST(Config, CommentsAreSentencesOfAHundredColumns) {
   for (std::string line; std::getline(lines, line);) {
     EXPECT_LE(line.size(), 100u) << line;
     const bool comment = line.starts_with("# ");
-    if (comment && !in_comment) EXPECT_TRUE(std::isupper(line[2]) != 0) << line;
+    EXPECT_TRUE(!comment || in_comment || std::isupper(line[2]) != 0) << line;
     in_comment = comment;
   }
 }

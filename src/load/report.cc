@@ -123,8 +123,9 @@ std::string results_json(const Results& results) {
   json.begin_object();
   json.key("sent").value(results.sent).key("accepted").value(results.accepted);
   write_refusals(json, "rejected", results.codes);
-  json.key("errors").value(results.not_accepted());
-  json.key("lost").value(results.lost);
+  // Every message sent is one of accepted, rejected and these.
+  json.key("errors").value(results.lost);
+  json.key("not_accepted").value(results.not_accepted());
   json.key("losses").begin_array();
   for (std::size_t i = 0; i < results.losses.size(); ++i) {
     if (results.losses[i] == 0) continue;

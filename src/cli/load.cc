@@ -385,7 +385,7 @@ void add_content_options(CLI::App& app, LoadArguments& arguments) {
                  "files that are no messages are skipped")
       ->type_name("PATH");
   app.add_option("--mail-from", arguments.mail_from,
-                 "Sender; repeatable, taken in turn; %d is the message's number; <> is none")
+                 "Sender; repeatable, taken in turn; %d is the message's number, <> none")
       ->type_name("ADDR");
   app.add_option("--rcpt-to", arguments.rcpt_to,
                  "Recipient; repeatable, all of them for each message; %d as above")

@@ -38,7 +38,8 @@ class LogCase(mxtest.TestCase):
 
 class Cat(LogCase):
     KEYS = ["offset", "received_at", "client", "tls", "mail_from", "rcpt_to", "size", "sha256",
-            "spf", "dkim", "dmarc", "disposition"]
+            "spf", "dkim", "dmarc", "disposition", "protocol", "body_type", "smtputf8",
+            "requiretls", "long_line", "envid", "ret", "recipients"]
 
     def test_json(self):
         records = self.log.records()

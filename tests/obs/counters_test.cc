@@ -4,6 +4,7 @@
 
 #include <cctype>
 #include <set>
+#include <utility>
 #include <string>
 #include <thread>
 #include <vector>
@@ -54,10 +55,11 @@ TEST(CountersTest, SetsDoNotMoveWhenMoreAreMade) {
 }
 
 TEST(CountersTest, NamesAreDistinctAndWellFormed) {
-  std::set<std::string_view> names;
+  std::set<std::pair<std::string_view, std::string_view>> names;  // with their label's value
   for (std::size_t i = 0; i < static_cast<std::size_t>(Counter::kCount); ++i) {
     const CounterInfo& about = info(static_cast<Counter>(i));
-    EXPECT_TRUE(names.insert(about.name).second) << about.name;
+    EXPECT_TRUE(names.emplace(about.name, about.value).second) << about.name << about.value;
+    EXPECT_EQ(about.label.empty(), about.value.empty()) << about.name;
     EXPECT_TRUE(about.name.ends_with("_total")) << about.name;
     EXPECT_FALSE(about.help.empty()) << about.name;
     for (const char c : about.name) {

@@ -33,8 +33,7 @@ std::string disagreement(std::string_view text) {
 
 TEST(Config, CommentsAreSentencesOfAHundredColumns) {
   const std::string text = to_toml(default_config(), true);
-  EXPECT_NE(text.find("(\"reject\", \"quarantine\" or \"accept\")\non_dmarc_reject = "),
-            std::string::npos);
+  EXPECT_NE(text.find("(\"1.2\" or \"1.3\")\nminimum = "), std::string::npos) << text;
   std::istringstream lines(text);
   bool in_comment = false;
   for (std::string line; std::getline(lines, line);) {
@@ -216,7 +215,7 @@ TEST(Config, NoLimitWasAddedWithoutAKey) {
 TEST(Config, ExplainedFormIsTheSameConfiguration) {
   const std::string plain = to_toml(default_config(), false);
   EXPECT_EQ(to_toml(parsed(to_toml(default_config(), true)), false), plain);
-  EXPECT_NE(to_toml(default_config(), true).find("\n# one message; 552 5.3.4"), std::string::npos);
+  EXPECT_NE(to_toml(default_config(), true).find("\n# The size of a message; a larger one gets 552 5.3.4."), std::string::npos);
 }
 
 TEST(Config, SizesAndDurations) {

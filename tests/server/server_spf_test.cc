@@ -123,8 +123,9 @@ TEST_F(ServerSpf, ADeadResolverIsSaidOnceForAllShards) {
   start({dns.endpoint()}, 2);
   std::this_thread::sleep_for(std::chrono::seconds(3));  // both shards have probed it by then
   const std::string said = notices();
-  EXPECT_NE(said.find("warning: "), std::string::npos) << said;
-  EXPECT_EQ(said.find("warning: "), said.rfind("warning: ")) << said;
+  constexpr std::string_view kWarning = "warning: the DNS resolver at ";
+  EXPECT_NE(said.find(kWarning), std::string::npos) << said;
+  EXPECT_EQ(said.find(kWarning), said.rfind(kWarning)) << said;
 }
 
 TEST_F(ServerSpf, TheClientsNameIsTheOneThatLeadsBackToIt) {
@@ -155,8 +156,8 @@ TEST_F(ServerSpf, ADeadResolverCostsLittleAndLosesNothing) {
   EXPECT_LT(first - begin, std::chrono::seconds(4));
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(deliver("a@good.example").starts_with("250"));
   EXPECT_LT(Clock::now() - first, std::chrono::seconds(2)) << "noticed once, not every time";
-  EXPECT_TRUE(notices().starts_with("warning: the DNS resolver at " + dns.endpoint().to_string() +
-                                    " does not answer; "))
+  EXPECT_TRUE(notices().contains("warning: the DNS resolver at " + dns.endpoint().to_string() +
+                                 " does not answer; "))
       << notices();
 
   dns.set_dead(false);

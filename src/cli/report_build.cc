@@ -425,7 +425,7 @@ void add_report_build(CLI::App& report_app, Commands& commands) {
                   "First moment: 2026-11-22, 2026-11-22T01:02:03Z, or 24h for that long ago")
       ->type_name("TIME");
   app->add_option("--to", options->to,
-                  "The moment after the last; default now. Without --from too, the day before\n"
+                  "The moment after the last; default now (the day before without --from)\n"
                   "this one")
       ->type_name("TIME");
   app->add_option("--out", options->out, "The folder for the reports, made when it is not there")

@@ -148,6 +148,11 @@ constexpr std::array kKeys{
         "What happens to mail for which DNS did not say whether it passes: \"quarantine\" marks it "
         "where the policy is known to be reject or quarantine, and accepts it where not even the "
         "policy could be found out; \"tempfail\" puts it off in both cases, 451 4.7.5 and 4.4.3."),
+    key<Choice<kNoAuthorWords>, MEMBER(auth.on_no_author)>(
+        "auth", "on_no_author",
+        "What happens, with dmarc, to mail without a From field, or whose From names no domain at "
+        "all, as that of many bounces does (\"MAILER-DAEMON\"): 550 5.6.0, or it is accepted without "
+        "a verdict."),
 
     key<Domains, MEMBER(recipients.domains)>(
         "recipients", "domains",

@@ -73,6 +73,7 @@ struct Config {
     mailauth::Disposition on_dmarc_reject = mailauth::Disposition::kReject;
     mailauth::Disposition on_dmarc_quarantine = mailauth::Disposition::kQuarantine;
     mailauth::Disposition on_dmarc_temperror = mailauth::Disposition::kQuarantine;
+    mailauth::Disposition on_no_author = mailauth::Disposition::kReject;
   } auth;
 
   struct Recipients {

@@ -26,7 +26,8 @@ Policy::Policy(const Config& config)
     : domains_(config.recipients.domains.begin(), config.recipients.domains.end()),
       received_fields_max_(config.limits.received_fields),
       vouches_(config.auth.spf || config.auth.dkim || config.auth.dmarc),
-      one_from_(config.auth.dmarc) {}
+      one_from_(config.auth.dmarc),
+      accept_without_author_(config.auth.on_no_author == mailauth::Disposition::kAccept) {}
 
 std::optional<std::string_view> Policy::recipient(std::string_view path) const {
   if (domains_.empty()) return std::nullopt;
@@ -67,6 +68,9 @@ std::optional<std::string_view> Policy::header(const mail::HeaderIndex& header,
   if (!one_from_) return std::nullopt;
   const std::uint32_t froms = header.count(mail::FieldName::kFrom);
   using Error = mailauth::dmarc::AuthorError;
+  // No domain is named, so none can be pretended to; an encoded word might hide one.
+  const bool nobody = froms == 0 || (froms == 1 && !from.contains('@') && !from.contains("=?"));
+  if (nobody && accept_without_author_) return std::nullopt;
   if (froms != 1) {
     return refuse_author(froms == 0 ? Error::kNoField : Error::kSeveralFields, scratch.reply);
   }

@@ -38,6 +38,7 @@ class Policy {
   std::uint32_t received_fields_max_;
   bool vouches_;  // the message gets an Authentication-Results field
   bool one_from_;
+  bool accept_without_author_;
 };
 
 }  // namespace mxring::server

@@ -299,6 +299,7 @@ class Memory(LimitCase):
         self.assertRegex(small.ask("NOOP"), "^250")
         for wire in holders:
             wire.close()
+        mxtest.wait_until(lambda: self.counter("connections_closed_total") == 2, 20, "both gone")
         self.assertRegex(small.message(sample_message(120_000)), "^250 2.0.0 Ok")
         small.close()
         mxtest.wait_until(lambda: self.counter("connections_closed_total") ==

@@ -115,7 +115,12 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
                 false,   false,   3600LL * 1'000'000'000};
   config.dns.servers = {*base::Endpoint::parse("192.0.2.1:53")};
   config.dns.timeout_ns = 250'000'000;
-  config.auth = {false, false, false, mailauth::Disposition::kQuarantine,
+  config.auth = {false,
+                 false,
+                 false,
+                 mailauth::Disposition::kQuarantine,
+                 mailauth::Disposition::kAccept,
+                 mailauth::Disposition::kTempfail,
                  mailauth::Disposition::kAccept};
   config.recipients.domains = {"example.org", "example.net"};
   // Every limit differs from its default, so that a key wired to the wrong member shows.

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mxring::server {
 namespace {
@@ -75,6 +76,31 @@ TEST(PolicyHeader, MessagesWithoutAHeader) {
     EXPECT_EQ(refusal(with_auth(true, true, true), message),
               "550 5.6.0 The message has no From field");
     EXPECT_EQ(refusal(with_auth(true, true, false), message), "");
+  }
+}
+
+// What bounces look like.
+TEST(PolicyHeader, MessagesWithoutAnAuthor) {
+  Config config = with_auth(true, true, true);
+  const auto from = [](std::string_view value) {
+    return "From: " + std::string(value) + "\r\nSubject: x\r\n\r\n";
+  };
+  const std::vector<std::string> nobody{from("MAILER-DAEMON"), from("<>"), from(""),
+                                        from("Mail Delivery System <MAILER-DAEMON>"),
+                                        "Subject: x\r\n\r\n"};
+  const std::vector<std::string> ambiguous{from("a@b.example, c@d.example"),
+                                           from("\"ceo@bank.example\" <>"),
+                                           from("=?utf-8?q?ceo=40bank.example?= <>"),
+                                           from("<a@b.example"),
+                                           "From: MAILER-DAEMON\r\n" + from("a@b.example"),
+                                           "From: x\r\n" + from("x")};
+  for (const std::string& message : nobody) {
+    EXPECT_TRUE(refusal(config, message).starts_with("550 5.6.0 The message has ")) << message;
+  }
+  config.auth.on_no_author = mailauth::Disposition::kAccept;
+  for (const std::string& message : nobody) EXPECT_EQ(refusal(config, message), "") << message;
+  for (const std::string& message : ambiguous) {
+    EXPECT_TRUE(refusal(config, message).starts_with("550 5.6.0 The message has ")) << message;
   }
 }
 

@@ -90,8 +90,7 @@ TEST(AuthresBuilderTest, ALongSenderIsItsDomain) {
       add_spf(builder, outcome, fill == 'x' ? std::string(bytes, 'x') + "@example.com" : sender);
       builder.end();
       EXPECT_TRUE(field.ends_with("example.com\r\n") || field.ends_with("example.com\"\r\n"));
-      EXPECT_EQ(field.ends_with("smtp.mailfrom=example.com\r\n"), bytes > 308 || fill == '\\')
-          << field;
+      EXPECT_EQ(field.ends_with("smtp.mailfrom=example.com\r\n"), bytes > 308) << field;
       for (std::size_t at = 0; at < field.size(); at = field.find("\r\n", at) + 2) {
         EXPECT_LE(field.find("\r\n", at) - at, 998U) << field;
       }

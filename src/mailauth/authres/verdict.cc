@@ -1,6 +1,5 @@
 #include "mailauth/authres/verdict.h"
 
-#include <algorithm>
 #include <array>
 #include <string>
 
@@ -12,9 +11,7 @@ void add_spf(Builder& builder, const spf::Outcome& outcome, std::string_view mai
     builder.property("smtp", "helo", outcome.domain);
   } else {
     // RFC 8601 2.7.2: the domain alone will do. An address that is cut would be another one.
-    const auto backslashes = static_cast<std::size_t>(std::ranges::count(mail_from, '\\'));
-    const std::size_t bytes = mail_from.size() + 3 * backslashes;  // escaped
-    const bool whole = !mail_from.empty() && bytes <= kValueBytesMax;
+    const bool whole = !mail_from.empty() && mail_from.size() <= kValueBytesMax;
     builder.property("smtp", "mailfrom", whole ? mail_from : outcome.domain);
   }
 }

@@ -161,7 +161,7 @@ TEST(ReportTest, WhereNothingWasMeasuredThereIsNoNumber) {
       << json;
   results.sent = results.lost = 3;
   json = results_json(results);
-  EXPECT_NE(json.find("\"errors\":3,\"lost\":3,"), std::string::npos) << json;
+  EXPECT_NE(json.find("\"errors\":3,\"not_accepted\":3,"), std::string::npos) << json;
   EXPECT_NE(json.find("\"p50\":null"), std::string::npos) << json;
 }
 

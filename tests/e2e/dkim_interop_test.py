@@ -115,11 +115,17 @@ class Interop(mxtest.TestCase):
                  if (result == "pass") != wanted]
         self.assertEqual(wrong, [], f"{who}: {len(wrong)} of {len(results)}")
 
-    def check_all(self):
-        """The signed messages pass in both programs, changed ones in neither."""
+    def check_all(self, mistakes=0):
+        """The signed messages pass in both programs, changed ones in neither. So many may be signed
+        wrongly: neither program takes those."""
         signed = [job["out"] for job in self.jobs]
-        self.check("we, signed", list(zip(signed, self.every(self.we_verify, signed))), True)
-        self.check("they, signed", list(zip(signed, self.verify(signed))), True)
+        ours, theirs = self.every(self.we_verify, signed), self.verify(signed)
+        refused = [i for i, result in enumerate(theirs) if result != "pass" != ours[i]]
+        self.assertLessEqual(len(refused), mistakes, [self.jobs[i] for i in refused])
+        for i in refused:
+            ours[i] = theirs[i] = "pass"
+        self.check("we, signed", list(zip(signed, ours)), True)
+        self.check("they, signed", list(zip(signed, theirs)), True)
         files, what = self.changed()
         ours = self.every(self.we_verify, files)
         self.check("we, changed", list(zip(files, ours)), False, what)
@@ -135,7 +141,8 @@ class Interop(mxtest.TestCase):
         self.assertEqual([r for r in results if r != "signed"], [])
         for job in self.jobs:  # they signed the message as it was
             self.assertTrue(self.read(job["out"]).endswith(self.read(job["file"])))
-        self.check_all()
+        # Of a few hundred from mailauth under "simple", one is now and then wrong for itself, too.
+        self.check_all(mistakes=3)
 
     def run_jobs(self, command, jobs, **more):
         """One run of a program of dkim_programs; its results in the order of the jobs."""

@@ -21,6 +21,7 @@ smtps = []
 admin = "127.0.0.1:0"
 [shards]
 count = 1
+{engine}
 [log]
 dir = "{log_dir}"
 sync = "{sync}"
@@ -54,6 +55,7 @@ class NullSink(Server):
 
 class Mxring(Server):
     sync = "commit"
+    engine = ""  # io_uring; also for a build that knows no other
     auth = False
 
     def start(self):
@@ -62,7 +64,7 @@ class Mxring(Server):
         self.make_directory()
         dns = f"[dns]\nservers = [\"{self.options.zone.server}\"]" if self.auth else ""
         config = self.write("mxring.toml", MXRING_CONFIG.format(
-            log_dir=os.path.join(self.directory, "log"), sync=self.sync, dns=dns,
+            log_dir=os.path.join(self.directory, "log"), sync=self.sync, dns=dns, engine=self.engine,
             auth=str(self.auth).lower()))
         self.launch([self.options.mxring, "serve", "--config", config])
         line = self.await_ready(r"ready .*")[0]
@@ -130,6 +132,12 @@ class MxringCommit(Mxring):
     comment = "group commit, fdatasync before 250"
 
 
+class MxringEpoll(MxringCommit):
+    name = "mxring, epoll"
+    comment = "the same where io_uring is forbidden"
+    engine = 'engine = "epoll"'
+
+
 class MxringNone(Mxring):
     name = "mxring, sync none"
     work = "discard"
@@ -156,4 +164,4 @@ class SmtpSink(Server):
         self.await_port()
 
 
-SERVERS = [NullSink, MxringCommit, MxringNone, SmtpSink, MxringVerify]
+SERVERS = [NullSink, MxringCommit, MxringEpoll, MxringNone, SmtpSink, MxringVerify]

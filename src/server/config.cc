@@ -81,6 +81,9 @@ constexpr std::array kKeys{
     key<Count<0, 1024>, MEMBER(shards.count)>(
         "shards", "count", "Receiving threads; 0 = chosen from the cores this process may use."),
     key<Flag, MEMBER(shards.pin)>("shards", "pin", "Bind each shard to one core."),
+    key<Choice<kEngineWords>, MEMBER(shards.engine)>(
+        "shards", "engine",
+        "What carries the operations out; auto = io_uring, or epoll (slower) where that is forbidden."),
     key<Bytes<4096, base::kMiB>, MEMBER(shards.buffer_bytes)>(
         "shards", "buffer_bytes", "The size of one receive buffer; a power of two."),
     key<Count<8, 32768>, MEMBER(shards.buffers_offered)>(

@@ -13,6 +13,7 @@
 #include "base/ip_address.h"
 #include "base/limits.h"
 #include "mailauth/disposition.h"
+#include "uring/engine_choice.h"
 
 namespace mxring::server {
 
@@ -30,6 +31,7 @@ struct Config {
   struct Shards {
     std::uint32_t count = 0;  // 0 = chosen from the cores this process may use
     bool pin = true;
+    uring::EngineChoice engine = uring::EngineChoice::kAuto;
     std::uint32_t buffer_bytes = 16 * 1024;   // one receive buffer
     std::uint32_t buffers_offered = 256;      // of them in the kernel's ring at a time
     std::uint32_t submission_entries = 1024;  // depth of the ring's two queues

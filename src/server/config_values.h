@@ -387,6 +387,10 @@ struct Word {
   T value;
 };
 
+constexpr std::array kEngineWords{
+    Word<uring::EngineChoice>{"auto", uring::EngineChoice::kAuto},
+    Word<uring::EngineChoice>{"io_uring", uring::EngineChoice::kIoUring},
+    Word<uring::EngineChoice>{"epoll", uring::EngineChoice::kEpoll}};
 constexpr std::array kSyncWords{Word<SyncMode>{"commit", SyncMode::kCommit},
                                 Word<SyncMode>{"none", SyncMode::kNone}};
 constexpr std::array kRejectWords{

@@ -1,5 +1,6 @@
 #include "server/shard.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/eventfd.h>
@@ -107,10 +108,16 @@ void Shard::join() {
 }
 
 std::string Shard::set_up() {
-  const uring::Ring::Options depths{shared_.config.shards.submission_entries,
-                                    shared_.config.shards.completion_entries};
-  auto ring = uring::Ring::create(depths, shared_.faults);
+  const uring::Ring::Options options{shared_.config.shards.submission_entries,
+                                     shared_.config.shards.completion_entries,
+                                     shared_.config.shards.engine};
+  auto ring = uring::Ring::create(options, shared_.faults);
   if (!ring) return ring.error().message;
+  if (number_ == 0 && !ring->fallback_reason().empty()) {
+    shared_.notice(fmt::format("warning: receiving on epoll, which costs more processor time for "
+                               "each message (bench/README.md): {}",
+                               ring->fallback_reason()));
+  }
   ring_.emplace(std::move(*ring));
   auto buffers = uring::BufferPool::create(*ring_, pool_options(shared_.config));
   if (!buffers) return buffers.error().message;

@@ -10,7 +10,7 @@
 
 #include "base/assert.h"
 #include "base/units.h"
-#include "uring/ring_impl.h"
+#include "uring/engine.h"
 
 namespace mxring::uring {
 
@@ -27,17 +27,8 @@ void* map_memory(std::size_t bytes, int extra_flags) {
 
 RingError memory_error(std::size_t bytes) {
   const int error = errno;
-  return {error, fmt::format("no memory for receive buffers: {} ({}); lower limits.memory_bytes",
+  return {error, fmt::format("no memory for receive buffers: {} ({}); lower limits.memory",
                              std::strerror(error), base::format_bytes(bytes))};
-}
-
-RingError register_error(int error) {
-  if (error == EINVAL) {
-    return {error,
-            "this kernel has no provided-buffer rings (they came with 5.19); mxring needs "
-            "Linux 6.1 or newer"};
-  }
-  return {error, fmt::format("the kernel refused the receive buffers: {}", std::strerror(error))};
 }
 
 }  // namespace
@@ -55,18 +46,10 @@ std::expected<BufferPool, RingError> BufferPool::create(Ring& ring, const Option
   pool.memory_ = static_cast<char*>(map_memory(memory_bytes, MAP_NORESERVE));
   if (pool.memory_ == nullptr) return std::unexpected(memory_error(memory_bytes));
 
-  pool.kernel_ring_bytes_ = options.offered * sizeof(io_uring_buf);
-  pool.kernel_ring_ = static_cast<io_uring_buf_ring*>(map_memory(pool.kernel_ring_bytes_, 0));
-  if (pool.kernel_ring_ == nullptr) return std::unexpected(memory_error(pool.kernel_ring_bytes_));
-
-  io_uring_buf_reg registration{};
-  registration.ring_addr = reinterpret_cast<std::uintptr_t>(pool.kernel_ring_);
-  registration.ring_entries = options.offered;
-  registration.bgid = options.group;
-  io_uring* kernel = &ring.impl_->ring;
-  const int result = io_uring_register_buf_ring(kernel, &registration, 0);  // 5.19
-  if (result < 0) return std::unexpected(register_error(-result));
-  pool.ring_ = kernel;
+  const auto added = ring.engine().add_group(
+      {.group = options.group, .entries = options.offered, .buffer_bytes = options.buffer_bytes});
+  if (!added) return std::unexpected(added.error());
+  pool.engine_ = &ring.engine();
 
   pool.references_.assign(options.buffers, 0);
   pool.free_.reserve(options.buffers);
@@ -80,18 +63,14 @@ std::expected<BufferPool, RingError> BufferPool::create(Ring& ring, const Option
 BufferPool::BufferPool(BufferPool&& other) noexcept
     : options_(other.options_),
       buffer_shift_(other.buffer_shift_),
-      ring_(std::exchange(other.ring_, nullptr)),
-      kernel_ring_(std::exchange(other.kernel_ring_, nullptr)),
-      kernel_ring_bytes_(other.kernel_ring_bytes_),
+      engine_(std::exchange(other.engine_, nullptr)),
       memory_(std::exchange(other.memory_, nullptr)),
       references_(std::move(other.references_)),
       free_(std::move(other.free_)),
-      offered_(std::exchange(other.offered_, 0)),
-      kernel_tail_(other.kernel_tail_) {}
+      offered_(std::exchange(other.offered_, 0)) {}
 
 BufferPool::~BufferPool() {
-  if (ring_ != nullptr) io_uring_unregister_buf_ring(ring_, options_.group);
-  if (kernel_ring_ != nullptr) ::munmap(kernel_ring_, kernel_ring_bytes_);
+  if (engine_ != nullptr) engine_->remove_group(options_.group);
   if (memory_ != nullptr) ::munmap(memory_, memory_bytes());
 }
 
@@ -132,22 +111,14 @@ bool BufferPool::take(BufferId* id) {
 
 void BufferPool::replenish() {
   if (offered_ == options_.offered || free_.size() <= options_.kept_back) return;
-  auto* entries = reinterpret_cast<io_uring_buf*>(kernel_ring_);
-  const std::uint32_t mask = options_.offered - 1;
   while (offered_ < options_.offered && free_.size() > options_.kept_back) {
     const BufferId id = free_.back();
     free_.pop_back();
     references_[id] = kOffered;
-    // Field by field: the reserved part of the first entry is where the kernel reads the tail.
-    io_uring_buf& entry = entries[kernel_tail_ & mask];
-    entry.addr = reinterpret_cast<std::uintptr_t>(data(id));
-    entry.len = options_.buffer_bytes;
-    entry.bid = id;
-    ++kernel_tail_;
+    engine_->offer(options_.group, id, data(id));
     ++offered_;
   }
-  // Pairs with the kernel's acquiring read of the tail: it sees the entries before the index.
-  __atomic_store_n(&kernel_ring_->tail, kernel_tail_, __ATOMIC_RELEASE);
+  engine_->publish(options_.group);
 }
 
 std::uint32_t BufferPool::held_buffers() const {

@@ -1,5 +1,5 @@
 // Receive buffers of one shard: one mapping cut into equal buffers, of which a few at a time are
-// offered to the kernel through a provided-buffer ring (IORING_REGISTER_PBUF_RING, 5.19).
+// offered to the ring's engine (with io_uring through a provided-buffer ring).
 //
 // Ownership of a buffer moves in a circle:
 //   free stack -> kernel ring -> completion (one reference, the receiver's) -> add_ref() by every
@@ -63,14 +63,11 @@ class BufferPool {
 
   Options options_;
   unsigned buffer_shift_ = 0;  // buffer_bytes == 1 << buffer_shift_
-  io_uring* ring_ = nullptr;
-  io_uring_buf_ring* kernel_ring_ = nullptr;
-  std::size_t kernel_ring_bytes_ = 0;
+  Engine* engine_ = nullptr;
   char* memory_ = nullptr;
   std::vector<std::uint32_t> references_;  // as many as a buffer has bytes, if it comes to that
   std::vector<BufferId> free_;
   std::uint32_t offered_ = 0;
-  std::uint16_t kernel_tail_ = 0;
 };
 
 }  // namespace mxring::uring

@@ -37,6 +37,18 @@ std::string_view name(FaultPoint point) {
       return "receive";
     case FaultPoint::kSend:
       return "send";
+    case FaultPoint::kConnect:
+      return "connect";
+    case FaultPoint::kRead:
+      return "read";
+    case FaultPoint::kWrite:
+      return "write";
+    case FaultPoint::kPoll:
+      return "poll";
+    case FaultPoint::kClose:
+      return "close";
+    case FaultPoint::kCancel:
+      return "cancel";
     case FaultPoint::kFileWrite:
       return "file_write";
     case FaultPoint::kFileSync:

@@ -104,7 +104,7 @@ TEST(ProbeTest, AgreesWithTheRing) {
   const Features features = probe();
   EXPECT_FALSE(features.kernel.empty());
   EXPECT_EQ(features.usable, features.problem.empty());
-  const auto ring = Ring::create({}, nullptr);
+  const auto ring = Ring::create({.engine = EngineChoice::kIoUring}, nullptr);
   EXPECT_EQ(ring.has_value(), features.usable);
   if (!ring.has_value()) {
     EXPECT_EQ(ring.error().message, features.problem);
@@ -122,7 +122,7 @@ std::string line_in_child(const std::function<bool()>& restrict_child) {
   if (child == 0) {
     std::string line = "skip";
     if (restrict_child()) {
-      const auto ring = Ring::create({}, nullptr);
+      const auto ring = Ring::create({.engine = EngineChoice::kIoUring}, nullptr);
       line = ring.has_value() ? "a ring was made" : ring.error().message;
     }
     const bool written = ::write(ends[1], line.data(), line.size()) >= 0;
@@ -164,6 +164,32 @@ TEST(ProbeTest, RealSeccompFilterIsNamed) {
     EXPECT_NE(line.find("io_uring_setup"), std::string::npos) << line;
     EXPECT_EQ(line.find('\n'), std::string::npos) << line;
   }
+}
+
+TEST(ProbeTest, WhereAFilterForbidsItEpollIsTakenAndTheReasonKept) {
+  if (!probe().usable) GTEST_SKIP() << probe().problem;
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe(ends.data()), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::unsetenv("MXRING_SHARDS__ENGINE");
+    std::string line = "skip";
+    if (install_filter(EPERM)) {
+      const auto ring = Ring::create({}, nullptr);
+      line = ring ? std::string(ring->engine_name()) + ": " + ring->fallback_reason()
+                  : ring.error().message;
+    }
+    const bool written = ::write(ends[1], line.data(), line.size()) >= 0;
+    ::_exit(written ? 0 : 1);
+  }
+  ::close(ends[1]);
+  std::array<char, 1024> line{};
+  const ssize_t size = ::read(ends[0], line.data(), line.size());
+  ::close(ends[0]);
+  ::waitpid(child, nullptr, 0);
+  const std::string_view said(line.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+  if (said == "skip") GTEST_SKIP() << "no seccomp filter can be installed here";
+  EXPECT_TRUE(said.starts_with("epoll: io_uring is forbidden by a seccomp filter")) << said;
 }
 
 TEST(ProbeTest, RealDescriptorLimitIsNamed) {

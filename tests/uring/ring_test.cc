@@ -338,6 +338,7 @@ TEST_F(RingTest, SignalEndsTheWaitWithoutAnError) {
 }
 
 TEST_F(RingTest, OneTurnIsOneSystemCall) {
+  if (!on_io_uring()) GTEST_SKIP() << "epoll makes one for each operation";
   SocketPair pair;
   char bytes[8];
   const std::uint64_t before = ring_->system_calls();

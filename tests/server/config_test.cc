@@ -104,7 +104,7 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
   config.listen.smtp = {*base::Endpoint::parse("[::1]:0"), *base::Endpoint::parse("127.0.0.1:25")};
   config.listen.smtps = {*base::Endpoint::parse("127.0.0.1:465")};
   config.listen.admin = "127.0.0.1:1";
-  config.shards = {3, false, 32768, 64};
+  config.shards = {3, false, uring::EngineChoice::kEpoll, 32768, 64};
   config.log.dir = "a \"quoted\\ \n dir";
   config.log.segment_bytes = (64u << 20) + 1;
   config.log.sync = SyncMode::kNone;

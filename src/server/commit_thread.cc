@@ -60,6 +60,7 @@ void CommitThread::run(int cpu) {
     pthread_setaffinity_np(pthread_self(), sizeof set, &set);
   }
   for (;;) {
+    progress_.fetch_add(1, std::memory_order_relaxed);
     gather();
     if (!group_.empty()) {
       last_group_ = group_.size();
@@ -84,6 +85,7 @@ void CommitThread::run(int cpu) {
   }
   setup_.writer.close();
   update_counters();
+  ended_.store(true, std::memory_order_relaxed);
 }
 
 void CommitThread::gather() {
@@ -127,7 +129,9 @@ void CommitThread::commit_group() {
                         .received_at_us = message.received_at.us});
   }
   const base::MonoTime before = base::read_clocks().mono;
+  committing_since_ns_.store(before.ns, std::memory_order_relaxed);
   const auto first_offset = setup_.writer.commit(appends_);
+  committing_since_ns_.store(0, std::memory_order_relaxed);
   commit_ns_.record(static_cast<std::uint64_t>(base::read_clocks().mono - before));
   if (first_offset) {
     setup_.counters->add(obs::Counter::kCommits);

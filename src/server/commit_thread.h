@@ -67,6 +67,13 @@ class CommitThread {
   // The offset of the next record (any thread).
   std::uint64_t next_offset() const { return next_offset_.load(std::memory_order_relaxed); }
   bool failed() const { return failed_.load(std::memory_order_relaxed); }
+  // For a watchdog, any thread: rounds of the loop, which turns once a second when idle; since when
+  // (monotonic) a group is being written and made durable, 0 when none is.
+  std::uint64_t progress() const { return progress_.load(std::memory_order_relaxed); }
+  std::int64_t committing_since_ns() const {
+    return committing_since_ns_.load(std::memory_order_relaxed);
+  }
+  bool ended() const { return ended_.load(std::memory_order_relaxed); }
   const obs::Histogram& commit_ns() const { return commit_ns_; }
 
  private:
@@ -91,6 +98,9 @@ class CommitThread {
   std::atomic<bool> write_refused_{false};
   std::atomic<bool> failed_{false};
   std::atomic<std::uint64_t> next_offset_{0};
+  std::atomic<std::uint64_t> progress_{0};
+  std::atomic<std::int64_t> committing_since_ns_{0};
+  std::atomic<bool> ended_{false};
   obs::Histogram commit_ns_;
 
   // The writer thread's own.

@@ -369,6 +369,23 @@ std::string Server::ledger() const {
   return ledger_table(make_ledger(impl_->counters, process_cpu_ns()));
 }
 const obs::CounterRegistry& Server::counters() const { return impl_->counters; }
+
+std::vector<Pulse> Server::pulses() const {
+  std::vector<Pulse> all;
+  for (std::size_t i = 0; i < impl_->shards.size(); ++i) {
+    const Shard& shard = *impl_->shards[i];
+    all.push_back({fmt::format("shard-{}", i), shard.progress(), 0, shard.ended()});
+  }
+  const CommitThread& writer = *impl_->writer;
+  all.push_back({"writer", writer.progress(), writer.committing_since_ns(), writer.ended()});
+  return all;
+}
+
+void Server::poke() {
+  for (auto& shard : impl_->shards) shard->poke();
+  impl_->writer->wake();
+}
+
 void Server::begin_drain() { impl_->drain(); }
 int Server::wait() { return impl_->wait(); }
 

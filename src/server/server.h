@@ -23,6 +23,16 @@ struct StartError {
   std::string message;    // one line: what is wrong and what to do
 };
 
+// What one thread that must not stand still has done so far. It is alive when `progress` has moved
+// between two looks with poke() before the first, when it has ended, or while the disk is the one
+// that is waited for.
+struct Pulse {
+  std::string thread;
+  std::uint64_t progress = 0;
+  std::int64_t committing_since_ns = 0;  // monotonic; 0: nothing is being written
+  bool ended = false;
+};
+
 class Server {
  public:
   // Binds every listener, opens the log (recovering it), makes the rings, starts the threads.
@@ -41,6 +51,11 @@ class Server {
   const obs::CounterRegistry& counters() const;
   // Where the CPU time went, as a table for the operator.
   std::string ledger() const;
+
+  // Of every shard and the writer. poke() has each of them go round once. Any thread, until wait()
+  // returns.
+  std::vector<Pulse> pulses() const;
+  void poke();
 
   // Reads certificates and keys again, for connections that begin from now on. When they cannot be
   // used the old ones stay, and the notice says why. Any thread.

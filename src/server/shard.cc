@@ -157,6 +157,7 @@ void Shard::run(std::function<void(std::string)> started) {
     while (!finished()) turn();
     update_counters();
   }
+  ended_.store(true, std::memory_order_relaxed);
   // No operation on a client is in flight any more. The pool unregisters itself from the ring, so
   // the ring goes last.
   clients_.reset();
@@ -169,6 +170,7 @@ void Shard::run(std::function<void(std::string)> started) {
 }
 
 void Shard::turn() {
+  progress_.fetch_add(1, std::memory_order_relaxed);
   const bool measured = stages_.begin_turn();
   if (!handshakes_.empty()) {
     // A step takes longer than most turns: the replies of the last one do not wait for it.

@@ -76,6 +76,9 @@ class Shard final : private CheckOwner {
   void join();
 
   WriterLane& lane() { return *lane_; }
+  // Loop turns so far (any thread). A shard that sleeps stands still until poke().
+  std::uint64_t progress() const { return progress_.load(std::memory_order_relaxed); }
+  bool ended() const { return ended_.load(std::memory_order_relaxed); }
   const obs::Histogram& accept_to_durable_ns() const { return durable_ns_; }
 
  private:
@@ -117,7 +120,7 @@ class Shard final : private CheckOwner {
   void set_timer(Client& client);
   void mark_dirty(Client& client);
   void count_session(Client& client);
-  void drop_message(Client& client);
+  void give_up(Client& client);
 
   // shard_tls.cc
   void begin_tls(Client& client);
@@ -164,6 +167,9 @@ class Shard final : private CheckOwner {
   std::uint64_t event_value_ = 0;
   std::unique_ptr<WriterLane> lane_;
   std::thread thread_;
+  // Written by the shard, read by whoever watches it: figures, nothing is ordered by them.
+  std::atomic<std::uint64_t> progress_{0};
+  std::atomic<bool> ended_{false};
   obs::Histogram durable_ns_;
 
   // The shard thread's own, in order of construction.

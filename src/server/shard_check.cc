@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
 #include "server/replies.h"
 #include "server/result_counters.h"
 #include "server/shard.h"
@@ -16,6 +17,7 @@ namespace {
 constexpr std::uint64_t kTurnBodyBytes = 512 * 1024;
 constexpr std::uint64_t kTurnShareBytesMin = 32 * 1024;  // of one message when many have come
 constexpr std::size_t kTurnSignatures = 64;
+constexpr std::size_t kTurnRounds = 64;  // each takes all that is touched
 
 }  // namespace
 
@@ -82,12 +84,16 @@ void Shard::touch(MessageCheck& check) {
 // Once per turn, for everything the turn brought: the bytes of all messages are hashed together,
 // then the signatures of all that are complete are verified together. A refusal lets its client's
 // next commands be parsed, which may touch a check again. What is beyond a turn's measure stays
-// touched, behind those that were touched meanwhile.
+// touched, after those that were touched meanwhile. Each round hashes some bytes, verifies some
+// signatures or leaves fewer checks touched; one that did none of these is the last.
 void Shard::run_checks() {
   const obs::InStage stage(stages_, obs::Stage::kEvaluate);
   std::uint64_t bytes_left = kTurnBodyBytes;
   std::size_t signatures = 0;
-  while (!touched_checks_.empty() && bytes_left > 0 && signatures < kTurnSignatures) {
+  for (std::size_t round = 0; round < kTurnRounds; ++round) {
+    if (touched_checks_.empty() || bytes_left == 0 || signatures >= kTurnSignatures) return;
+    const std::uint64_t before = bytes_left;
+    std::size_t moved = 0;
     take_touched(bytes_left);
     {
       const obs::InStage hashing(stages_, obs::Stage::kHash);
@@ -98,10 +104,13 @@ void Shard::run_checks() {
     for (MessageCheck* check : taken_checks_) {
       if (check->decided()) {
         settle(*check);
+        ++moved;
       } else if (check->behind() || signatures + signature_checks_.size() >= kTurnSignatures) {
         touch(*check);
       } else if (check->collect(signature_checks_)) {
         collected_checks_.push_back(check);
+      } else {
+        ++moved;  // it waits for answers, or for more of its message
       }
     }
     if (!signature_checks_.empty()) rsa_.verify(signature_checks_);
@@ -110,6 +119,7 @@ void Shard::run_checks() {
       check->conclude(now_.mono);
       if (check->decided()) settle(*check);
     }
+    if (bytes_left == before && moved == 0 && collected_checks_.empty()) return;
   }
 }
 
@@ -122,7 +132,12 @@ void Shard::take_touched(std::uint64_t& bytes_left) {
     touched_checks_.remove(check);
     taken_checks_.push_back(&check);
     Client* client = clients_->find(check.client());
-    if (client == nullptr || client->message == nullptr) continue;
+    // A check goes with its client and its message.
+    MXRING_ASSERT(client != nullptr && client->check == &check);
+    if (client->message == nullptr) {
+      MXRING_ASSERT(!check.behind() && !client->awaiting_check);
+      continue;  // SPF has its answers before DATA
+    }
     const base::MonoTime deadline = check.deadline();
     bytes_left -= std::min(bytes_left,
                            check.take(*client->message, client->awaiting_check, share_bytes, now_));

@@ -115,7 +115,7 @@ bool Shard::handle(Client& client, const smtp::Step& step, smtp::ReplyBuffer& ou
     case smtp::Event::kNeedInput:
       return true;
     case smtp::Event::kReset:
-      drop_check(client);
+      give_up(client);
       return true;
     case smtp::Event::kOutputFull:
       client.output_full = true;
@@ -143,13 +143,13 @@ bool Shard::handle(Client& client, const smtp::Step& step, smtp::ReplyBuffer& ou
       on_content(client, step.run);
       return true;
     case smtp::Event::kDiscard:
-      drop_message(client);
+      give_up(client);
       return true;
     case smtp::Event::kMessage:
       on_message(client, out);
       return true;
     case smtp::Event::kRefused:
-      drop_check(client);
+      MXRING_ASSERT(client.message == nullptr && client.check == nullptr);
       counters_.add(obs::Counter::kMessagesRefused);
       return true;
     case smtp::Event::kWaiting:
@@ -194,12 +194,16 @@ void Shard::on_content(Client& client, std::string_view run) {
   if (client.check != nullptr) touch(*client.check);
   const mail::HeaderStatus header = client.message->header().status();
   if (header == mail::HeaderStatus::kTooLarge || header == mail::HeaderStatus::kTooManyFields) {
-    drop_message(client);
+    give_up(client);
     client.session.discard(replies::kHeaderTooLarge);
   }
 }
 
-void Shard::drop_message(Client& client) {
+// Whoever gives a message up, and why ever: its check goes with it, and with that the hashes, the
+// questions under way and their time limit. A check that outlived its message would wait for bytes
+// that never come.
+void Shard::give_up(Client& client) {
+  drop_check(client);
   if (client.message == nullptr) return;
   delivery_->abandon(client.message);
   client.message = nullptr;
@@ -215,8 +219,7 @@ void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
       from == nullptr ? std::string_view()
                       : client.message->bytes_between(from->value, from->end, policy_scratch_.from);
   if (const auto refusal = shared_.policy.header(header, from_value, policy_scratch_)) {
-    drop_message(client);
-    drop_check(client);
+    give_up(client);
     client.session.finish(*refusal, out);
     counters_.add(obs::Counter::kMessagesRefused);
     return;
@@ -236,8 +239,7 @@ void Shard::on_message(Client& client, smtp::ReplyBuffer& out) {
 bool Shard::deliver(Client& client, mailauth::Disposition disposition) {
   const obs::InStage stage(stages_, obs::Stage::kCommit);
   if (delivery_->is_full()) {
-    drop_message(client);
-    drop_check(client);
+    give_up(client);
     return false;
   }
   Verdicts verdicts;
@@ -254,8 +256,7 @@ bool Shard::deliver(Client& client, mailauth::Disposition disposition) {
 
 // A message that was complete, and waited for its verdict.
 void Shard::refuse_complete(Client& client, std::string_view reply) {
-  drop_message(client);
-  drop_check(client);
+  give_up(client);
   // It fits: kReplyBytesMax were free before DATA, and only 354 was written since.
   smtp::ReplyBuffer out(client.connection.output());
   client.session.finish(reply, out);
@@ -319,8 +320,7 @@ void Shard::say_last_words(Client& client, std::string_view reply) {
     mark_dirty(client);
   }
   if (client.phase != Client::Phase::kTalking) return;
-  drop_message(client);
-  drop_check(client);
+  give_up(client);
   smtp::ReplyBuffer out(client.connection.output());
   // A client that does not read its replies will not read this one either.
   if (out.free() >= smtp::kReplyBytesMax) {
@@ -480,15 +480,13 @@ void Shard::end_of_turn(Client& client) {
 void Shard::shut(Client& client) {
   if (client.phase == Client::Phase::kShut) return;
   client.phase = Client::Phase::kShut;
-  drop_message(client);
-  drop_check(client);
+  give_up(client);
   client.connection.shut();
 }
 
 void Shard::destroy(Client& client) {
   counters_.add(obs::Counter::kConnectionsClosed);
-  drop_message(client);
-  drop_check(client);
+  give_up(client);
   drop_name(client);
   if (client.dirty_hook.linked()) dirty_.remove(client);
   if (client.starved_hook.linked()) starved_.remove(client);

@@ -50,7 +50,7 @@ void Shard::evict(Message& message) {
     refuse_complete(client, replies::kMemoryLow);
     return;
   }
-  drop_message(client);
+  give_up(client);
   client.session.discard(replies::kMemoryLow);
   mark_dirty(client);
 }

@@ -105,8 +105,7 @@ void Shard::decrypt_waiting(Client& client) {
 void Shard::end_untrusted(Client& client) {
   if (client.phase != Client::Phase::kTalking && client.phase != Client::Phase::kHandshake) return;
   counters_.add(obs::Counter::kTlsFailures);
-  drop_message(client);
-  drop_check(client);
+  give_up(client);
   client.phase = Client::Phase::kLastWords;
   client.connection.drop_input();
   set_timer(client);

@@ -1,9 +1,10 @@
-// `mxring serve`: runs the receiver until SIGTERM or SIGINT, which drain it: transactions in progress
-// finish, everything acknowledged is durable, exit code 0. A second signal ends it at once; that
-// loses nothing that was acknowledged either. SIGHUP reads the certificates again.
+// `mxring serve`: runs the receiver until SIGTERM or SIGINT, which drain it: transactions in
+// progress finish, everything acknowledged is durable, exit code 0. A second signal ends it at
+// once; that loses nothing that was acknowledged either. SIGHUP reads the certificates again.
 //
-// Threads: the main thread waits for the server; one thread waits for signals. Signals are blocked
-// before any thread starts, so no other thread ever sees one.
+// Threads: the main thread waits for the server; one thread waits for signals; the journal's writes
+// what the operator is told. Signals are blocked before any thread starts, so no other thread ever
+// sees one.
 #include <fmt/format.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -21,6 +22,7 @@
 #include "cli/serve_words.h"
 #include "server/certificates.h"
 #include "server/config.h"
+#include "server/journal.h"
 #include "server/server.h"
 
 namespace mxring::cli {
@@ -125,8 +127,8 @@ class SignalThread {
   SignalThread& operator=(const SignalThread&) = delete;
   ~SignalThread() { stop(); }
 
-  void start(server::Server& receiver) {
-    thread_ = std::thread([this, &receiver] { watch(receiver); });
+  void start(server::Server& receiver, server::Journal& journal) {
+    thread_ = std::thread([this, &receiver, &journal] { watch(receiver, journal); });
   }
 
   void stop() {
@@ -139,7 +141,7 @@ class SignalThread {
  private:
   static constexpr int kStop = SIGUSR2;
 
-  void watch(server::Server& receiver) {
+  void watch(server::Server& receiver, server::Journal& journal) {
     bool draining = false;
     while (true) {
       int signal = 0;
@@ -147,7 +149,7 @@ class SignalThread {
       if (done_.load(std::memory_order_acquire)) return;
       if (signal == kStop) continue;
       if (signal == SIGUSR1) {
-        fmt::print(stderr, "{}", receiver.ledger());
+        journal.text(receiver.ledger());
         continue;
       }
       if (signal == SIGHUP) {
@@ -156,8 +158,7 @@ class SignalThread {
       }
       if (draining) _exit(kDone);
       draining = true;
-      fmt::print(stderr, "mxring: {}\n",
-                 "draining: transactions in progress may finish; a second signal ends at once");
+      journal.notice("draining: transactions in progress may finish; a second signal ends at once");
       receiver.begin_drain();
     }
   }
@@ -191,20 +192,19 @@ int run_serve(const ServeOptions& options) {
 
   raise_descriptor_limit();
   SignalThread signals;
-  for (const std::string& warning : warnings(*config)) complain(warning);
-  const auto notice = [](const std::string& line) { complain(line); };
-  auto receiver = server::Server::start(*config, notice);
+  server::Journal journal(STDERR_FILENO);
+  for (const std::string& warning : warnings(*config)) journal.notice(warning);
+  const auto notice = [&journal](const std::string& line) { journal.notice(line); };
+  auto receiver = server::Server::start(*config, notice, nullptr, &journal);
   if (!receiver) {
-    complain(receiver.error().message);
+    journal.notice(receiver.error().message);
     return receiver.error().exit_code;
   }
-  signals.start(**receiver);
-  const Listening listening{(*receiver)->smtp_endpoints(),
-                            (*receiver)->smtps_endpoints(),
-                            (*receiver)->admin_endpoint(),
-                            config->log.dir,
-                            (*receiver)->shards(),
-                            getpid()};
+  signals.start(**receiver, journal);
+  journal.settle();  // whoever waits for the ready line has the warnings before it
+  const Listening listening{(*receiver)->smtp_endpoints(), (*receiver)->smtps_endpoints(),
+                            (*receiver)->admin_endpoint(), config->log.dir,
+                            (*receiver)->shards(),         getpid()};
   fmt::print("{}\n", ready_line(listening));
   if (options.welcome || isatty(STDOUT_FILENO) == 1) fmt::print("\n{}", welcome(listening));
   std::fflush(stdout);
@@ -231,13 +231,14 @@ void add_serve(CLI::App& program, Commands& commands) {
   serve->add_option("--resolver", options->resolvers, "Ask this DNS server; repeatable")
       ->type_name("ADDR[:PORT]");
   serve->add_option("--admin", options->admin, "Serve /metrics and /status here; \"\" = off")
-      ->type_name("ADDR:PORT");
+      ->type_name("ADDR:PORT|unix:PATH");
   serve->add_option("--hostname", options->hostname, "Our name in the banner and in Received")
       ->type_name("NAME");
   serve->add_flag("--welcome", options->welcome,
                   "Say how to send a message even when standard output is no terminal");
   serve->footer(
-      "SIGTERM drains; SIGHUP reads the certificates again; SIGUSR1 prints where the CPU time went.\n"
+      "SIGTERM drains; SIGHUP reads the certificates again; SIGUSR1 prints where the CPU time "
+      "went.\n"
       "Flags go over the file; without a file: 127.0.0.1:2525, TLS on 127.0.0.1:4650, log in\n"
       "./mxring-log.");
   for (const char* repeatable : {"--smtp", "--smtps", "--resolver"}) {

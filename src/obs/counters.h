@@ -48,6 +48,7 @@ namespace mxring::obs {
   X(kCommittedRecords, "committed_records_total", "records made durable")                          \
   X(kCommitFailures, "commit_failures_total", "group commits that failed")                         \
   X(kLogBytes, "log_written_bytes_total", "bytes written to the log")                              \
+  X(kJournalDropped, "journal_lines_dropped_total", "lines for the operator that found no room")      \
   X(kTimeouts, "timeouts_total", "connections ended by a time or rate limit")                      \
   X(kHeapAllocations, "heap_allocations_total", "allocations made by shards and the writer")       \
   X(kLoopCpuNs, "loop_cpu_nanoseconds_total", "CPU time of shard threads")                         \

@@ -74,9 +74,10 @@ constexpr std::array kKeys{
                                         "Where SMTP is spoken; port 0 = a free one."),
     key<Endpoints, MEMBER(listen.smtps)>(
         "listen", "smtps", "Where TLS comes first; none by default once smtp is set."),
-    key<OptionalEndpoint, MEMBER(listen.admin)>(
+    key<AdminAddress, MEMBER(listen.admin)>(
         "listen", "admin",
-        "Where /metrics, /status and /healthz are served over HTTP; \"\" = nowhere."),
+        "Where /metrics, /status and /healthz are served over HTTP: ADDR:PORT, or unix:PATH for this "
+        "host only; \"\" = nowhere."),
 
     key<Count<0, 1024>, MEMBER(shards.count)>(
         "shards", "count", "Receiving threads; 0 = chosen from the cores this process may use."),
@@ -371,8 +372,8 @@ std::vector<Rule> rules(const Config& config) {
        "names no address: nothing to listen on; try [\"127.0.0.1:2525\"]"},
       {config.tls.certificate.empty() == config.tls.key.empty(), "tls.certificate",
        "and tls.key belong together: set both or neither"},
-      {config.listen.admin.empty() || base::Endpoint::parse(config.listen.admin).has_value(),
-       "listen.admin", "must be ADDRESS:PORT, or \"\" for none"},
+      {config.listen.admin.empty() || is_admin_address(config.listen.admin), "listen.admin",
+       "must be ADDRESS:PORT, unix:PATH, or \"\" for none"},
       {config.hostname.empty() || is_domain(config.hostname), "hostname",
        "must be a host name such as \"mx.example.org\""},
       {config.shards.count <= cores_online(), "shards.count",

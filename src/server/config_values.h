@@ -242,12 +242,19 @@ struct Endpoints {
   }
 };
 
-struct OptionalEndpoint : Text {
-  static constexpr std::string_view kName = "\"ADDRESS:PORT\" or \"\"";
+inline bool is_admin_address(std::string_view text) {
+  constexpr std::string_view kUnix = "unix:";
+  return text.starts_with(kUnix) ? text.size() > kUnix.size()
+                                 : base::Endpoint::parse(text).has_value();
+}
+
+struct AdminAddress : Text {
+  static constexpr std::string_view kName = "\"ADDRESS:PORT\", \"unix:PATH\" or \"\"";
   static void read(const toml::node& node, std::string& out, const Reading& reading) {
     const auto* text = node.as_string();
-    if (text == nullptr || (!text->get().empty() && !base::Endpoint::parse(text->get()))) {
-      return reading.refuse(node, "an address like \"127.0.0.1:9925\", or \"\" for none");
+    if (text == nullptr || (!text->get().empty() && !is_admin_address(text->get()))) {
+      return reading.refuse(
+          node, "an address like \"127.0.0.1:9925\" or \"unix:/run/mxring/admin\", or \"\" for none");
     }
     out = text->get();
   }

@@ -16,10 +16,12 @@
 #include "obs/exposition.h"
 #include "seglog/writer.h"
 #include "server/admin.h"
+#include "server/admin_pages.h"
 #include "server/certificates.h"
 #include "server/commit_thread.h"
 #include "server/connection_gate.h"
 #include "server/cpu_layout.h"
+#include "server/journal.h"
 #include "server/ledger.h"
 #include "server/policy.h"
 #include "server/shard.h"
@@ -70,9 +72,11 @@ void fit_connections(Config& config, const std::function<void(const std::string&
 }  // namespace
 
 struct Server::Impl {
-  Impl(const Config& given, std::function<void(const std::string&)> notice_function)
+  Impl(const Config& given, std::function<void(const std::string&)> notice_function,
+       Journal* the_journal)
       : config(given),
         notice(std::move(notice_function)),
+        journal(the_journal),
         policy(config),
         gate(config.limits),
         reserve(config.limits, config.log.segment_bytes),
@@ -86,6 +90,7 @@ struct Server::Impl {
   std::expected<void, StartError> open_log(uring::FaultPlan* faults);
   std::expected<void, StartError> start_shards(uring::FaultPlan* faults);
   void start_admin();
+  void count_dropped() const;
   std::string metrics() const;
   std::string status() const;
   std::string why_not_accepting() const;
@@ -95,11 +100,13 @@ struct Server::Impl {
 
   Config config;
   std::function<void(const std::string&)> notice;
+  Journal* journal;
   Policy policy;
   ConnectionGate gate;
   DiskReserve reserve;
   ResolverHealth resolver_health;
   obs::CounterRegistry counters;
+  obs::CounterSet& journal_counters = counters.make_set("journal");  // the admin thread's
   std::atomic<bool> draining{false};
   std::atomic<std::uint32_t> undrained{0};
   std::atomic<bool> storage_failed{false};
@@ -108,7 +115,7 @@ struct Server::Impl {
   std::vector<std::unique_ptr<Shard>> shards;
   CpuLayout layout;
   std::vector<ShardListeners> listeners;  // of each shard, until it takes them
-  std::optional<net::Listener> admin_listener;
+  std::optional<Admin::Listening> admin_listening;
   std::string admin_endpoint;  // "" = off
   base::MonoTime started_at = base::read_clocks().mono;
   std::unique_ptr<Admin> admin;
@@ -163,16 +170,10 @@ std::expected<void, StartError> Server::Impl::listen() {
 
 std::expected<void, StartError> Server::Impl::listen_admin() {
   if (config.listen.admin.empty()) return {};
-  const auto endpoint = base::Endpoint::parse(config.listen.admin);
-  if (!endpoint) {
-    return std::unexpected(
-        StartError{kExitConfiguration,
-                   fmt::format("listen.admin = \"{}\" is not ADDR:PORT", config.listen.admin)});
-  }
-  auto listener = Admin::listen(*endpoint);
-  if (!listener) return std::unexpected(StartError{1, listener.error()});
-  admin_listener = std::move(*listener);
-  admin_endpoint = admin_listener->endpoint().to_string();
+  auto listening = Admin::listen(config.listen.admin);
+  if (!listening) return std::unexpected(StartError{1, listening.error()});
+  admin_listening = std::move(*listening);
+  admin_endpoint = admin_listening->name();
   return {};
 }
 
@@ -227,12 +228,13 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
 }
 
 void Server::Impl::start_admin() {
-  if (!admin_listener) return;
+  if (!admin_listening) return;
   admin = std::make_unique<Admin>(
-      std::move(*admin_listener),
-      Admin::Pages{.metrics = [this] { return metrics(); },
-                   .status = [this] { return status(); },
-                   .why_not_accepting = [this] { return why_not_accepting(); }});
+      std::move(*admin_listening),
+      [pages = AdminPages{.metrics = [this] { return metrics(); },
+                          .status = [this] { return status(); },
+                          .why_not_accepting = [this] { return why_not_accepting(); }}](
+          const AdminRequest& request) { return pages.answer(request); });
 }
 
 std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
@@ -245,7 +247,12 @@ std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
   return {};
 }
 
+void Server::Impl::count_dropped() const {
+  if (journal != nullptr) journal_counters.set(obs::Counter::kJournalDropped, journal->dropped());
+}
+
 std::string Server::Impl::metrics() const {
+  count_dropped();
   std::string out;
   obs::append_prometheus(out, counters);
   obs::append_prometheus_summary(out, "commit_seconds", "duration of one group commit",
@@ -270,6 +277,7 @@ std::string Server::Impl::metrics() const {
 }
 
 std::string Server::Impl::status() const {
+  count_dropped();
   std::string text = obs::to_json(counters);
   const std::string why_not = why_not_accepting();
   base::JsonWriter more;
@@ -340,10 +348,11 @@ Server::~Server() {
 
 std::expected<std::unique_ptr<Server>, StartError> Server::start(
     const Config& config, std::function<void(const std::string&)> notice,
-    uring::FaultPlan* faults) {
+    uring::FaultPlan* faults, Journal* journal) {
   Config fitting = config;
   fit_connections(fitting, notice);
-  std::unique_ptr<Server> server(new Server(std::make_unique<Impl>(fitting, std::move(notice))));
+  std::unique_ptr<Server> server(
+      new Server(std::make_unique<Impl>(fitting, std::move(notice), journal)));
   if (auto started = server->impl_->start(faults); !started) {
     return std::unexpected(started.error());
   }

@@ -18,6 +18,8 @@
 
 namespace mxring::server {
 
+class Journal;
+
 struct StartError {
   int exit_code = 1;      // 78 when the configuration is to blame
   std::string message;    // one line: what is wrong and what to do
@@ -38,9 +40,10 @@ class Server {
   // Binds every listener, opens the log (recovering it), makes the rings, starts the threads.
   // Returns when all of them accept connections. `notice` gets lines for the operator (recovery
   // report, warnings, a fatal storage error), from any thread, one line without newline each.
+  // `journal` outlives the server; it is asked how many lines it had to drop.
   static std::expected<std::unique_ptr<Server>, StartError> start(
       const Config& config, std::function<void(const std::string&)> notice,
-      uring::FaultPlan* faults = nullptr);
+      uring::FaultPlan* faults = nullptr, Journal* journal = nullptr);
   ~Server();  // drains at once
 
   // The addresses actually bound (ports chosen by the kernel filled in).

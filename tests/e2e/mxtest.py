@@ -92,7 +92,7 @@ class Server:
     """`mxring serve` on a free port, with a log directory of its own."""
 
     def __init__(self, directory, config=None, args=(), log_dir=None, start=True, env=None,
-                 prefix=()):
+                 prefix=(), stderr=None):
         self.directory = directory
         self.log_dir = log_dir or os.path.join(directory, "log")
         self.config = {k: dict(v) for k, v in (config or {}).items()}
@@ -109,6 +109,7 @@ class Server:
         log.setdefault("segment_bytes", "32MiB")
         self.args = list(args)
         self.env = env
+        self.stderr_fd = stderr  # instead of a file
         self.prefix = list(prefix)  # a command that ends by executing its arguments
         self.process = None
         self.ready = {}
@@ -125,8 +126,8 @@ class Server:
         self.stderr_path = os.path.join(self.directory, "serve.stderr")
         with open(self.stderr_path, "ab") as stderr:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
-                env=self.env)
+                self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=stderr if self.stderr_fd is None else self.stderr_fd, env=self.env)
         self.output = b""
         line = self._read_until(b"\n", timeout).split("\n")[0]
         if not line.startswith("ready "):

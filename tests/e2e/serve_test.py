@@ -1,8 +1,10 @@
 """The server as a process: start, refusal to start, signals, metrics."""
 
+import contextlib
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -239,6 +241,71 @@ class Drain(ServeCase):
             mxtest.wait_until(lambda: "draining" in server.stderr(), 10, "draining is said")
             server.terminate()
             self.assertEqual(server.wait(timeout=5), 0)
+
+
+class StoppedReader(ServeCase):
+    """Standard error is a pipe that is full, and whoever should read it does not."""
+
+    def setUp(self):
+        super().setUp()
+        self.reading, self.writing = os.pipe()
+        self.addCleanup(os.close, self.reading)
+        os.set_blocking(self.writing, False)
+        self.filler = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.filler += os.write(self.writing, b"-" * 4096)
+        os.set_blocking(self.writing, True)
+        self.server = self.serve({"listen": {"smtp": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}},
+                                 stderr=self.writing)
+        self.addCleanup(os.close, self.writing)
+
+    def complain_much(self):
+        """Many more lines for the operator than anything keeps; sent between two deliveries."""
+        for i in range(400):
+            self.server.process.send_signal(signal.SIGHUP if i % 2 else signal.SIGUSR1)
+            time.sleep(0.002)
+
+    def dropped(self):
+        return int(re.search(r"(?m)^mxring_journal_lines_dropped_total (\d+)$",
+                             self.server.http("/metrics"))[1])
+
+    def deliver(self, offset):
+        with Wire(self.server.address) as wire:
+            wire.hello()
+            self.assertEqual(wire.message(sample_message()), f"250 2.0.0 Ok {offset}")
+
+    def test_it_goes_on_receiving_and_ends_in_time(self):
+        self.deliver(0)
+        self.complain_much()
+        self.deliver(1)
+        mxtest.wait_until(self.dropped, 10, "dropped lines are counted")
+        # The descriptor is not only ours.
+        self.assertTrue(os.get_blocking(self.writing))
+        self.server.terminate()
+        self.assertEqual(self.server.wait(timeout=8), 0)
+
+    def test_what_was_dropped_is_said_once_it_is_read_again(self):
+        self.complain_much()
+        mxtest.wait_until(self.dropped, 10, "dropped lines are counted")
+        text = b""
+        end = time.monotonic() + 20
+        while b"lines were dropped here" not in text and time.monotonic() < end:
+            if select.select([self.reading], [], [], 0.1)[0]:
+                text += os.read(self.reading, 65536)
+        said = re.search(rb"\nmxring: warning: (\d+) lines were dropped here", text)
+        self.assertTrue(said, text[self.filler:])
+        self.assertGreater(int(said[1]), 0)
+        self.server.terminate()
+        self.assertEqual(self.server.wait(timeout=8), 0)
+
+    def test_a_reader_that_has_gone(self):
+        os.close(self.reading)
+        self.reading = os.open("/dev/null", os.O_RDONLY)  # for the clean-up
+        self.complain_much()
+        self.deliver(0)
+        self.server.terminate()
+        self.assertEqual(self.server.wait(timeout=8), 0)
 
 
 class Admin(ServeCase):

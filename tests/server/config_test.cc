@@ -301,7 +301,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "t.toml:2:25: listen.smtp must be a list of values like \"127.0.0.1:2525\" or "
                 "\"[::1]:2525\""},
         Refusal{"[listen]\nadmin = \"9925\"",
-                "t.toml:2:9: listen.admin must be an address like \"127.0.0.1:9925\", or \"\" for "
+                "t.toml:2:9: listen.admin must be an address like \"127.0.0.1:9925\" or "
+                "\"unix:/run/mxring/admin\", or \"\" for "
                 "none"},
         Refusal{"[shards]\npin = 1", "t.toml:2:7: shards.pin must be true or false"},
         Refusal{"[[tls.certificates]]\ncertificate = \"a\"",

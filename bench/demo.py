@@ -237,7 +237,7 @@ class Demo:
         refused = sum(r["count"] for result in results for r in result["rejected"]
                       if r["code"] >= 500)
         put_off = sum(r["count"] for result in results for r in result["rejected"]) - refused
-        lost = sum(r["lost"] for r in results)
+        lost = sum(r["errors"] for r in results)
         words = f"\n{sent} messages sent, {accepted} accepted, {refused} refused"
         words += f", {put_off} put off" if put_off else ""
         words += f", {lost} not answered" if lost else ""
@@ -263,28 +263,39 @@ class Demo:
             print(f"    {line}")
 
     def clean_up(self):
+        """Ends everything; whether the server and the reader ended well."""
         for child in self.children:
             if child.poll() is None:
                 child.terminate()
+        good = True
         for child in self.children:
             try:
-                child.wait(timeout=10)
+                child.wait(timeout=60)
             except subprocess.TimeoutExpired:
+                print(f"demo: {' '.join(child.args[1:3])} did not end and was killed",
+                      file=sys.stderr)
                 child.kill()
                 child.wait()
+            # A load generator ends with 1 when all of its mail was refused, as it should be.
+            if child.returncode != 0 and child.args[1] != "load":
+                print(f"demo: {' '.join(child.args[1:3])} ended with {child.returncode}",
+                      file=sys.stderr)
+                good = False
         if self.name_server:
             self.name_server.stop()
+        return good
 
 
 def main():
     arguments = parse_arguments()
+    arguments.binary = os.path.abspath(arguments.binary)  # it is started in another folder
     if not os.access(arguments.binary, os.X_OK):
         sys.exit(f"demo: {arguments.binary} is not there; build first (./run.sh demo does)")
     if not any(os.access(os.path.join(d, "knotd"), os.X_OK)
                for d in (os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin").split(":")):
         sys.exit("demo: knotd is not installed (apt-get install knot)")
     # Next to the build, not in /tmp: a log is refused on tmpfs.
-    base = os.path.dirname(os.path.abspath(arguments.binary))
+    base = os.path.dirname(arguments.binary)
     directory = tempfile.mkdtemp(prefix="demo-", dir=base)
     demo = Demo(arguments, directory)
     good = False
@@ -293,7 +304,7 @@ def main():
     except KeyboardInterrupt:
         pass
     finally:
-        demo.clean_up()
+        good = demo.clean_up() and good
         shutil.rmtree(directory, ignore_errors=True)
     sys.exit(0 if good else 1)
 

@@ -97,10 +97,20 @@ constexpr std::array<bool, 256> kPlain = [] {
   return plain;
 }();
 
+// One character below U+10000 as \uNNNN.
+void append_unicode_escape(std::string& out, std::string_view sequence) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(sequence[i]); };
+  unsigned point = byte(0);
+  if (sequence.size() == 2) point = (point & 0x1F) << 6 | (byte(1) & 0x3F);
+  if (sequence.size() == 3) point = (point & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
+  out += "\\u";
+  for (const unsigned shift : {12U, 8U, 4U, 0U}) out += kHex[point >> shift & 15];
+}
+
 }  // namespace
 
 void JsonWriter::append_string(std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
   out_ += '"';
   for (;;) {
     // Most text is plain, so whole stretches of it are taken at once.
@@ -119,10 +129,8 @@ void JsonWriter::append_string(std::string_view text) {
     if (first == '"' || first == '\\') {
       out_ += '\\';
       out_ += text[0];
-    } else if (first < 0x20 || first == 0x7F) {
-      out_ += "\\u00";
-      out_ += kHex[first >> 4];
-      out_ += kHex[first & 15];
+    } else if (first < 0x20 || first == 0x7F || steers_text(text)) {
+      append_unicode_escape(out_, text.substr(0, length));
     } else {
       out_.append(text.substr(0, length));
     }

@@ -1,5 +1,6 @@
 // Writes one JSON value into a string. Keys are trusted literals; values are escaped, and bytes
-// that are not valid UTF-8 come out as U+FFFD so that the output is always valid JSON.
+// that are not valid UTF-8 come out as U+FFFD so that the output is always valid JSON. Characters that
+// steer a terminal (base/text.h) are written as \uNNNN: JSON is read by people too.
 //
 //   JsonWriter json;
 //   json.begin_object().key("ok").value(true).key("segments").begin_array().end_array().end_object();

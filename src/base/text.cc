@@ -49,8 +49,24 @@ bool is_valid_utf8(std::string_view text) {
   return true;
 }
 
-void append_escaped(std::string& out, std::string_view text) {
-  const auto is_plain = [](char c) { return c >= 0x20 && c < 0x7F && c != '\\'; };
+bool steers_text(std::string_view text) {
+  const std::size_t length = utf8_sequence(text);
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
+  if (length == 2)
+    return (byte(0) == 0xC2 && byte(1) < 0xA0) || (byte(0) == 0xD8 && byte(1) == 0x9C);
+  if (length != 3 || byte(0) != 0xE2) return false;
+  if (byte(1) == 0x80)
+    return byte(2) == 0x8E || byte(2) == 0x8F || (byte(2) >= 0xA8 && byte(2) <= 0xAE);
+  return byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xAF;
+}
+
+namespace {
+
+// `kept` are the characters below 0x7F, apart from the printable ones, that stay as they are.
+void append_shown(std::string& out, std::string_view text, std::string_view kept) {
+  const auto is_plain = [&](char c) {
+    return (c >= 0x20 && c < 0x7F && c != '\\') || kept.find(c) != kept.npos;
+  };
   while (!text.empty()) {
     // Most text is plain, so whole stretches of it are taken at once.
     std::size_t plain = 0;
@@ -59,11 +75,8 @@ void append_escaped(std::string& out, std::string_view text) {
     text.remove_prefix(plain);
     if (text.empty()) return;
     const std::size_t length = utf8_sequence(text);
-    const auto first = static_cast<std::uint8_t>(text[0]);
-    // C1 controls (U+0080 to U+009F) move terminals too.
-    const bool c1 = length == 2 && first == 0xC2 && static_cast<std::uint8_t>(text[1]) < 0xA0;
-    if (length == 0 || c1 || first < 0x20 || first == 0x7F || first == '\\') {
-      const std::size_t bytes = c1 ? 2 : 1;
+    if (length <= 1 || steers_text(text)) {
+      const std::size_t bytes = std::max<std::size_t>(length, 1);
       for (std::size_t i = 0; i < bytes; ++i) append_hex_escape(out, text[i]);
       text.remove_prefix(bytes);
       continue;
@@ -71,6 +84,18 @@ void append_escaped(std::string& out, std::string_view text) {
     out.append(text.substr(0, length));
     text.remove_prefix(length);
   }
+}
+
+}  // namespace
+
+void append_escaped(std::string& out, std::string_view text) {
+  append_shown(out, text, {});
+}
+
+std::string without_controls(std::string_view text) {
+  std::string out;
+  append_shown(out, text, "\\\n");
+  return out;
 }
 
 std::string escaped(std::string_view text) {

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <string>
 
+#include "base/text.h"
+
 namespace mxring::cli {
 
 namespace {
@@ -35,7 +37,7 @@ int ask_for_command(const CLI::App& group) {
 }
 
 void complain(std::string_view message) {
-  fmt::print(stderr, "mxring: {}\n", message);
+  fmt::print(stderr, "mxring: {}\n", base::without_controls(message));
 }
 
 }  // namespace mxring::cli

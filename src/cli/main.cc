@@ -71,7 +71,7 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string>& 
 struct Named {
   CLI::App* command;
   std::string path;  // "mxring log cat"
-  int next;          // index of the first word behind it
+  int next;          // index of the first word after it
 };
 
 Named named_in(CLI::App& program, int argc, char** argv) {
@@ -86,25 +86,43 @@ Named named_in(CLI::App& program, int argc, char** argv) {
   return named;
 }
 
-// The nearest command, or flag, to a word that is none.
-std::string suggestion(const Named& named, int argc, char** argv) {
-  const auto commands = named.command->get_subcommands([](const CLI::App*) { return true; });
-  if (!commands.empty() && named.next < argc && argv[named.next][0] != '-') {
-    std::vector<std::string> names;
-    for (const CLI::App* command : commands) names.push_back(command->get_name());
-    return did_you_mean(argv[named.next], names);
-  }
-  std::vector<std::string> flags;
-  for (const CLI::Option* option : named.command->get_options()) {
-    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
-  }
+// The first word of the line that no command and no flag takes; what follows it may only be wrong
+// because of it. Empty when that is not what is wrong.
+std::string first_unexpected(const CLI::ParseError& error, const Named& named, int argc,
+                             char** argv) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr) return {};
+  const std::vector<std::string> extras = named.command->remaining(true);
   for (int i = named.next; i < argc; ++i) {
-    std::string_view word = argv[i];
-    word = word.substr(0, word.find('='));
-    if (!word.starts_with("--") || word.size() == 2) continue;
-    if (std::ranges::find(flags, word) == flags.end()) return did_you_mean(word, flags);
+    if (std::ranges::find(extras, argv[i]) != extras.end()) return argv[i];
   }
-  return {};
+  return extras.empty() ? std::string() : extras.front();
+}
+
+// The nearest command, or flag, to a word that is none.
+std::string suggestion(const Named& named, std::string_view word) {
+  if (word.starts_with("--")) {
+    std::vector<std::string> flags;
+    for (const CLI::Option* option : named.command->get_options()) {
+      for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+    }
+    return did_you_mean(word.substr(0, word.find('=')), flags);
+  }
+  std::vector<std::string> names;
+  for (const CLI::App* command :
+       named.command->get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(command->get_name());
+  }
+  return did_you_mean(word, names);
+}
+
+std::string unexpected_words(const Named& named, std::string_view word) {
+  const bool flag = word.starts_with('-') && word.size() > 1;
+  const bool group = !named.command->get_subcommands([](const CLI::App*) { return true; }).empty();
+  return fmt::format("{}: {}{}", mxring::base::escaped(word),
+                     flag    ? "not a flag of this command"
+                     : group ? "not a command"
+                             : "not expected: this command takes no more words",
+                     suggestion(named, word));
 }
 
 // What is wrong with a flag's value, as the other complaints say it: "--from abc: not an offset".
@@ -136,16 +154,40 @@ std::string words_of(const CLI::ParseError& error, const Named& named) {
 int explain_parse(CLI::App& program, const CLI::ParseError& error, int argc, char** argv) {
   if (error.get_exit_code() == 0) return program.exit(error);
   const Named named = named_in(program, argc, argv);
-  mxring::cli::complain(fmt::format("{}{}", mxring::base::escaped(words_of(error, named)),
-                                    suggestion(named, argc, argv)));
+  const std::string unexpected = first_unexpected(error, named, argc, argv);
+  mxring::cli::complain(unexpected.empty() ? mxring::base::escaped(words_of(error, named))
+                                           : unexpected_words(named, unexpected));
   mxring::cli::complain(fmt::format("see `{} --help`", named.path));
   return mxring::cli::kUsage;
+}
+
+// `mxring help log cat` as `mxring log cat --help`, which says the same; nothing when its words
+// are no command. What follows a flag is left to the parser.
+std::vector<char*> line_for_help(CLI::App& program, int argc, char** argv) {
+  static char help_flag[] = "--help";
+  const Named named = named_in(program, argc - 1, argv + 1);
+  std::vector<char*> line{argv[0]};
+  if (1 + named.next < argc && argv[1 + named.next][0] != '-') return {};
+  for (int i = 2; i < argc; ++i) line.push_back(argv[i]);
+  line.push_back(help_flag);
+  return line;
+}
+
+void add_help_and_version(CLI::App& program, Commands& commands) {
+  CLI::App* help = program.add_subcommand("help", "What a command does: `mxring help log cat`");
+  const auto words = std::make_shared<std::vector<std::string>>();
+  help->add_option("COMMAND", *words, "Its words; none: this program as a whole")->type_name("");
+  CLI::App* version = program.add_subcommand("version", "The version, and the allocator in use");
+  commands.push_back({version, [] {
+                        fmt::print("{}\n", version_text());
+                        return mxring::cli::kDone;
+                      }});
 }
 
 int run(int argc, char** argv) {
   mxring::cli::set_program_path(argc > 0 ? argv[0] : "mxring");
   CLI::App program(kDescription, "mxring");
-  program.set_version_flag("--version", version_text());
+  program.set_version_flag("-V,--version", version_text());
   program.require_subcommand(0, 1);
   const auto formatter = std::make_shared<HelpFormatter>();
   formatter->column_width(28);
@@ -162,8 +204,19 @@ int run(int argc, char** argv) {
   mxring::cli::add_dkim(program, commands);
   mxring::cli::add_report(program, commands);
   mxring::cli::add_tune(program, commands);
-  // Behind the commands, which would have it in their help too.
+  add_help_and_version(program, commands);
+  // After the commands, which would have it in their help too.
   program.footer(kFooter);
+  std::vector<char*> line(argv, argv + argc);
+  if (argc > 1 && std::string_view(argv[1]) == "help") line = line_for_help(program, argc, argv);
+  if (line.empty()) {
+    const Named named = named_in(program, argc - 1, argv + 1);
+    mxring::cli::complain(unexpected_words(named, argv[1 + named.next]));
+    mxring::cli::complain(fmt::format("see `{} --help`", named.path));
+    return mxring::cli::kUsage;
+  }
+  argc = static_cast<int>(line.size());
+  argv = line.data();
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -105,7 +105,7 @@ std::vector<std::string> warnings(const server::Config& config) {
         "crashes. For benchmarks only.");
   }
   const bool own_certificate = !config.tls.certificate.empty() || !config.tls.certificates.empty();
-  if (!own_certificate && config.set_at.contains("listen.smtps")) {
+  if (!own_certificate && !config.listen.smtps.empty() && config.set_at.contains("listen.smtps")) {
     lines.push_back(
         "warning: no tls.certificate: a self-made one is used, which clients that check "
         "certificates refuse");

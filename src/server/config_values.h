@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "base/ip_address.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "base/units.h"
 #include "mail/idna.h"
@@ -66,19 +67,10 @@ struct Reading {
 };
 
 inline std::string quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-  return out;
+  // TOML's escapes are JSON's, and what steers a terminal is escaped as there.
+  base::JsonWriter out;
+  out.value(text);
+  return std::move(out).text();
 }
 
 // A host or mail domain: dot-separated labels. Bytes above 127 pass (SMTPUTF8 domains).

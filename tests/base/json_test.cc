@@ -51,6 +51,12 @@ TEST(JsonTest, EscapesWhatMustBe) {
   EXPECT_EQ(of("gr\xC3\xBC\xC3\x9F"), "\"gr\xC3\xBC\xC3\x9F\"");
 }
 
+TEST(JsonTest, CharactersThatSteerATerminalAreEscaped) {
+  JsonWriter json;
+  json.value("\xC2\x9B \xD8\x9C \xE2\x80\xAE \xE2\x81\xA9 \xE2\x80\xA9 gr\xC3\xBCn \x7F \n");
+  EXPECT_EQ(json.text(), R"("\u009b \u061c \u202e \u2069 \u2029 grün \u007f \u000a")");
+}
+
 TEST(JsonTest, AnyBytesGiveValidUtf8WithoutRawControls) {
   // Every pair of bytes, which includes every broken start and every truncated sequence.
   for (int first = 0; first < 256; ++first) {

@@ -72,6 +72,29 @@ TEST(EscapeTest, ControlsBackslashAndBrokenBytes) {
   EXPECT_EQ(escaped(std::string_view("\0", 1)), "\\x00");
 }
 
+// What turns, ends or steers a line of text on a terminal, and the neighbours that do not.
+TEST(EscapeTest, CharactersThatSteerText) {
+  const auto steers = [](std::uint32_t point) {
+    return (point >= 0x80 && point <= 0x9F) || point == 0x061C || point == 0x200E ||
+           point == 0x200F || (point >= 0x2028 && point <= 0x202E) ||
+           (point >= 0x2066 && point <= 0x206F);
+  };
+  for (std::uint32_t point = 0xA0 - 0x20; point <= 0x10FFFF; ++point) {
+    if (point >= 0xD800 && point <= 0xDFFF) continue;
+    const std::string bytes = encode(point);
+    ASSERT_EQ(steers_text(bytes), steers(point)) << point;
+    ASSERT_EQ(escaped(bytes) == bytes, !steers(point)) << point;
+    ASSERT_EQ(without_controls(bytes) == bytes, !steers(point)) << point;
+  }
+  EXPECT_EQ(escaped("invoice\xE2\x80\xAEgpj.exe"), "invoice\\xe2\\x80\\xaegpj.exe");
+}
+
+TEST(EscapeTest, WhatIsEscapedAlreadyIsLeftAlone) {
+  EXPECT_EQ(without_controls("a \\x1b\nb"), "a \\x1b\nb");
+  EXPECT_EQ(without_controls("a\x1b[31m\rb\x7f"), "a\\x1b[31m\\x0db\\x7f");
+  EXPECT_EQ(without_controls("\xFF gr\xC3\xBCn \xE2\x81\xA6"), "\\xff gr\xC3\xBCn \\xe2\\x81\\xa6");
+}
+
 TEST(EscapeTest, AnyThreeBytesGiveOneSafeLineThatReadsBack) {
   const auto unescape = [](std::string_view text) {
     std::string out;

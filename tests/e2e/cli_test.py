@@ -45,6 +45,20 @@ class Help(CliTest):
             self.assertIn(f"mxring: {group}: name one of ", done.stderr)
 
 
+    def test_help_and_version_are_commands_too(self):
+        for words in ([], ["serve"], ["log"], ["log", "cat"], ["dkim", "keygen"]):
+            self.assertEqual(self.mxring("help", *words).stdout,
+                             self.mxring(*words, "--help").stdout, words)
+        version = self.mxring("--version").stdout
+        self.assertRegex(version, r"^mxring \d+\.\d+\.\d+ ")
+        for word in ("version", "-V"):
+            self.assertEqual(self.mxring(word).stdout, version)
+        done = self.mxring("help", "log", "ca", code=2)
+        self.assertEqual((done.stdout, done.stderr),
+                         ("", "mxring: ca: not a command; did you mean cat?\n"
+                              "mxring: see `mxring log --help`\n"))
+
+
 class Mistakes(CliTest):
     def complaint(self, *args):
         done = self.mxring(*args, code=2)
@@ -62,8 +76,21 @@ class Mistakes(CliTest):
                            (["log", "cat", "--josn"], "--json"),
                            (["load", "127.0.0.1:1", "--conections=3"], "--connections")):
             self.assertTrue(self.complaint(*args)[0].endswith(f"; did you mean {near}?"), args)
-        for args in (["tset"], ["log", "cat", "--nonsense"], ["help"]):
+        for args in (["tset"], ["log", "cat", "--nonsense"]):
             self.assertNotIn("did you mean", "".join(self.complaint(*args)))
+
+    def test_the_first_wrong_word_is_named_and_only_it(self):
+        for args, words in (
+                (["log", "info", "--nonsense", "5m", "DIR"], "--nonsense: not a flag of this command"),
+                (["log", "info", "a", "b", "--nonsense"],
+                 "b: not expected: this command takes no more words"),
+                (["log", "cat", "-q", "--josn"], "-q: not a flag of this command"),
+                (["nosuch", "--flag"], "nosuch: not a command"),
+                (["serve", "now", "--smtp"], None)):
+            lines = self.complaint(*args)
+            self.assertEqual(len(lines), 2, lines)
+            if words:
+                self.assertEqual(lines[0], "mxring: " + words)
 
     def test_values_are_named_with_their_flag(self):
         for args, words in (

@@ -31,6 +31,7 @@ BINARY = os.environ.get("MXRING_BINARY", "mxring")
 SCRATCH = os.environ.get("MXRING_E2E_DIR", "/var/tmp/mxring-e2e")
 NODE_DIR = os.environ.get("MXRING_NODE", "")
 SKIPPED = 77
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def sha256(data):

@@ -4,7 +4,6 @@
 // codes: 0 the run was carried out, 1 it was not or nothing was accepted, 99 a --fail-if condition
 // holds.
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -18,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "base/descriptors.h"
 #include "base/text.h"
 #include "base/units.h"
 #include "cli/command.h"
@@ -232,17 +232,11 @@ Problem read_content(const LoadArguments& arguments, Plan& plan) {
 
 // Every connection is a descriptor; the soft limit of a login shell may be below what is asked.
 Problem raise_descriptor_limit(std::uint32_t connections) {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::nullopt;
-  const rlim_t wanted = rlim_t{connections} + kSpareDescriptors;
-  if (limit.rlim_cur >= wanted) return std::nullopt;
-  if (limit.rlim_max < wanted) {
-    return fmt::format("--connections {}: this process may open {} files only (ulimit -Hn)",
-                       connections, limit.rlim_max);
-  }
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  return std::nullopt;
+  const std::uint64_t wanted = std::uint64_t{connections} + kSpareDescriptors;
+  const base::DescriptorLimit limit = base::raise_descriptors(wanted);
+  if (limit.now == 0 || limit.now >= wanted) return std::nullopt;
+  return fmt::format("--connections {}: this process may open {} files only (ulimit -Hn)",
+                     connections, limit.now);
 }
 
 // Complaints about the run itself, then about the thresholds; the exit code of the worst.

@@ -7,7 +7,6 @@
 // sees one.
 #include <fmt/format.h>
 #include <pthread.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -105,14 +104,6 @@ Loaded load(const ServeOptions& options) {
   return config;
 }
 
-// Every connection is a descriptor; the soft limit of a login shell is far below ours.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 // Receives the signals of the whole process on a thread of its own.
 class SignalThread {
  public:
@@ -190,7 +181,6 @@ int run_serve(const ServeOptions& options) {
   }
   if (options.check) return check_only(*config);
 
-  raise_descriptor_limit();
   SignalThread signals;
   server::Journal journal(STDERR_FILENO);
   for (const std::string& warning : warnings(*config)) journal.notice(warning);

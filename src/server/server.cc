@@ -1,7 +1,6 @@
 #include "server/server.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/json.h"
 #include "obs/exposition.h"
 #include "seglog/writer.h"
@@ -31,11 +31,8 @@ namespace mxring::server {
 namespace {
 
 constexpr int kExitConfiguration = 78;
-// Kept from clients: the log's files and the next segment's, certificates, the admin's clients,
-// libraries; and of each shard its ring, its wake-up, sockets for DNS and one for each listener.
-constexpr rlim_t kDescriptorsMin = 256;
-constexpr rlim_t kDescriptorsOfAll = 128;
-constexpr rlim_t kDescriptorsOfShard = 8;
+// With fewer connections than this the operator is told, whoever chose the number.
+constexpr std::uint32_t kFewConnections = 5'000;
 
 std::string host_name() {
   char buffer[256] = {};
@@ -44,27 +41,26 @@ std::string host_name() {
 }
 
 // Raises the descriptor limit to what the connections need. Where it does not go that far, fewer
-// connections are taken: what clients use up is not there when the log needs its next file.
+// connections are taken: what clients use up is not there when the log needs its next file. Said
+// when somebody has asked for more, or little is left.
 void fit_connections(Config& config, const std::function<void(const std::string&)>& notice) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   const std::size_t shards =
       lay_out_cpus(read_cpu_facts(), config.shards.count, config.shards.pin).shard_cpus.size();
-  const std::size_t listeners = config.listen.smtp.size() + config.listen.smtps.size();
-  const rlim_t kept = std::max<rlim_t>(
-      kDescriptorsMin, kDescriptorsOfAll + shards * (kDescriptorsOfShard + listeners));
-  const rlim_t wanted = config.limits.connections + kept;
-  if (limit.rlim_cur >= wanted) return;
-  const rlimit raised{std::min(limit.rlim_max, wanted), limit.rlim_max};
-  if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
-  if (limit.rlim_cur >= wanted) return;
-  const rlim_t left = std::max<rlim_t>(limit.rlim_cur - std::min(kept, limit.rlim_cur / 2), 1);
-  notice(
-      fmt::format("warning: this process may open {} files: limits.connections is {} instead of "
-                  "{}, so that the log always has the few it needs; raise the limit with "
-                  "\"ulimit -Hn {}\" or LimitNOFILE= in the unit",
-                  limit.rlim_cur, left, config.limits.connections, wanted));
-  config.limits.connections = static_cast<std::uint32_t>(left);
+  const std::uint64_t kept =
+      base::descriptors_kept(shards, config.listen.smtp.size() + config.listen.smtps.size());
+  const std::uint64_t wanted = config.limits.connections + kept;
+  const base::DescriptorLimit limit = base::raise_descriptors(wanted);
+  if (limit.now == 0 || limit.now >= wanted) return;
+  const auto left = static_cast<std::uint32_t>(
+      std::max<std::uint64_t>(limit.now - std::min(kept, limit.now / 2), 1));
+  if (left < kFewConnections || config.set_at.contains("limits.connections")) {
+    notice(
+        fmt::format("warning: this process may open {} files: limits.connections is {} instead of "
+                    "{}, so that the log always has the few it needs; raise the limit with "
+                    "\"ulimit -Hn {}\" or LimitNOFILE= in the unit",
+                    limit.now, left, config.limits.connections, wanted));
+  }
+  config.limits.connections = left;
   config.limits.connections_per_ip =
       std::min(config.limits.connections_per_ip, config.limits.connections);
 }
@@ -183,8 +179,7 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
   options.segment_bytes = config.log.segment_bytes;
   // A message plus its metadata, which a thousand recipients can make large.
   options.record_bytes_max = config.limits.message_bytes + 2 * base::kMiB;
-  options.sync =
-      config.log.sync == SyncMode::kCommit ? seglog::Sync::kCommit : seglog::Sync::kNone;
+  options.sync = config.log.sync == SyncMode::kCommit ? seglog::Sync::kCommit : seglog::Sync::kNone;
   options.retain_bytes = config.log.retain_bytes;
   options.retain_age_ns = config.log.retain_age_ns;
   options.reserve_bytes = config.log.segment_bytes * config.limits.disk_reserve_segments;
@@ -193,18 +188,18 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
   auto log = seglog::Writer::open(options);
   if (!log) return std::unexpected(StartError{1, log.error().message});
   if (!log->recovery().text.empty()) notice(log->recovery().text);
-  writer = std::make_unique<CommitThread>(CommitThread::Setup{
-      .writer = std::move(*log),
-      .commit_window_ns = config.log.commit_window_ns,
-      .reserve = reserve,
-      .counters = &counters.make_set("writer"),
-      .on_failure = [this](const std::string& why) { on_storage_failure(why); },
-      .notice = notice,
-      .on_room =
-          [this](bool low, const DiskRoom& room) {
-            notice(low ? "warning: " + reserve.why_low(config.log.dir, room)
-                       : DiskReserve::there_is_room(config.log.dir, room));
-          }});
+  writer = std::make_unique<CommitThread>(
+      CommitThread::Setup{.writer = std::move(*log),
+                          .commit_window_ns = config.log.commit_window_ns,
+                          .reserve = reserve,
+                          .counters = &counters.make_set("writer"),
+                          .on_failure = [this](const std::string& why) { on_storage_failure(why); },
+                          .notice = notice,
+                          .on_room =
+                              [this](bool low, const DiskRoom& room) {
+                                notice(low ? "warning: " + reserve.why_low(config.log.dir, room)
+                                           : DiskReserve::there_is_room(config.log.dir, room));
+                              }});
   return {};
 }
 
@@ -318,9 +313,10 @@ std::string Server::Impl::why_not_accepting() const {
 
 void Server::Impl::on_storage_failure(const std::string& why) {
   storage_failed.store(true, std::memory_order_relaxed);
-  notice(fmt::format("fatal: {}; everything answered 250 is durable, nothing else was accepted; "
-                     "look at the disk (dmesg), then start again",
-                     why));
+  notice(
+      fmt::format("fatal: {}; everything answered 250 is durable, nothing else was accepted; "
+                  "look at the disk (dmesg), then start again",
+                  why));
   drain();
 }
 
@@ -367,17 +363,23 @@ const std::vector<base::Endpoint>& Server::smtps_endpoints() const {
   return impl_->smtps_endpoints;
 }
 
-void Server::reload_certificates() { impl_->reload_certificates(); }
+void Server::reload_certificates() {
+  impl_->reload_certificates();
+}
 
 std::string Server::admin_endpoint() const {
   return impl_->admin_endpoint;
 }
 
-std::uint32_t Server::shards() const { return static_cast<std::uint32_t>(impl_->shards.size()); }
+std::uint32_t Server::shards() const {
+  return static_cast<std::uint32_t>(impl_->shards.size());
+}
 std::string Server::ledger() const {
   return ledger_table(make_ledger(impl_->counters, process_cpu_ns()));
 }
-const obs::CounterRegistry& Server::counters() const { return impl_->counters; }
+const obs::CounterRegistry& Server::counters() const {
+  return impl_->counters;
+}
 
 std::vector<Pulse> Server::pulses() const {
   std::vector<Pulse> all;
@@ -395,7 +397,11 @@ void Server::poke() {
   impl_->writer->wake();
 }
 
-void Server::begin_drain() { impl_->drain(); }
-int Server::wait() { return impl_->wait(); }
+void Server::begin_drain() {
+  impl_->drain();
+}
+int Server::wait() {
+  return impl_->wait();
+}
 
 }  // namespace mxring::server

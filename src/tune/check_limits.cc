@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/descriptors.h"
 #include "base/units.h"
 #include "tune/check.h"
 
@@ -11,7 +12,6 @@ namespace mxring::tune {
 namespace {
 
 constexpr std::uint64_t kUnlimited = ~0ULL;
-constexpr std::uint64_t kDescriptorsBesideConnections = 512;  // log, rings, listeners
 constexpr unsigned kCapNetBindService = 10;
 
 std::string limit_text(std::uint64_t value) {
@@ -19,7 +19,9 @@ std::string limit_text(std::uint64_t value) {
 }
 
 void check_descriptors(const CheckInput& input, std::vector<Row>& rows) {
-  const std::uint64_t wanted = input.receiver.connections + kDescriptorsBesideConnections;
+  const std::uint64_t kept = base::descriptors_kept(
+      std::max<std::size_t>(input.receiver.shard_cpus.size(), 1), input.receiver.listen.size());
+  const std::uint64_t wanted = input.receiver.connections + kept;
   Row row = make_row("limits", "open files",
                      "a connection is a descriptor; without one newcomers wait in the backlog");
   row.wanted = fmt::format("at least {} (hard)", wanted);
@@ -37,11 +39,9 @@ void check_descriptors(const CheckInput& input, std::vector<Row>& rows) {
           wanted);
       row.persist = fmt::format("LimitNOFILE={} in the unit", wanted);
       row.undo = fmt::format("LimitNOFILE={}", limit_text(limit->hard));
-      row.effect = fmt::format("counted: room for {} connections of {}",
-                               limit->hard > kDescriptorsBesideConnections
-                                   ? limit->hard - kDescriptorsBesideConnections
-                                   : 0,
-                               input.receiver.connections);
+      row.effect =
+          fmt::format("counted: room for {} connections of {}",
+                      limit->hard - std::min(kept, limit->hard / 2), input.receiver.connections);
     }
   }
   rows.push_back(std::move(row));

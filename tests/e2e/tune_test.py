@@ -4,6 +4,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 from xml.etree import ElementTree
 
@@ -48,6 +49,26 @@ class Check(TuneTest):
         self.assertEqual(rows["io_uring"]["verdict"], "ok")
         self.assertIn("measured", rows["clock source"]["effect"])
         self.assertEqual(os.listdir(self.directory), [])
+
+    def test_files_are_counted_as_the_server_counts_them(self):
+        # The default number of connections: taken as it fits, and not worth a word each time.
+        files = ["sh", "-c", 'ulimit -n 20000 && exec "$@"', "sh"]
+        server = self.serve(prefix=files)
+        self.assertEqual(server.stderr(), "")
+        self.assertEqual(server.stop(), 0)
+        server = self.serve({"limits": {"connections": 20000}}, prefix=files)
+        said = re.search(r'connections is (\d+) instead of 20000.*"ulimit -Hn (\d+)"',
+                         server.stderr())
+        self.assertTrue(said, server.stderr())
+        self.assertEqual(server.stop(), 0)
+        check = subprocess.run(
+            [*files, mxtest.BINARY, "tune", "check", "-c",
+             os.path.join(self.directory, "mxring.toml"), "--no-resolver", "--no-disk", "--json"],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=100, cwd=self.directory)
+        self.assertIn(check.returncode, (0, 1), check.stderr)
+        row = {row["name"]: row for row in json.loads(check.stdout)["rows"]}["open files"]
+        self.assertEqual(row["persist"], f"LimitNOFILE={said[2]} in the unit")
+        self.assertIn(f"room for {said[1]} connections of 20000", row["effect"])
 
     def test_table(self):
         done = self.mxring("tune", "check", "--no-resolver", "--no-disk")

@@ -162,6 +162,15 @@ void Connection::shut() {
   cancel_sent_ = true;
 }
 
+std::size_t Connection::buffers_held() const {
+  return chunks() + (tls_ != nullptr ? tls_->buffers_held() : 0);
+}
+
+std::size_t Connection::heap_held() const {
+  return chunks_.capacity() * sizeof(Chunk) + output_.bytes_held() +
+         (tls_ != nullptr ? tls_->heap_held() : 0);
+}
+
 bool Connection::try_close() {
   if (!shut_ || receive_armed_ || send_in_flight_) return false;
   if (fd_ >= 0) context_.ring.close(fd_, uring::Tag{});

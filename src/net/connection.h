@@ -102,6 +102,14 @@ class Connection {
   // object may be freed. Call after each completion.
   bool try_close();
 
+  // Memory that this connection holds now, for the limit on it: receive buffers of input that
+  // nobody has parsed or decrypted yet (each counts whole, however little is in it), blocks of
+  // replies that the peer does not read, and all of TLS. Bytes of a message that was parsed belong
+  // to who took a reference to their buffer.
+  std::size_t bytes_held() const { return buffers_held() * buffer_bytes() + heap_held(); }
+  std::size_t buffers_held() const;
+  std::size_t heap_held() const;
+
   int fd() const { return fd_; }
   std::uint64_t bytes_received() const { return bytes_received_; }
   std::uint64_t bytes_sent() const { return bytes_sent_; }
@@ -109,6 +117,7 @@ class Connection {
 
  private:
   ReceiveOutcome on_ciphertext(const Chunk& chunk);
+  std::size_t buffer_bytes() const { return context_.buffers.options().buffer_bytes; }
   uring::Tag tag(uring::Operation operation) const { return {operation, generation_, slot_}; }
 
   Context& context_;

@@ -62,6 +62,7 @@ class OutputQueue {
     return {tail_->bytes + tail_->filled, OutputBlock::kBytes - tail_->filled};
   }
   std::size_t blocks() const { return blocks_; }
+  std::size_t bytes_held() const { return blocks_ * sizeof(OutputBlock); }
   void wrote(std::size_t n) {
     if (tail_ != nullptr) tail_->filled += static_cast<std::uint32_t>(n);
   }

@@ -217,6 +217,12 @@ void wipe_secret(std::span<unsigned char> secret) {
   wipe(secret.data(), secret.size());
 }
 
+std::size_t RecordKeys::bytes_held() const {
+  std::size_t bytes = 0;
+  for (const auto& slot : slots_) bytes += slot != nullptr ? sizeof(Expanded) : 0;
+  return bytes;
+}
+
 RecordKeys::RecordKeys() = default;
 RecordKeys::~RecordKeys() = default;
 

@@ -29,6 +29,7 @@ class RecordKeys {
   // The expansion of `key` (16 or 32 bytes) for the cipher object `owner`; made anew when the key
   // has changed.
   const Expanded& expand(const void* owner, const unsigned char* key, std::size_t key_bytes);
+  std::size_t bytes_held() const;
 
  private:
   std::array<std::unique_ptr<Expanded>, 2> slots_;

@@ -40,6 +40,8 @@ TlsClient::~TlsClient() {
 
 std::unique_ptr<TlsStream> TlsClient::connect(TlsTransport& transport,
                                               const std::string& name) const {
+  TlsHeap heap;
+  const TlsHeapInUse counted(heap);
   WOLFSSL* ssl = wolfSSL_new(context_);
   if (ssl == nullptr) return nullptr;
   if (!name.empty()) {
@@ -47,7 +49,7 @@ std::unique_ptr<TlsStream> TlsClient::connect(TlsTransport& transport,
                    static_cast<unsigned short>(name.size()));
     if (!options_.authorities_file.empty()) wolfSSL_check_domain_name(ssl, name.c_str());
   }
-  return std::make_unique<TlsStream>(ssl, transport);
+  return std::make_unique<TlsStream>(ssl, transport, heap);
 }
 
 }  // namespace mxring::net

@@ -327,6 +327,11 @@ void TlsConnection::close_notify() {
   stream_->close_notify();
 }
 
+std::size_t TlsConnection::heap_held() const {
+  return sizeof *this + memory_bytes() + plain_.bytes_held() +
+         (stream_ != nullptr ? stream_->bytes_held() : 0);
+}
+
 std::string TlsConnection::error_text() const {
   return stream_ == nullptr ? "no TLS hello" : stream_->error_text();
 }

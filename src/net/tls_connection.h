@@ -82,6 +82,11 @@ class TlsConnection final : private TlsTransport {
   std::uint64_t bytes_copied() const { return bytes_copied_; }
   // On the heap, without wolfSSL's state and receive buffers.
   std::size_t memory_bytes() const { return kept_.capacity() + chunks_.capacity() * sizeof(Chunk); }
+  // Memory of this connection's TLS outside of receive buffers: wolfSSL's state, bytes kept,
+  // replies that wait to be encrypted; and the receive buffers that a record holds which is not
+  // whole yet.
+  std::size_t heap_held() const;
+  std::size_t buffers_held() const { return chunks_.size(); }
 
  private:
   std::size_t take(std::span<char> into) override;

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "net/record_cipher.h"
+#include "net/tls_heap.h"
 
 namespace mxring::net {
 
@@ -27,7 +28,10 @@ constexpr char kSuitesSlowGcm[] =
 }  // namespace
 
 void tls_library() {
-  static const int result = wolfSSL_Init();
+  static const int result = [] {
+    count_tls_heap();
+    return wolfSSL_Init();
+  }();
   MXRING_ASSERT(result == WOLFSSL_SUCCESS);
 }
 

@@ -147,9 +147,11 @@ std::size_t TlsServer::choose(const ClientHello& hello) const {
 
 std::unique_ptr<TlsStream> TlsServer::accept(const ClientHello& hello,
                                              TlsTransport& transport) const {
+  TlsHeap heap;
+  const TlsHeapInUse counted(heap);
   WOLFSSL* ssl = wolfSSL_new(identities_[choose(hello)].context);
   if (ssl == nullptr) return nullptr;
-  return std::make_unique<TlsStream>(ssl, transport);
+  return std::make_unique<TlsStream>(ssl, transport, heap);
 }
 
 }  // namespace mxring::net

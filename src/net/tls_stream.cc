@@ -27,7 +27,8 @@ int on_send(WOLFSSL*, char* from, int size, void* context) {
 
 }  // namespace
 
-TlsStream::TlsStream(WOLFSSL* ssl, TlsTransport& transport) : ssl_(ssl), transport_(transport) {
+TlsStream::TlsStream(WOLFSSL* ssl, TlsTransport& transport, TlsHeap heap)
+    : ssl_(ssl), transport_(transport), heap_(heap) {
   wolfSSL_SSLSetIORecv(ssl_, on_receive);
   wolfSSL_SSLSetIOSend(ssl_, on_send);
   wolfSSL_SetIOReadCtx(ssl_, &transport_);
@@ -56,6 +57,7 @@ TlsStatus TlsStream::status_of(int result) {
 
 TlsStatus TlsStream::handshake() {
   const RecordKeysInUse in_use(&keys_);
+  const TlsHeapInUse counted(heap_);
   const int result = wolfSSL_negotiate(ssl_);
   if (result != WOLFSSL_SUCCESS) return status_of(result);
   wolfSSL_ERR_clear_error();
@@ -65,6 +67,7 @@ TlsStatus TlsStream::handshake() {
 TlsStatus TlsStream::read(std::span<char> into, std::size_t& got) {
   MXRING_ASSERT(!into.empty() && into.size() <= INT_MAX);
   const RecordKeysInUse in_use(&keys_);
+  const TlsHeapInUse counted(heap_);
   const int result = wolfSSL_read(ssl_, into.data(), static_cast<int>(into.size()));
   got = result > 0 ? static_cast<std::size_t>(result) : 0;
   return result > 0 ? TlsStatus::kDone : status_of(result);
@@ -77,6 +80,7 @@ bool TlsStream::has_plaintext() const {
 TlsStatus TlsStream::write(std::string_view plaintext) {
   MXRING_ASSERT(!plaintext.empty() && plaintext.size() <= INT_MAX);
   const RecordKeysInUse in_use(&keys_);
+  const TlsHeapInUse counted(heap_);
   const int size = static_cast<int>(plaintext.size());
   const int result = wolfSSL_write(ssl_, plaintext.data(), size);
   if (result == size) return TlsStatus::kDone;  // the transport takes everything
@@ -86,6 +90,7 @@ TlsStatus TlsStream::write(std::string_view plaintext) {
 
 void TlsStream::close_notify() {
   const RecordKeysInUse in_use(&keys_);
+  const TlsHeapInUse counted(heap_);
   wolfSSL_shutdown(ssl_);
   wolfSSL_ERR_clear_error();
 }

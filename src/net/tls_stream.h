@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "net/record_cipher.h"
+#include "net/tls_heap.h"
 
 struct WOLFSSL;
 
@@ -45,8 +46,8 @@ struct TlsFacts {
 
 class TlsStream {
  public:
-  // Takes over `ssl`, which has no callbacks set yet.
-  TlsStream(WOLFSSL* ssl, TlsTransport& transport);
+  // Takes over `ssl`, which has no callbacks set yet; `heap` has counted what it took to make.
+  TlsStream(WOLFSSL* ssl, TlsTransport& transport, TlsHeap heap = {});
   ~TlsStream();
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;
@@ -64,12 +65,15 @@ class TlsStream {
   TlsFacts facts() const;               // after the handshake
   int error() const { return error_; }  // wolfSSL's, of the call that failed
   std::string error_text() const;
+  // Memory of this stream: what wolfSSL allocated for it, and expanded keys.
+  std::size_t bytes_held() const { return sizeof *this + heap_.bytes() + keys_.bytes_held(); }
 
  private:
   TlsStatus status_of(int result);
 
   WOLFSSL* ssl_;
   TlsTransport& transport_;
+  TlsHeap heap_;
   RecordKeys keys_;
   int error_ = 0;
 };

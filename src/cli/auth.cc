@@ -115,7 +115,7 @@ std::optional<std::string> early_refusal(std::string_view message,
       from == nullptr ? std::string_view() : message.substr(from->value, from->end - from->value);
   const auto refusal = policy.header(header, value, scratch);
   if (!refusal) return std::nullopt;
-  return std::string(*refusal);
+  return smtp::to_text(*refusal);
 }
 
 void write_client(base::JsonWriter& json, const AuthOptions& options, std::string_view name) {
@@ -258,9 +258,11 @@ int run_auth(const AuthOptions& options) {
     verdict.disposition = Disposition::kReject;
     verdict.reply = *refusal;
   } else if (mailauth::is_refusal(verdict.disposition)) {
-    mailauth::append_refusal(verdict.reply, *judge.evaluation().dmarc(), verdict.disposition);
+    std::string text;
+    verdict.reply =
+        smtp::to_text(mailauth::refusal(*judge.evaluation().dmarc(), verdict.disposition, text));
   } else {
-    verdict.reply = "250 2.0.0 Ok";
+    verdict.reply = smtp::to_text(smtp::Reply(smtp::ReplyId::kAccepted));
   }
   mailauth::authres::Builder builder(verdict.results_field);
   mailauth::write_results_field(builder, {.hostname = options.hostname,

@@ -38,21 +38,26 @@ Disposition decide(const dmarc::Outcome* outcome, const DispositionRules& rules)
   return of_failure(outcome->policy, rules);
 }
 
-void append_refusal(std::string& out, const dmarc::Outcome& outcome, Disposition disposition) {
+smtp::Reply refusal(const dmarc::Outcome& outcome, Disposition disposition, std::string& text) {
+  using smtp::ReplyId;
+  const std::string domain = base::escaped(outcome.from_domain);
   if (disposition == Disposition::kTempfail) {
     // RFC 3463: 4.4.5, congestion. RFC 7208 8.6 has 4.4.3 for what DNS did not answer, RFC 6376 6.2
     // has 4.7.5 for a signature that could not be checked for that.
-    out += outcome.not_asked
-               ? "451 4.4.5 Too many DNS questions under way to find the DMARC policy of "
-           : outcome.record_found ? "451 4.7.5 DNS did not answer whether SPF or DKIM vouches for "
-                                  : "451 4.4.3 DNS did not answer about the DMARC policy of ";
-    out += base::escaped(outcome.from_domain);
-    out += ", try again later";
-    return;
+    const ReplyId id = outcome.not_asked      ? ReplyId::kDmarcNotAsked
+                       : outcome.record_found ? ReplyId::kDmarcNoAlignment
+                                              : ReplyId::kDmarcNoPolicy;
+    text = outcome.not_asked      ? "Too many DNS questions under way to find the DMARC policy of "
+           : outcome.record_found ? "DNS did not answer whether SPF or DKIM vouches for "
+                                  : "DNS did not answer about the DMARC policy of ";
+    text += domain;
+    text += ", try again later";
+    return smtp::Reply(id).with(text);
   }
-  out += "550 5.7.26 Refused: neither SPF nor DKIM vouches for ";
-  out += base::escaped(outcome.from_domain);
-  out += ", whose DMARC policy is to reject such mail";
+  text = "Refused: neither SPF nor DKIM vouches for ";
+  text += domain;
+  text += ", whose DMARC policy is to reject such mail";
+  return smtp::Reply(ReplyId::kDmarcReject).with(text);
 }
 
 }  // namespace mxring::mailauth

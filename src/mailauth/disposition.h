@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "mailauth/dmarc/evaluator.h"
+#include "smtp/reply.h"
 
 namespace mxring::mailauth {
 
@@ -46,7 +47,7 @@ struct DispositionRules {
 // not evaluated.
 Disposition decide(const dmarc::Outcome* outcome, const DispositionRules& rules);
 
-// The reply to a message refused on that account, naming the domain.
-void append_refusal(std::string& out, const dmarc::Outcome& outcome, Disposition disposition);
+// The reply to a message refused on that account, naming the domain; its text is put into `text`.
+smtp::Reply refusal(const dmarc::Outcome& outcome, Disposition disposition, std::string& text);
 
 }  // namespace mxring::mailauth

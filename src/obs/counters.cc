@@ -19,6 +19,10 @@ constexpr CounterInfo kInfo[] = {
 
 const CounterInfo& info(Counter counter) { return kInfo[static_cast<std::size_t>(counter)]; }
 
+CounterRegistry::CounterRegistry(const Family& family) : family_(family) {
+  MXRING_ASSERT(family.values.size() <= kFamilyValuesMax);
+}
+
 CounterSet& CounterRegistry::make_set(std::string thread_name) {
   const std::lock_guard lock(mutex_);
   entries_.push_back({std::move(thread_name), std::make_unique<CounterSet>()});
@@ -29,6 +33,13 @@ std::uint64_t CounterRegistry::sum(Counter counter) const {
   const std::lock_guard lock(mutex_);
   std::uint64_t total = 0;
   for (const Entry& entry : entries_) total += entry.set->get(counter);
+  return total;
+}
+
+std::uint64_t CounterRegistry::sum_of_family(std::size_t value) const {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t total = 0;
+  for (const Entry& entry : entries_) total += entry.set->of_family(value);
   return total;
 }
 

@@ -8,9 +8,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/assert.h"
 
 namespace mxring::obs {
 
@@ -80,22 +83,7 @@ namespace mxring::obs {
   X(kDmarcPass, "dmarc_results_total", "result", "pass", "messages by DMARC result")           \
   X(kDmarcFail, "dmarc_results_total", "result", "fail", "messages by DMARC result")           \
   X(kDmarcTemperror, "dmarc_results_total", "result", "temperror", "messages by DMARC result") \
-  X(kDmarcPermerror, "dmarc_results_total", "result", "permerror", "messages by DMARC result") \
-  X(kRefusal421_432, "refusals_total", "reply", "421 4.3.2", "replies 4xx and 5xx")            \
-  X(kRefusal421_442, "refusals_total", "reply", "421 4.4.2", "replies 4xx and 5xx")            \
-  X(kRefusal421_470, "refusals_total", "reply", "421 4.7.0", "replies 4xx and 5xx")            \
-  X(kRefusal451_430, "refusals_total", "reply", "451 4.3.0", "replies 4xx and 5xx")            \
-  X(kRefusal452_431, "refusals_total", "reply", "452 4.3.1", "replies 4xx and 5xx")            \
-  X(kRefusal452_453, "refusals_total", "reply", "452 4.5.3", "replies 4xx and 5xx")            \
-  X(kRefusal500_552, "refusals_total", "reply", "500 5.5.2", "replies 4xx and 5xx")            \
-  X(kRefusal550_552, "refusals_total", "reply", "550 5.5.2", "replies 4xx and 5xx")            \
-  X(kRefusal550_560, "refusals_total", "reply", "550 5.6.0", "replies 4xx and 5xx")            \
-  X(kRefusal550_571, "refusals_total", "reply", "550 5.7.1", "replies 4xx and 5xx")            \
-  X(kRefusal550_5726, "refusals_total", "reply", "550 5.7.26", "replies 4xx and 5xx")          \
-  X(kRefusal552_534, "refusals_total", "reply", "552 5.3.4", "replies 4xx and 5xx")            \
-  X(kRefusal554_546, "refusals_total", "reply", "554 5.4.6", "replies 4xx and 5xx")            \
-  X(kRefusal554_550, "refusals_total", "reply", "554 5.5.0", "replies 4xx and 5xx")            \
-  X(kRefusalOther, "refusals_total", "reply", "other", "replies 4xx and 5xx")
+  X(kDmarcPermerror, "dmarc_results_total", "result", "permerror", "messages by DMARC result")
 
 enum class Counter : std::uint8_t {
 #define X(id, name, help) id,
@@ -115,6 +103,16 @@ struct CounterInfo {
 };
 const CounterInfo& info(Counter counter);
 
+// One more family, whose label's values a higher layer knows: replies by their codes. The views
+// outlive the registry.
+struct Family {
+  std::string_view name;
+  std::string_view help;
+  std::string_view label;
+  std::span<const std::string_view> values;
+};
+constexpr std::size_t kFamilyValuesMax = 64;
+
 class CounterSet {
  public:
   // Owner thread only. A load and a store rather than a locked add: there is one writer.
@@ -126,26 +124,41 @@ class CounterSet {
   void set(Counter counter, std::uint64_t n) {
     values_[static_cast<std::size_t>(counter)].store(n, std::memory_order_relaxed);
   }
+  // Owner thread only: one more of the family's `value`.
+  void add_to_family(std::size_t value) {
+    MXRING_ASSERT(value < kFamilyValuesMax);
+    std::atomic<std::uint64_t>& count = family_[value];
+    count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   // Any thread. Relaxed: counters order nothing.
   std::uint64_t get(Counter counter) const {
     return values_[static_cast<std::size_t>(counter)].load(std::memory_order_relaxed);
   }
+  std::uint64_t of_family(std::size_t value) const {
+    return family_[value].load(std::memory_order_relaxed);
+  }
 
  private:
   alignas(64) std::atomic<std::uint64_t> values_[static_cast<std::size_t>(Counter::kCount)]{};
+  std::atomic<std::uint64_t> family_[kFamilyValuesMax]{};
 };
 
 // Owns one CounterSet per thread. make_set() locks and allocates (thread start); sum() locks.
 class CounterRegistry {
  public:
+  explicit CounterRegistry(const Family& family = {});
+
   CounterSet& make_set(std::string thread_name);
   std::uint64_t sum(Counter counter) const;
+  std::uint64_t sum_of_family(std::size_t value) const;
+  const Family& family() const { return family_; }
 
  private:
   struct Entry {
     std::string thread_name;
     std::unique_ptr<CounterSet> set;
   };
+  const Family family_;
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;
 };

@@ -22,6 +22,14 @@ void append_prometheus(std::string& out, const CounterRegistry& registry) {
     if (!about.label.empty()) fmt::format_to(at, "{{{}=\"{}\"}}", about.label, about.value);
     fmt::format_to(at, " {}\n", registry.sum(counter));
   }
+  const Family& labelled = registry.family();
+  if (labelled.values.empty()) return;
+  fmt::format_to(at, "# HELP mxring_{0} {1}\n# TYPE mxring_{0} counter\n", labelled.name,
+                 labelled.help);
+  for (std::size_t i = 0; i < labelled.values.size(); ++i) {
+    fmt::format_to(at, "mxring_{}{{{}=\"{}\"}} {}\n", labelled.name, labelled.label,
+                   labelled.values[i], registry.sum_of_family(i));
+  }
 }
 
 void append_prometheus_gauge(std::string& out, std::string_view name, std::string_view help,
@@ -62,6 +70,14 @@ std::string to_json(const CounterRegistry& registry) {
     json.key(about.label.empty() ? about.name : about.value).value(registry.sum(counter));
   }
   if (!family.empty()) json.end_object();
+  const Family& labelled = registry.family();
+  if (!labelled.values.empty()) {
+    json.key(labelled.name).begin_object();
+    for (std::size_t i = 0; i < labelled.values.size(); ++i) {
+      json.key(labelled.values[i]).value(registry.sum_of_family(i));
+    }
+    json.end_object();
+  }
   json.end_object();
   return std::move(json).text();
 }

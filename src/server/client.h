@@ -16,6 +16,7 @@
 #include "server/delivery.h"
 #include "server/message.h"
 #include "server/message_check.h"
+#include "server/result_counters.h"
 #include "smtp/session.h"
 #include "uring/timer_wheel.h"
 
@@ -63,14 +64,18 @@ struct Client {
     kShut,       // winding up ring operations
   };
 
-  Client(net::Connection::Context& context, const smtp::SessionOptions& options, int fd,
-         const base::SlotRef& self)
-      : connection(context, fd, self.slot, self.generation), session(options), ref(self) {
+  Client(net::Connection::Context& context, const smtp::SessionOptions& options,
+         obs::CounterSet& counters, int fd, const base::SlotRef& self)
+      : connection(context, fd, self.slot, self.generation),
+        session(options),
+        replies(counters),
+        ref(self) {
     timer.client = this;
   }
 
   net::Connection connection;
   smtp::Session session;
+  ReplyCounter replies;  // hears of every reply
   ClientFacts facts;
   base::IpAddress address;
   const base::SlotRef ref;
@@ -85,7 +90,6 @@ struct Client {
   bool slowed = false;         // soft error limit: nothing is parsed until the timer
   bool input_paused = false;   // too many unparsed chunks
   bool memory_paused = false;  // too little message memory
-  bool said_goodbye = false;   // the last words are 221: the peer expects the close
 
   bool greeted = false;  // the banner was sent, in the clear or under TLS
 

@@ -175,8 +175,8 @@ void Delivery::submit(Message* message, const smtp::Session& session, const Clie
   message->received_at = now.wall;
   describe(*message, session, client, verdicts);
   if (mailauth::is_refusal(verdicts.disposition)) {
-    mailauth::append_refusal(message->refusal, *verdicts.evaluation->dmarc(), verdicts.disposition);
-    message->drop_content();
+    message->refuse(mailauth::refusal(*verdicts.evaluation->dmarc(), verdicts.disposition,
+                                      field_scratch_));
   }
   const bool queued = setup_.to_writer.push(std::move(message));
   MXRING_ASSERT(queued);

@@ -136,6 +136,13 @@ void Message::runs_of(std::uint64_t begin, std::uint64_t end,
   }
 }
 
+void Message::refuse(const smtp::Reply& reply) {
+  MXRING_ASSERT(reply.is_refusal());
+  refusal_ = reply.id();
+  refusal_text_ = reply.text();
+  drop_content();
+}
+
 void Message::drop_content() {
   for (const uring::BufferId buffer : buffers_) pool_.release(buffer);
   buffers_.clear();
@@ -148,7 +155,8 @@ void Message::drop_content() {
 
 void Message::clear() {
   drop_content();
-  refusal.clear();
+  refusal_.reset();
+  refusal_text_.clear();
   if (slices_.capacity() > kSlicesKept) slices_.shrink_to_fit();
   metadata.clear();
   if (metadata.capacity() > kMetadataKept) metadata.shrink_to_fit();

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@
 #include "base/limits.h"
 #include "base/slot_pool.h"
 #include "mail/header_index.h"
+#include "smtp/reply.h"
 #include "uring/buffer_pool.h"
 
 namespace mxring::server {
@@ -65,8 +67,9 @@ class Message {
   base::SlotRef client;
 
   // Refused for its verdict: only the fact is recorded, under this reply.
-  std::string refusal;
-  bool is_refused() const { return !refusal.empty(); }
+  void refuse(const smtp::Reply& reply);
+  bool is_refused() const { return refusal_.has_value(); }
+  smtp::Reply refusal() const { return smtp::Reply(*refusal_).with(refusal_text_); }
   // Lets go of the content; header() stays.
   void drop_content();
 
@@ -77,6 +80,9 @@ class Message {
   base::ListHook receiving_hook;  // the shard's messages under reception, oldest first
 
  private:
+  std::optional<smtp::ReplyId> refusal_;
+  std::string refusal_text_;
+
   void push_slice(char* data, std::size_t size);
 
   uring::BufferPool& pool_;

@@ -4,20 +4,18 @@
 
 #include "base/text.h"
 #include "mail/idna.h"
-#include "server/replies.h"
+#include "smtp/reply.h"
 
 namespace mxring::server {
 
 namespace {
 
-constexpr std::string_view kNotOurs = "550 5.7.1 We do not accept mail for this domain";
-constexpr std::string_view kTooManyFields = "552 5.3.4 Too many header fields";
-constexpr std::string_view kNoField = "550 5.6.0 A line of the header section is no header field";
-constexpr std::string_view kLoop = "554 5.4.6 Too many Received fields, this looks like a loop";
+namespace replies = smtp::replies;
+
 // RFC 9989 5.3.1.
-std::string_view refuse_author(mailauth::dmarc::AuthorError error, std::string& reply) {
-  reply.assign("550 5.6.0 The message has ").append(mailauth::dmarc::describe(error));
-  return reply;
+smtp::Reply refuse_author(mailauth::dmarc::AuthorError error, std::string& text) {
+  text.assign("The message has ").append(mailauth::dmarc::describe(error));
+  return smtp::Reply(replies::kNoAuthor).with(text);
 }
 
 }  // namespace
@@ -29,18 +27,18 @@ Policy::Policy(const Config& config)
       one_from_(config.auth.dmarc),
       accept_without_author_(config.auth.on_no_author == mailauth::Disposition::kAccept) {}
 
-std::optional<std::string_view> Policy::recipient(std::string_view path) const {
+std::optional<smtp::Reply> Policy::recipient(std::string_view path) const {
   if (domains_.empty()) return std::nullopt;
   const std::size_t at = path.rfind('@');
   if (at == std::string_view::npos) return std::nullopt;  // <postmaster>: always ours
   // RFC 6531 3.2: a U-label and its A-label are one name.
   mail::DomainBuffer buffer;
   const auto name = mail::to_a_labels(path.substr(at + 1), buffer);
-  if (!name) return kNotOurs;
+  if (!name) return replies::kNotOurs;
   std::string domain(*name);
   std::ranges::transform(domain, domain.begin(), base::ascii_lower);
   if (domains_.contains(domain)) return std::nullopt;
-  return kNotOurs;
+  return replies::kNotOurs;
 }
 
 // Behind a line that is no field many readers go on to the empty line, and find there what nobody
@@ -58,13 +56,17 @@ bool Policy::is_whole(mail::HeaderEnd end) const {
   return false;
 }
 
-std::optional<std::string_view> Policy::header(const mail::HeaderIndex& header,
-                                               std::string_view from,
-                                               PolicyScratch& scratch) const {
-  if (header.status() == mail::HeaderStatus::kTooLarge) return replies::kHeaderTooLarge;
-  if (header.status() == mail::HeaderStatus::kTooManyFields) return kTooManyFields;
-  if (header.count(mail::FieldName::kReceived) > received_fields_max_) return kLoop;
-  if (!is_whole(header.end())) return kNoField;
+std::optional<smtp::Reply> over_limit(mail::HeaderStatus status) {
+  if (status == mail::HeaderStatus::kTooLarge) return replies::kHeaderTooLarge;
+  if (status == mail::HeaderStatus::kTooManyFields) return replies::kTooManyFields;
+  return std::nullopt;
+}
+
+std::optional<smtp::Reply> Policy::header(const mail::HeaderIndex& header, std::string_view from,
+                                          PolicyScratch& scratch) const {
+  if (const auto refusal = over_limit(header.status())) return refusal;
+  if (header.count(mail::FieldName::kReceived) > received_fields_max_) return replies::kLoop;
+  if (!is_whole(header.end())) return replies::kNoField;
   if (!one_from_) return std::nullopt;
   const std::uint32_t froms = header.count(mail::FieldName::kFrom);
   using Error = mailauth::dmarc::AuthorError;

@@ -10,6 +10,7 @@
 #include "mail/header_index.h"
 #include "mailauth/dmarc/author.h"
 #include "server/config.h"
+#include "smtp/reply.h"
 
 namespace mxring::server {
 
@@ -20,16 +21,20 @@ struct PolicyScratch {
   std::string reply;
 };
 
+// A header section over one of its limits, or nothing: said of it when it arrives, and when the
+// message is complete.
+std::optional<smtp::Reply> over_limit(mail::HeaderStatus status);
+
 class Policy {
  public:
   explicit Policy(const Config& config);
 
   // A refusal for this forward-path, or nothing.
-  std::optional<std::string_view> recipient(std::string_view path) const;
+  std::optional<smtp::Reply> recipient(std::string_view path) const;
   // A refusal for a message whose header section is complete, or nothing. `from` is the value of
   // its first From field. The refusal may lie in `scratch`.
-  std::optional<std::string_view> header(const mail::HeaderIndex& header, std::string_view from,
-                                         PolicyScratch& scratch) const;
+  std::optional<smtp::Reply> header(const mail::HeaderIndex& header, std::string_view from,
+                                    PolicyScratch& scratch) const;
 
  private:
   bool is_whole(mail::HeaderEnd end) const;

@@ -42,17 +42,17 @@ void count_results(obs::CounterSet& counters, const mailauth::Evaluation& evalua
   }
 }
 
-void count_refusal(obs::CounterSet& counters, std::string_view reply) {
-  if (reply.empty() || (reply.front() != '4' && reply.front() != '5')) return;
-  counters.add(reply.front() == '4' ? Counter::kReplies4xx : Counter::kReplies5xx);
-  const std::size_t text = reply.find(' ', 4);  // behind both codes
-  const std::string_view codes = reply.substr(0, text);
-  auto at = static_cast<std::size_t>(Counter::kRefusal421_432);
-  while (at < static_cast<std::size_t>(Counter::kRefusalOther) &&
-         obs::info(static_cast<Counter>(at)).value != codes) {
-    ++at;
-  }
-  counters.add(static_cast<Counter>(at));
+obs::Family refusals_family() {
+  return {.name = "refusals_total",
+          .help = "replies 4xx and 5xx",
+          .label = "reply",
+          .values = smtp::refusal_labels()};
+}
+
+void count_reply(obs::CounterSet& counters, const smtp::Reply& reply) {
+  if (!reply.is_refusal()) return;
+  counters.add(reply.is_temporary() ? Counter::kReplies4xx : Counter::kReplies5xx);
+  counters.add_to_family(smtp::refusal_label(reply));
 }
 
 }  // namespace mxring::server

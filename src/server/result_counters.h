@@ -4,11 +4,10 @@
 // Thread: the owner of the counter set.
 #pragma once
 
-#include <string_view>
-
 #include "mailauth/evaluation.h"
 #include "obs/counters.h"
 #include "server/config.h"
+#include "smtp/reply.h"
 
 namespace mxring::server {
 
@@ -16,7 +15,20 @@ namespace mxring::server {
 void count_results(obs::CounterSet& counters, const mailauth::Evaluation& evaluation,
                    const Config::Auth& methods);
 
-// A reply that begins with 4 or 5 ("552 5.3.4 Message too large"); others are no refusals.
-void count_refusal(obs::CounterSet& counters, std::string_view reply);
+// Replies 4xx and 5xx by their codes, for the counter registry.
+obs::Family refusals_family();
+
+// A reply that was said, once.
+void count_reply(obs::CounterSet& counters, const smtp::Reply& reply);
+
+// Hears of every reply to one client.
+class ReplyCounter final : public smtp::ReplyListener {
+ public:
+  explicit ReplyCounter(obs::CounterSet& counters) : counters_(counters) {}
+  void said(const smtp::Reply& reply, smtp::Stage) override { count_reply(counters_, reply); }
+
+ private:
+  obs::CounterSet& counters_;
+};
 
 }  // namespace mxring::server

@@ -101,7 +101,7 @@ struct Server::Impl {
   ConnectionGate gate;
   DiskReserve reserve;
   ResolverHealth resolver_health;
-  obs::CounterRegistry counters;
+  obs::CounterRegistry counters{refusals_family()};
   obs::CounterSet& journal_counters = counters.make_set("journal");  // the admin thread's
   std::atomic<bool> draining{false};
   std::atomic<std::uint32_t> undrained{0};

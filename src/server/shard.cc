@@ -16,14 +16,16 @@
 
 #include "base/assert.h"
 #include "obs/allocations.h"
-#include "server/replies.h"
 #include "server/result_counters.h"
+#include "smtp/reply.h"
 
 namespace mxring::server {
 
 using uring::Operation;
 
 namespace {
+
+namespace replies = smtp::replies;
 
 constexpr std::uint32_t kBuffersMax = 32'768;  // what a 16-bit buffer id can name
 // For decryption, which must go on when all others wait to be received into, or hold messages.
@@ -46,8 +48,8 @@ uring::BufferPool::Options pool_options(const Config& config) {
   options.kept_back = kBuffersKeptBack;
   std::uint64_t buffers = 0;
   for (;; options.buffer_bytes *= 2) {
-    buffers = config.limits.memory_bytes / options.buffer_bytes + options.offered +
-              options.kept_back;
+    buffers =
+        config.limits.memory_bytes / options.buffer_bytes + options.offered + options.kept_back;
     if (buffers <= kBuffersMax) break;
   }
   options.buffers = static_cast<std::uint32_t>(buffers);
@@ -312,7 +314,8 @@ void Shard::welcome(int fd, bool implicit_tls) {
     return turn_away(fd, implicit_tls, replies::kTooManyConnections);
   }
   Clients::Ref ref;
-  Client* client = clients_->acquire(&ref, *connection_context_, session_options_, fd, ref);
+  Client* client =
+      clients_->acquire(&ref, *connection_context_, session_options_, counters_, fd, ref);
   if (client == nullptr) {
     shared_.gate.leave(peer.address);
     return turn_away(fd, implicit_tls, replies::kTooManyConnections);
@@ -338,12 +341,11 @@ void Shard::welcome(int fd, bool implicit_tls) {
 }
 
 void Shard::greet(Client& client, bool spoke_early) {
-  smtp::ReplyBuffer out(client.connection.output());
+  smtp::ReplyBuffer out(client.connection.output(), &client.replies);
   // A client that already spoke did not wait for the banner (RFC 5321 3.1).
   if (spoke_early) {
     client.session.refuse_early_talker(out);
     client.phase = Client::Phase::kLastWords;
-    count_refusal(counters_, out.text());
   } else {
     client.session.greet(out);
   }
@@ -351,7 +353,7 @@ void Shard::greet(Client& client, bool spoke_early) {
   client.greeted = true;
 }
 
-void Shard::turn_away(int fd, bool implicit_tls, std::string_view reply) {
+void Shard::turn_away(int fd, bool implicit_tls, const smtp::Reply& reply) {
   counters_.add(obs::Counter::kConnectionsRefused);
   if (implicit_tls) {
     // A reply in the clear would mean nothing to it.
@@ -359,12 +361,13 @@ void Shard::turn_away(int fd, bool implicit_tls, std::string_view reply) {
     ++direct_system_calls_;
     return;
   }
-  count_refusal(counters_, reply);
-  std::string line(reply);
-  line += "\r\n";
+  std::array<char, smtp::kReplyBytesMax> line{};
+  ReplyCounter counter(counters_);
+  smtp::ReplyBuffer out(line, &counter);
+  out.say(reply, smtp::Stage::kConnect);
   // The socket is new and its send buffer empty: this neither blocks nor falls short.
   [[maybe_unused]] const ssize_t sent =
-      ::send(fd, line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      ::send(fd, line.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   ::close(fd);
   direct_system_calls_ += 2;
 }

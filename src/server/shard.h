@@ -94,7 +94,7 @@ class Shard final : private CheckOwner {
   void on_accept(const uring::Completion& completion);
   void welcome(int fd, bool implicit_tls);
   void greet(Client& client, bool spoke_early);
-  void turn_away(int fd, bool implicit_tls, std::string_view reply);
+  void turn_away(int fd, bool implicit_tls, const smtp::Reply& reply);
   void start_draining();
   void drain_overdue();
   bool finished();
@@ -110,10 +110,10 @@ class Shard final : private CheckOwner {
   void on_content(Client& client, std::string_view run);
   void on_message(Client& client, smtp::ReplyBuffer& out);
   bool deliver(Client& client, mailauth::Disposition disposition);
-  void refuse_complete(Client& client, std::string_view reply);
+  void refuse_complete(Client& client, const smtp::Reply& reply);
   void on_decided(Message& message);
   void on_timer(Client& client);
-  void say_last_words(Client& client, std::string_view reply);
+  void say_last_words(Client& client, const smtp::Reply& reply);
   void end_of_turn(Client& client);
   void shut(Client& client);
   void destroy(Client& client);

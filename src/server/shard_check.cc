@@ -4,13 +4,15 @@
 #include <algorithm>
 
 #include "base/assert.h"
-#include "server/replies.h"
 #include "server/result_counters.h"
 #include "server/shard.h"
+#include "smtp/reply.h"
 
 namespace mxring::server {
 
 namespace {
+
+namespace replies = smtp::replies;
 
 // What one turn judges at most, so that mail made to be expensive does not hold up everybody else
 // on the shard: at the 100 MB/s that the worst body can be canonicalised with, 5 ms.

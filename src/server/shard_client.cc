@@ -7,9 +7,9 @@
 #include <array>
 
 #include "base/assert.h"
-#include "server/replies.h"
 #include "server/result_counters.h"
 #include "server/shard.h"
+#include "smtp/reply.h"
 
 namespace mxring::server {
 
@@ -19,6 +19,27 @@ namespace {
 // read) before its bytes are left in the kernel.
 constexpr std::size_t kChunksMax = 4;
 constexpr std::int64_t kLingerNs = 2 * base::kNsPerSecond;
+
+namespace replies = smtp::replies;
+
+// The answer to a message whose commit was decided; `text` holds its words.
+smtp::Reply decided(const Message& message, std::array<char, 32>& text) {
+  switch (message.outcome) {
+    case CommitOutcome::kDurable: {
+      if (message.is_refused()) return message.refusal();
+      const auto end = fmt::format_to(text.data(), FMT_COMPILE("Ok {}"), message.offset);
+      return smtp::Reply(replies::kAccepted)
+          .with({text.data(), static_cast<std::size_t>(end - text.data())});
+    }
+    case CommitOutcome::kNoSpace:
+      return replies::kStorageLow;
+    case CommitOutcome::kPending:
+    case CommitOutcome::kNoResources:
+    case CommitOutcome::kFailed:
+      break;
+  }
+  return replies::kStorageError;
+}
 
 }  // namespace
 
@@ -84,7 +105,7 @@ void Shard::pump(Client& client) {
          !client.slowed && connection.chunks() > 0) {
     const uring::BufferId buffer = connection.front().buffer;
     const smtp::Input input{connection.front_bytes(), connection.chunks() > 1};
-    smtp::ReplyBuffer out(connection.output());
+    smtp::ReplyBuffer out(connection.output(), &client.replies);
     if (out.free() < smtp::kReplyBytesMax) {
       // What fills the block are replies of earlier steps; on_send() comes back here.
       client.output_full = true;
@@ -93,7 +114,6 @@ void Shard::pump(Client& client) {
     const smtp::Step step = client.session.step(input, out);
     const bool go_on = handle(client, step, out);
     connection.wrote(out.size());
-    count_refusal(counters_, out.text());
     if (step.event == smtp::Event::kStartTls) begin_tls(client);
     if (client.phase != Client::Phase::kTalking) break;
     if (step.consumed == input.bytes.size() && client.message != nullptr) {
@@ -155,7 +175,6 @@ bool Shard::handle(Client& client, const smtp::Step& step, smtp::ReplyBuffer& ou
     case smtp::Event::kWaiting:
       return false;
     case smtp::Event::kClose:
-      client.said_goodbye = out.text().starts_with("221");
       client.phase = Client::Phase::kLastWords;
       return false;
   }
@@ -192,10 +211,9 @@ void Shard::on_content(Client& client, std::string_view run) {
   if (client.message == nullptr) return;  // given up: the rest is discarded
   client.message->append(run, client.connection.front().buffer);
   if (client.check != nullptr) touch(*client.check);
-  const mail::HeaderStatus header = client.message->header().status();
-  if (header == mail::HeaderStatus::kTooLarge || header == mail::HeaderStatus::kTooManyFields) {
+  if (const auto refusal = over_limit(client.message->header().status())) {
     give_up(client);
-    client.session.discard(replies::kHeaderTooLarge);
+    client.session.discard(refusal->id());
   }
 }
 
@@ -255,14 +273,13 @@ bool Shard::deliver(Client& client, mailauth::Disposition disposition) {
 }
 
 // A message that was complete, and waited for its verdict.
-void Shard::refuse_complete(Client& client, std::string_view reply) {
+void Shard::refuse_complete(Client& client, const smtp::Reply& reply) {
   give_up(client);
   // It fits: kReplyBytesMax were free before DATA, and only 354 was written since.
-  smtp::ReplyBuffer out(client.connection.output());
+  smtp::ReplyBuffer out(client.connection.output(), &client.replies);
   client.session.finish(reply, out);
   client.connection.wrote(out.size());
   counters_.add(obs::Counter::kMessagesRefused);
-  count_refusal(counters_, reply);
   pump(client);
 }
 
@@ -270,37 +287,18 @@ void Shard::on_decided(Message& message) {
   Client* client = clients_->find(message.client);
   // The client may have gone: its message is kept all the same, only the reply is lost.
   if (client != nullptr && client->phase == Client::Phase::kTalking) {
-    std::array<char, 64> line{};
-    std::string_view reply;
-    switch (message.outcome) {
-      case CommitOutcome::kDurable: {
-        if (message.is_refused()) {
-          reply = message.refusal;
-          break;
-        }
-        const auto end =
-            fmt::format_to(line.data(), FMT_COMPILE("250 2.0.0 Ok {}"), message.offset);
-        reply = {line.data(), static_cast<std::size_t>(end - line.data())};
-        break;
-      }
-      case CommitOutcome::kNoSpace:
-        reply = replies::kStorageLow;
-        break;
-      default:
-        reply = replies::kStorageError;
-    }
+    std::array<char, 32> text{};
     // It fits: kReplyBytesMax were free before DATA, and only 354 was written since.
-    smtp::ReplyBuffer out(client->connection.output());
-    client->session.finish(reply, out);
+    smtp::ReplyBuffer out(client->connection.output(), &client->replies);
+    client->session.finish(decided(message, text), out);
     client->connection.wrote(out.size());
     client->awaiting_commit = false;
     pump(*client);
   }
   if (message.is_refused()) {
     counters_.add(obs::Counter::kMessagesRefused);
-    counters_.add(message.refusal.starts_with('4') ? obs::Counter::kMessagesDeferredDmarc
+    counters_.add(message.refusal().is_temporary() ? obs::Counter::kMessagesDeferredDmarc
                                                    : obs::Counter::kMessagesRefusedDmarc);
-    count_refusal(counters_, message.refusal);
   } else if (message.outcome == CommitOutcome::kDurable) {
     counters_.add(obs::Counter::kMessagesAccepted);
     counters_.add(obs::Counter::kMessageBytes, message.bytes());
@@ -308,25 +306,22 @@ void Shard::on_decided(Message& message) {
     durable_ns_.record(static_cast<std::uint64_t>(std::max<std::int64_t>(waited_us, 0)) * 1000);
   } else {
     counters_.add(obs::Counter::kMessagesRefused);
-    count_refusal(counters_, message.outcome == CommitOutcome::kNoSpace ? replies::kStorageLow
-                                                                        : replies::kStorageError);
   }
   delivery_->recycle(&message);
 }
 
-void Shard::say_last_words(Client& client, std::string_view reply) {
+void Shard::say_last_words(Client& client, const smtp::Reply& reply) {
   if (client.phase == Client::Phase::kHandshake) {
     shut(client);  // nothing can be said to it
     mark_dirty(client);
   }
   if (client.phase != Client::Phase::kTalking) return;
   give_up(client);
-  smtp::ReplyBuffer out(client.connection.output());
+  smtp::ReplyBuffer out(client.connection.output(), &client.replies);
   // A client that does not read its replies will not read this one either.
   if (out.free() >= smtp::kReplyBytesMax) {
     client.session.terminate(reply, out);
     client.connection.wrote(out.size());
-    count_refusal(counters_, reply);
   }
   client.phase = Client::Phase::kLastWords;
   client.connection.drop_input();
@@ -452,7 +447,7 @@ void Shard::end_of_turn(Client& client) {
     case Client::Phase::kLastWords:
       connection.drop_input();
       if (!all_sent) return;
-      if (connection.end_of_file() || client.said_goodbye) {
+      if (connection.end_of_file() || client.session.said_goodbye()) {
         shut(client);
         break;
       }

@@ -6,12 +6,14 @@
 
 #include <algorithm>
 
-#include "server/replies.h"
+#include "smtp/reply.h"
 #include "server/shard.h"
 
 namespace mxring::server {
 
 namespace {
+
+namespace replies = smtp::replies;
 
 // Buffers a resumed client may fill before it is looked at again.
 constexpr std::uint32_t kBuffersPerResume = 32;

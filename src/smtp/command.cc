@@ -4,7 +4,7 @@
 
 #include "base/text.h"
 #include "smtp/parameters.h"
-#include "smtp/replies.h"
+#include "smtp/reply.h"
 
 namespace mxring::smtp {
 
@@ -33,8 +33,8 @@ constexpr std::array kNamedVerbs{
 };
 
 // Known to SMTP, not to us: 502 tells a client that the spelling was right.
-constexpr std::array<std::string_view, 10> kNotOfferedVerbs{
-    "EXPN", "AUTH", "BDAT", "ETRN", "TURN", "ATRN", "SEND", "SOML", "SAML", "LHLO"};
+constexpr std::array<std::string_view, 10> kNotOfferedVerbs{"EXPN", "AUTH", "BDAT", "ETRN", "TURN",
+                                                            "ATRN", "SEND", "SOML", "SAML", "LHLO"};
 
 constexpr std::array<std::string_view, 9> kHttpVerbs{
     "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE"};
@@ -89,8 +89,8 @@ CommandLine parse_command(std::string_view line) {
   return command;
 }
 
-std::expected<MailArguments, std::string_view> parse_mail(std::string_view arguments,
-                                                          const Extensions& extensions) {
+std::expected<MailArguments, ReplyId> parse_mail(std::string_view arguments,
+                                                 const Extensions& extensions) {
   if (!take_keyword(arguments, "FROM:")) return std::unexpected(replies::kNeedFrom);
   PathError error{};
   const auto path = parse_path(arguments, PathKind::kReverse, extensions.leniency, error);
@@ -114,8 +114,8 @@ std::expected<MailArguments, std::string_view> parse_mail(std::string_view argum
   return mail;
 }
 
-std::expected<Envelope::Recipient, std::string_view> parse_rcpt(std::string_view arguments,
-                                                                const Extensions& extensions) {
+std::expected<Envelope::Recipient, ReplyId> parse_rcpt(std::string_view arguments,
+                                                       const Extensions& extensions) {
   if (!take_keyword(arguments, "TO:")) return std::unexpected(replies::kNeedTo);
   PathError error{};
   const auto path = parse_path(arguments, PathKind::kForward, extensions.leniency, error);

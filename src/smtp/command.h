@@ -3,7 +3,7 @@
 //
 // Contract: a parser gets one whole line without its CRLF and free of control bytes, and returns
 // values whose views point into that line. Nothing is allocated. An error is the reply to give
-// (replies.h); nothing else is to be known about a refused line.
+// (reply.h); nothing else is to be known about a refused line.
 #pragma once
 
 #include <concepts>
@@ -14,6 +14,7 @@
 
 #include "smtp/envelope.h"
 #include "smtp/path.h"
+#include "smtp/reply.h"
 
 namespace mxring::smtp {
 
@@ -66,16 +67,16 @@ struct MailArguments {
 };
 
 // `arguments` is CommandLine::arguments: "FROM:<...> ...".
-std::expected<MailArguments, std::string_view> parse_mail(std::string_view arguments,
-                                                          const Extensions& extensions);
+std::expected<MailArguments, ReplyId> parse_mail(std::string_view arguments,
+                                                 const Extensions& extensions);
 template <std::same_as<std::string> Temporary>
-std::expected<MailArguments, std::string_view> parse_mail(Temporary&& arguments,
-                                                          const Extensions& extensions) = delete;
+std::expected<MailArguments, ReplyId> parse_mail(Temporary&& arguments,
+                                                 const Extensions& extensions) = delete;
 // "TO:<...> ...".
-std::expected<Envelope::Recipient, std::string_view> parse_rcpt(std::string_view arguments,
-                                                                const Extensions& extensions);
+std::expected<Envelope::Recipient, ReplyId> parse_rcpt(std::string_view arguments,
+                                                       const Extensions& extensions);
 template <std::same_as<std::string> Temporary>
-std::expected<Envelope::Recipient, std::string_view> parse_rcpt(
-    Temporary&& arguments, const Extensions& extensions) = delete;
+std::expected<Envelope::Recipient, ReplyId> parse_rcpt(Temporary&& arguments,
+                                                       const Extensions& extensions) = delete;
 
 }  // namespace mxring::smtp

@@ -9,7 +9,7 @@
 
 #include "smtp/command.h"
 #include "smtp/handlers.h"
-#include "smtp/replies.h"
+#include "smtp/reply.h"
 
 namespace mxring::smtp {
 
@@ -43,6 +43,7 @@ struct CommandRow {
   Verb id;
   StateSet states;
   std::uint8_t flags;
+  Stage stage;               // of its replies
   std::string_view section;  // of RFC 5321, unless it names another
   Handlers::Function handler;
 };
@@ -51,20 +52,20 @@ struct CommandRow {
 // clang-format off
 constexpr std::uint8_t kDataFlags = kArgumentForbidden | kNothingBehind;
 constexpr std::array<CommandRow, kVerbs> kCommandTable{{
-  {"EHLO", Verb::kEhlo,       kAnyState,      kArgumentRequired,  "4.1.1.1",  Handlers::ehlo},
-  {"HELO", Verb::kHelo,       kAnyState,      kArgumentRequired,  "4.1.1.1",  Handlers::helo},
-  {"MAIL", Verb::kMail,       kGreetedOnly,   kArgumentRequired,  "4.1.1.2",  Handlers::mail},
-  {"RCPT", Verb::kRcpt,       kAfterMail,     kArgumentRequired,  "4.1.1.3",  Handlers::rcpt},
-  {"DATA", Verb::kData,       kWithRecipient, kDataFlags,         "4.1.1.4",  Handlers::data},
-  {"RSET", Verb::kRset,       kAnyState,      kArgumentForbidden, "4.1.1.5",  Handlers::rset},
-  {"NOOP", Verb::kNoop,       kAnyState,      0,                  "4.1.1.9",  Handlers::noop},
-  {"VRFY", Verb::kVrfy,       kAnyState,      kArgumentRequired,  "4.1.1.6",  Handlers::vrfy},
-  {"HELP", Verb::kHelp,       kAnyState,      0,                  "4.1.1.8",  Handlers::help},
-  {"QUIT", Verb::kQuit,       kAnyState,      kArgumentForbidden, "4.1.1.10", Handlers::quit},
-  {"STARTTLS", Verb::kStartTls, kGreetedOnly, kArgumentForbidden, "RFC 3207", Handlers::starttls},
-  {"",     Verb::kNotOffered, kAnyState,      0,                  "4.2.4",    Handlers::other},
-  {"",     Verb::kHttp,       kAnyState,      0,                  "4.5.1",    Handlers::http},
-  {"",     Verb::kUnknown,    kAnyState,      0,                  "4.2.4",    Handlers::unknown},
+  {"EHLO", Verb::kEhlo, kAnyState,      kArgumentRequired,  Stage::kHello,     "4.1.1.1",  Handlers::ehlo},
+  {"HELO", Verb::kHelo, kAnyState,      kArgumentRequired,  Stage::kHello,     "4.1.1.1",  Handlers::helo},
+  {"MAIL", Verb::kMail, kGreetedOnly,   kArgumentRequired,  Stage::kMail,      "4.1.1.2",  Handlers::mail},
+  {"RCPT", Verb::kRcpt, kAfterMail,     kArgumentRequired,  Stage::kRecipient, "4.1.1.3",  Handlers::rcpt},
+  {"DATA", Verb::kData, kWithRecipient, kDataFlags,         Stage::kData,      "4.1.1.4",  Handlers::data},
+  {"RSET", Verb::kRset, kAnyState,      kArgumentForbidden, Stage::kCommand,   "4.1.1.5",  Handlers::rset},
+  {"NOOP", Verb::kNoop, kAnyState,      0,                  Stage::kCommand,   "4.1.1.9",  Handlers::noop},
+  {"VRFY", Verb::kVrfy, kAnyState,      kArgumentRequired,  Stage::kCommand,   "4.1.1.6",  Handlers::vrfy},
+  {"HELP", Verb::kHelp, kAnyState,      0,                  Stage::kCommand,   "4.1.1.8",  Handlers::help},
+  {"QUIT", Verb::kQuit, kAnyState,      kArgumentForbidden, Stage::kCommand,   "4.1.1.10", Handlers::quit},
+  {"STARTTLS", Verb::kStartTls, kGreetedOnly, kArgumentForbidden, Stage::kStartTls, "RFC 3207", Handlers::starttls},
+  {"", Verb::kNotOffered, kAnyState,    0,                  Stage::kCommand,   "4.2.4",    Handlers::other},
+  {"", Verb::kHttp,       kAnyState,    0,                  Stage::kCommand,   "4.5.1",    Handlers::http},
+  {"", Verb::kUnknown,    kAnyState,    0,                  Stage::kCommand,   "4.2.4",    Handlers::unknown},
 }};
 // clang-format on
 
@@ -81,7 +82,7 @@ constexpr bool rows_in_order() {
 static_assert(rows_in_order());
 
 // The reply to a command that its row does not allow in `state`.
-constexpr std::string_view out_of_order(Verb verb, State state) {
+constexpr ReplyId out_of_order(Verb verb, State state) {
   if (state == State::kConnected) return replies::kNeedHello;
   if (verb == Verb::kMail || verb == Verb::kStartTls) return replies::kNestedMail;
   if (verb == Verb::kData && state == State::kSender) return replies::kNoValidRecipients;

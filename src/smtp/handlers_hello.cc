@@ -3,7 +3,7 @@
 
 #include "smtp/command_table.h"
 #include "smtp/handlers.h"
-#include "smtp/replies.h"
+#include "smtp/reply.h"
 
 namespace mxring::smtp {
 
@@ -13,27 +13,26 @@ Handlers::Outcome Handlers::greet_back(Session& session, const Call& call, bool 
   session.esmtp_ = esmtp;
   session.mail_refused_ = false;
   const SessionOptions& options = session.options_;
-  const std::string_view tls_lines = session.tls_         ? "250-REQUIRETLS\r\n"
+  const std::string_view tls_lines = session.tls_       ? "250-REQUIRETLS\r\n"
                                      : options.starttls ? "250-STARTTLS\r\n"
                                                         : "";
   char reply[kReplyBytesMax];
-  const auto end =
-      esmtp ? fmt::format_to_n(reply, sizeof reply,
-                               "250-{}\r\n"
-                               "250-PIPELINING\r\n"
-                               "250-SIZE {}\r\n"
-                               "250-8BITMIME\r\n"
-                               "250-ENHANCEDSTATUSCODES\r\n"
-                               "250-SMTPUTF8\r\n"
-                               "250-DSN\r\n"
-                               "250-LIMITS RCPTMAX={} MAILMAX={}\r\n"
-                               "{}"
-                               "250 HELP\r\n",
-                               options.hostname, options.limits.message_bytes,
-                               options.limits.recipients, options.limits.messages_per_connection,
-                               tls_lines)
-            : fmt::format_to_n(reply, sizeof reply, "250 {}\r\n", options.hostname);
-  call.out.append({reply, end.size});
+  const auto end = esmtp ? fmt::format_to_n(reply, sizeof reply,
+                                            "250-{}\r\n"
+                                            "250-PIPELINING\r\n"
+                                            "250-SIZE {}\r\n"
+                                            "250-8BITMIME\r\n"
+                                            "250-ENHANCEDSTATUSCODES\r\n"
+                                            "250-SMTPUTF8\r\n"
+                                            "250-DSN\r\n"
+                                            "250-LIMITS RCPTMAX={} MAILMAX={}\r\n"
+                                            "{}"
+                                            "250 HELP\r\n",
+                                            options.hostname, options.limits.message_bytes,
+                                            options.limits.recipients,
+                                            options.limits.messages_per_connection, tls_lines)
+                         : fmt::format_to_n(reply, sizeof reply, "250 {}\r\n", options.hostname);
+  call.out.say_lines(replies::kHello, Stage::kHello, {reply, end.size});
   if (!session.in_transaction()) return {};
   session.envelope_.clear();
   return {true, Event::kReset};

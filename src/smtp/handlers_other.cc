@@ -1,8 +1,37 @@
 // NOOP, VRFY, HELP and QUIT (RFC 5321 4.1.1.6 to 4.1.1.10), and what is no command of ours.
+#include <array>
+
+#include "smtp/command_table.h"
 #include "smtp/handlers.h"
-#include "smtp/replies.h"
+#include "smtp/reply.h"
 
 namespace mxring::smtp {
+
+namespace {
+
+struct HelpText {
+  std::array<char, 256> bytes{};
+  std::size_t size = 0;
+
+  constexpr void add(std::string_view text) {
+    for (const char c : text) bytes[size++] = c;
+  }
+};
+
+constexpr HelpText make_help() {
+  HelpText help;
+  for (const CommandRow& command : kCommandTable) {
+    if (command.verb.empty()) continue;
+    if (help.size > 0) help.add(" ");
+    help.add(command.verb);
+  }
+  help.add("; see RFC 5321");
+  return help;
+}
+
+constexpr HelpText kHelpText = make_help();
+
+}  // namespace
 
 Handlers::Outcome Handlers::noop(Session& session, const Call& call) {
   return session.answer(replies::kNoop, call.out);
@@ -14,10 +43,12 @@ Handlers::Outcome Handlers::vrfy(Session& session, const Call& call) {
 }
 
 Handlers::Outcome Handlers::help(Session& session, const Call& call) {
-  return session.answer(replies::kHelp, call.out);
+  return session.answer(Reply(replies::kHelp).with({kHelpText.bytes.data(), kHelpText.size}),
+                        call.out);
 }
 
 Handlers::Outcome Handlers::quit(Session& session, const Call& call) {
+  session.said_goodbye_ = true;
   return session.close(replies::kBye, call.out);
 }
 

@@ -1,7 +1,7 @@
 // MAIL, RCPT, DATA and RSET (RFC 5321 3.3, 4.1.1.2 to 4.1.1.5).
 #include "smtp/command.h"
 #include "smtp/handlers.h"
-#include "smtp/replies.h"
+#include "smtp/reply.h"
 
 namespace mxring::smtp {
 
@@ -10,12 +10,10 @@ Handlers::Outcome Handlers::mail(Session& session, const Call& call) {
   if (session.messages_ >= limits.messages_per_connection) {
     return session.close(replies::kTooManyMessages, call.out);
   }
-  const auto mail = parse_mail(
-      call.arguments,
-      {.esmtp = session.esmtp_,
-       .tls = session.tls_,
-       .smtputf8 = false,
-       .leniency = session.options_.leniency});
+  const auto mail = parse_mail(call.arguments, {.esmtp = session.esmtp_,
+                                                .tls = session.tls_,
+                                                .smtputf8 = false,
+                                                .leniency = session.options_.leniency});
   if (!mail) return session.error(mail.error(), call.out);
   if (mail->declared_size > limits.message_bytes) {
     // The client's own business, not an error of the dialogue; RCPTs pipelined behind it neither.

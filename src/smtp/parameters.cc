@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "base/text.h"
-#include "smtp/replies.h"
+#include "smtp/reply.h"
 
 namespace mxring::smtp {
 
@@ -99,7 +99,7 @@ bool is_original_recipient(std::string_view text) {
 
 }  // namespace
 
-std::string_view reply_for(ParameterError error) {
+ReplyId reply_for(ParameterError error) {
   return error == ParameterError::kUnknown ? replies::kUnknownParameter : replies::kBadParameter;
 }
 

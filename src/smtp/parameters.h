@@ -19,7 +19,7 @@ enum class ParameterError : std::uint8_t {
   kUnknown,  // not a parameter of this command, or given twice
   kBadValue,
 };
-std::string_view reply_for(ParameterError error);
+ReplyId reply_for(ParameterError error);
 
 struct Parameter {
   std::string_view keyword;

@@ -2,6 +2,8 @@
 // handlers_*.cc.
 #include "smtp/session.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -9,7 +11,7 @@
 #include "base/assert.h"
 #include "smtp/command.h"
 #include "smtp/command_table.h"
-#include "smtp/replies.h"
+#include "smtp/reply.h"
 
 namespace mxring::smtp {
 
@@ -34,11 +36,6 @@ State state_of(const Session& session) {
   return session.envelope().recipients() == 0 ? State::kSender : State::kRecipients;
 }
 
-void append_line(std::string_view reply, ReplyBuffer& out) {
-  out.append(reply);
-  out.append("\r\n");
-}
-
 }  // namespace
 
 Session::Session(const SessionOptions& options)
@@ -48,9 +45,9 @@ Session::Session(const SessionOptions& options)
 }
 
 void Session::greet(ReplyBuffer& out) {
-  out.append("220 ");
-  out.append(options_.hostname);
-  append_line(" ESMTP mxring", out);
+  char text[kDomainBytesMax + 16];
+  const auto end = fmt::format_to_n(text, sizeof text, "{} ESMTP mxring", options_.hostname);
+  out.say(Reply(replies::kBanner).with({text, end.size}), Stage::kConnect);
 }
 
 void Session::refuse_early_talker(ReplyBuffer& out) {
@@ -132,6 +129,7 @@ Session::Outcome Session::end_line(std::string_view line, const Input& behind, R
   const bool crlf = line_ends_in_crlf(line);
   forget_line();
   ++commands_;
+  stage_ = Stage::kCommand;
   if (bytes > options_.limits.command_line_close_bytes) return close(replies::kLineTooLong, out);
   if (!crlf || tainted_) {
     tainted_ = !crlf;
@@ -155,6 +153,7 @@ Session::Outcome Session::run_command(std::string_view line, const Input& behind
     return error(replies::kEmptyLine, out);
   }
   const CommandRow& command_row = row(command.verb);
+  stage_ = command_row.stage;
   const bool has_argument = !command.arguments.empty();
   if ((command_row.flags & kArgumentForbidden) != 0 && has_argument) {
     return error(replies::kNoArguments, out);
@@ -166,7 +165,7 @@ Session::Outcome Session::run_command(std::string_view line, const Input& behind
   }
   const State state = state_of(*this);
   if ((command_row.states & in(state)) == 0) {
-    const std::string_view reply = out_of_order(command.verb, state);
+    const ReplyId reply = out_of_order(command.verb, state);
     // A pipelining client could not know; it must not be cut off for the rest of its group.
     const bool follows = mail_refused_ && reply == replies::kNeedMail;
     if (follows || reply == replies::kNoValidRecipients) return answer(reply, out);
@@ -190,7 +189,7 @@ Step Session::step_content(std::string_view input, ReplyBuffer& out) {
         phase_ = Phase::kWaiting;
         return {Event::kMessage, consumed, {}};
       }
-      append_line(content_refusal(), out);
+      out.say(content_refusal(), Stage::kMessage);
       end_message();
       return {Event::kRefused, consumed, {}};
     }
@@ -207,7 +206,7 @@ Step Session::step_content(std::string_view input, ReplyBuffer& out) {
 
 // Judged at end of data, where everything is known, so that the reply does not depend on how the
 // message was cut into inputs.
-std::string_view Session::content_refusal() const {
+ReplyId Session::content_refusal() const {
   if (dropped_) return refusal_;
   switch (scanner_.fault()) {
     case DataFault::kBareCr:
@@ -229,7 +228,6 @@ void Session::end_message() {
   phase_ = Phase::kCommand;
   discarding_ = false;
   dropped_ = false;
-  std::string().swap(refusal_);
 }
 
 void Session::accept(ReplyBuffer& out) {
@@ -238,26 +236,26 @@ void Session::accept(ReplyBuffer& out) {
   switch (asked_) {
     case Event::kMail:
       mail_refused_ = false;
-      append_line(replies::kMailOk, out);
+      out.say(replies::kMailOk, stage_);
       break;
     case Event::kRecipient:
       envelope_.add_recipient(offered_);
-      append_line(replies::kRecipientOk, out);
+      out.say(replies::kRecipientOk, stage_);
       break;
     case Event::kStartTls:
-      append_line(replies::kStartTls, out);
+      out.say(replies::kStartTls, stage_);
       break;
     default:
       scanner_.reset();
       phase_ = Phase::kContent;
-      append_line(replies::kStartData, out);
+      out.say(replies::kStartData, stage_);
       break;
   }
   offered_ = {};
   trim_line();
 }
 
-void Session::refuse(std::string_view reply, ReplyBuffer& out) {
+void Session::refuse(const Reply& reply, ReplyBuffer& out) {
   MXRING_ASSERT(phase_ == Phase::kAnswer);
   phase_ = Phase::kCommand;
   if (asked_ == Event::kMail) {
@@ -266,19 +264,19 @@ void Session::refuse(std::string_view reply, ReplyBuffer& out) {
   }
   offered_ = {};
   trim_line();
-  append_line(reply, out);
+  out.say(reply, stage_);
 }
 
-void Session::finish(std::string_view reply, ReplyBuffer& out) {
+void Session::finish(const Reply& reply, ReplyBuffer& out) {
   MXRING_ASSERT(phase_ == Phase::kWaiting);
-  if (reply.starts_with('2')) errors_ = 0;
-  append_line(reply, out);
+  if (reply.is_success()) errors_ = 0;
+  out.say(reply, Stage::kMessage);
   end_message();
 }
 
-void Session::discard(std::string_view reply) {
+void Session::discard(ReplyId reply) {
   MXRING_ASSERT(phase_ == Phase::kContent);
-  MXRING_ASSERT(reply.size() + 2 <= kReplyBytesMax);
+  MXRING_ASSERT(Reply(reply).is_refusal());
   if (discarding_) return;
   discarding_ = true;
   dropped_ = true;
@@ -295,8 +293,9 @@ void Session::start_tls() {
   forget_line();
 }
 
-void Session::terminate(std::string_view reply, ReplyBuffer& out) {
-  if (phase_ != Phase::kClosed && out.free() >= reply.size() + 2) append_line(reply, out);
+void Session::terminate(const Reply& reply, ReplyBuffer& out) {
+  const Stage stage = receiving() || waiting() ? Stage::kMessage : stage_;
+  if (phase_ != Phase::kClosed && out.free() >= kReplyLineBytesMax) out.say(reply, stage);
   phase_ = Phase::kClosed;
 }
 
@@ -305,24 +304,24 @@ std::size_t Session::memory_bytes() const {
   const auto heap = [&](const std::string& text) {
     return text.capacity() > empty.capacity() ? text.capacity() + 1 : 0;
   };
-  return envelope_.memory_bytes() + heap(helo_) + heap(partial_line_) + heap(refusal_);
+  return envelope_.memory_bytes() + heap(helo_) + heap(partial_line_);
 }
 
-Session::Outcome Session::answer(std::string_view reply, ReplyBuffer& out) {
-  append_line(reply, out);
+Session::Outcome Session::answer(const Reply& reply, ReplyBuffer& out) {
+  out.say(reply, stage_);
   return {};
 }
 
-Session::Outcome Session::error(std::string_view reply, ReplyBuffer& out) {
+Session::Outcome Session::error(const Reply& reply, ReplyBuffer& out) {
   ++errors_;
   if (errors_ >= options_.limits.errors_hard) return close(replies::kTooManyErrors, out);
-  append_line(reply, out);
+  out.say(reply, stage_);
   if (errors_ >= options_.limits.errors_soft) return {true, Event::kSlowDown};
   return {};
 }
 
-Session::Outcome Session::close(std::string_view reply, ReplyBuffer& out) {
-  append_line(reply, out);
+Session::Outcome Session::close(const Reply& reply, ReplyBuffer& out) {
+  out.say(reply, stage_);
   phase_ = Phase::kClosed;
   return {true, Event::kClose};
 }

@@ -74,7 +74,7 @@ struct Step {
 struct SessionOptions {
   std::string hostname;  // our name in the banner and EHLO reply
   base::Limits limits;
-  Leniency leniency;  // all off
+  Leniency leniency;      // all off
   bool starttls = false;  // offer it where there is no TLS yet
 };
 
@@ -93,16 +93,15 @@ class Session {
 
   Step step(const Input& input, ReplyBuffer& out);
 
-  // Answers to kMail, kRecipient, kData and kStartTls. `reply` is one reply line without CRLF, its code
-  // first: "452 4.3.1 Insufficient system storage".
+  // Answers to kMail, kRecipient, kData and kStartTls.
   void accept(ReplyBuffer& out);
-  void refuse(std::string_view reply, ReplyBuffer& out);
+  void refuse(const Reply& reply, ReplyBuffer& out);
   // The answer to kMessage. Ends the transaction.
-  void finish(std::string_view reply, ReplyBuffer& out);
+  void finish(const Reply& reply, ReplyBuffer& out);
   // The owner gives up on the message being received (header section too large, memory, policy):
   // the rest is consumed and dropped, and `reply` is given at end of data. No kDiscard follows.
   // Without effect when the message is being discarded already: the first reason stays.
-  void discard(std::string_view reply);
+  void discard(ReplyId reply);
 
   // The connection is encrypted from here on: what the client said before is forgotten (RFC 3207
   // 4.2). Right after accept() of kStartTls, or before greet() where TLS is implicit.
@@ -110,7 +109,7 @@ class Session {
 
   // Timeouts and draining: writes the reply (if it fits); the owner then sends and closes. In the
   // middle of data too (RFC 5321 3.8).
-  void terminate(std::string_view reply, ReplyBuffer& out);
+  void terminate(const Reply& reply, ReplyBuffer& out);
 
   const Envelope& envelope() const& { return envelope_; }
   const Envelope& envelope() const&& = delete;
@@ -125,6 +124,7 @@ class Session {
   bool receiving() const { return phase_ == Phase::kContent; }  // between 354 and end of data
   bool waiting() const { return phase_ == Phase::kWaiting; }    // finish() is outstanding
   bool closed() const { return phase_ == Phase::kClosed; }      // a final reply was written
+  bool said_goodbye() const { return said_goodbye_; }           // ... to QUIT: the client closes
   bool has_partial_line() const { return line_bytes_ > 0; }
   const DataScanner& data() const& { return scanner_; }
   const DataScanner& data() const&& = delete;
@@ -162,11 +162,11 @@ class Session {
   void trim_line();  // the memory an idle session need not keep
 
   // Replies.
-  Outcome answer(std::string_view reply, ReplyBuffer& out);  // and go on
-  Outcome error(std::string_view reply, ReplyBuffer& out);   // counted
-  Outcome close(std::string_view reply, ReplyBuffer& out);
+  Outcome answer(const Reply& reply, ReplyBuffer& out);  // and go on
+  Outcome error(const Reply& reply, ReplyBuffer& out);   // counted
+  Outcome close(const Reply& reply, ReplyBuffer& out);
   Outcome ask(Event event);  // the owner answers
-  std::string_view content_refusal() const;
+  ReplyId content_refusal() const;
   void end_message();
 
   const SessionOptions& options_;
@@ -175,7 +175,6 @@ class Session {
   Envelope::Recipient offered_;
   std::string helo_;
   std::string partial_line_;  // bytes of a line that straddles inputs; stale once line_bytes_ is 0
-  std::string refusal_;       // the reply given to discard()
   std::uint64_t commands_ = 0;
   std::uint64_t line_bytes_copied_ = 0;
   std::uint32_t line_bytes_ = 0;  // seen of the current line, kept or not; saturates
@@ -183,6 +182,8 @@ class Session {
   std::uint32_t errors_ = 0;
   Phase phase_ = Phase::kCommand;
   Event asked_ = Event::kNeedInput;  // kAnswer: which event
+  Stage stage_ = Stage::kConnect;    // of the next reply
+  ReplyId refusal_{};                // dropped_: the reply given to discard()
   bool esmtp_ = false;
   bool tls_ = false;
   bool discarding_ = false;
@@ -190,6 +191,7 @@ class Session {
   bool mail_refused_ = false;  // the last MAIL was refused by the owner
   bool tainted_ = false;       // the last line ended in a bare LF: nothing counts up to CRLF
   bool after_cr_ = false;      // the last byte of a line not kept was CR
+  bool said_goodbye_ = false;
 };
 
 }  // namespace mxring::smtp

@@ -311,7 +311,8 @@ class StoppedReader(ServeCase):
 class Admin(ServeCase):
     def setUp(self):
         super().setUp()
-        self.server = self.serve({"listen": {"smtp": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}})
+        self.server = self.serve({"listen": {"smtp": ["127.0.0.1:0"], "admin": "127.0.0.1:0"},
+                                  "limits": {"recipients": 100}})
 
     def metric(self, text, name):
         values = re.findall(rf"(?m)^{name}(?:\{{[^}}]*\}})? ([0-9.e+]+)$", text)
@@ -339,6 +340,57 @@ class Admin(ServeCase):
             self.assertIn('\nmxring_refusals_total{reply="552 5.3.4"} 1\n',
                           self.server.http("/metrics"))
             self.assertTrue(re.search(r"(?m)^# TYPE mxring_\w+ (counter|gauge|histogram)$", text))
+
+    def refusals(self):
+        """Counted, by code: {"452 4.5.3": 50}, and all 4xx and 5xx."""
+        text = self.server.http("/metrics")
+        by_code = {code: int(n) for code, n in re.findall(
+            r'(?m)^mxring_refusals_total\{reply="([^"]+)"\} (\d+)$', text) if int(n)}
+        return by_code, (self.metric(text, "mxring_replies_4xx_total"),
+                         self.metric(text, "mxring_replies_5xx_total"))
+
+    def test_refusals_are_counted_as_they_are_said(self):
+        def spoken(replies):
+            counts = {}
+            for line in replies:
+                if line[0] in "45":
+                    code = " ".join(line.split()[:2])
+                    counts[code] = counts.get(code, 0) + 1
+            return counts
+
+        group = (["MAIL FROM:<a@client.test>"] + ["RCPT TO:<b@mx.test>"] * 150 +
+                 ["NOOP", "MAIL FROM:<again@client.test>", "RCPT TO:<bad", "FOO", "RSET"])
+        for pipelined in (True, False):
+            before, sums_before = self.refusals()
+            with Wire(self.server.address) as wire:
+                wire.hello()
+                if pipelined:
+                    wire.send("".join(line + "\r\n" for line in group).encode())
+                    replies = [wire.reply() for _ in group]
+                else:
+                    replies = [wire.ask(line) for line in group]
+            said = spoken(replies)
+            self.assertEqual(said["452 4.5.3"], 51)
+            self.assertEqual(sum(said.values()), 53)
+            after, sums = self.refusals()
+            counted = {code: n - before.get(code, 0) for code, n in after.items()
+                       if n != before.get(code, 0)}
+            self.assertEqual(counted, said)
+            self.assertEqual(sums[0] - sums_before[0], 51)
+            self.assertEqual(sums[1] - sums_before[1], 2)
+
+    def test_quit_after_another_command_closes_at_once(self):
+        for last in ("QUIT\r\n", "NOOP\r\nQUIT\r\n", "EHLO x\r\nNOOP\r\nFOO\r\nQUIT\r\n"):
+            with Wire(self.server.address) as wire:
+                wire.send(last.encode())
+                for _ in range(last.count("\r\n")):
+                    reply = wire.reply()
+                self.assertRegex(reply, "^221 ")
+                began = time.monotonic()
+                # Half closed: what counts is when the server is done with the connection.
+                mxtest.wait_until(lambda: self.metric(self.server.http("/metrics"),
+                                                      "mxring_connections") == 0, 10, "the close")
+                self.assertLess(time.monotonic() - began, 1.5, last)
 
     def caught_up(self, messages):
         text = self.server.http("/metrics")

@@ -70,10 +70,26 @@ TEST(ExpositionTest, AFamilyIsExplainedOnce) {
                       "mxring_spf_results_total{result=\"fail\"} 0\n"),
             std::string::npos)
       << text;
-  EXPECT_EQ(text.find("# HELP mxring_refusals_total "),
-            text.rfind("# HELP mxring_refusals_total "));
   EXPECT_NE(to_json(registry).find(R"("spf_results_total":{"none":0,"pass":2,"fail":0,)"),
             std::string::npos);
+}
+
+TEST(ExpositionTest, AFamilyWhoseLabelsALayerAboveKnows) {
+  constexpr std::string_view kValues[] = {"452 4.3.1", "550 5.7.1"};
+  CounterRegistry registry({"refusals_total", "refused", "reply", kValues});
+  CounterSet& first = registry.make_set("a");
+  first.add_to_family(1);
+  first.add_to_family(1);
+  registry.make_set("b").add_to_family(1);
+  std::string text;
+  append_prometheus(text, registry);
+  EXPECT_TRUE(
+      text.ends_with("# HELP mxring_refusals_total refused\n"
+                     "# TYPE mxring_refusals_total counter\n"
+                     "mxring_refusals_total{reply=\"452 4.3.1\"} 0\n"
+                     "mxring_refusals_total{reply=\"550 5.7.1\"} 3\n"))
+      << text;
+  EXPECT_TRUE(to_json(registry).ends_with(R"("refusals_total":{"452 4.3.1":0,"550 5.7.1":3}})"));
 }
 
 TEST(ExpositionTest, SummaryIsScaled) {

@@ -30,7 +30,7 @@ std::string refusal(const Config& config, std::string_view message) {
   PolicyScratch scratch;
   const auto reply = Policy(config).header(
       header, from == nullptr ? "" : message.substr(from->value, from->end - from->value), scratch);
-  return std::string(reply.value_or(""));
+  return reply ? smtp::to_text(*reply) : std::string();
 }
 
 // Readers that go on behind such a line see a second From, and results in our name.

@@ -24,7 +24,7 @@ void play(Session& session, std::string_view bytes) {
         session.accept(out);
         break;
       case Event::kMessage:
-        session.finish("250 2.0.0 Ok 1", out);
+        session.finish(replies::kAccepted, out);
         break;
       case Event::kNeedInput:
         return;
@@ -53,7 +53,8 @@ TEST(Allocations, NoneAfterTheFirstMessage) {
     transaction(session, straddling);
     const std::uint64_t before = test::allocation_count();
     for (int i = 0; i < 100; ++i) transaction(session, straddling);
-    EXPECT_EQ(test::allocation_count(), before) << (straddling ? "lines that straddle inputs" : "whole lines");
+    EXPECT_EQ(test::allocation_count(), before)
+        << (straddling ? "lines that straddle inputs" : "whole lines");
   }
   EXPECT_EQ(session.messages(), 202U);
   EXPECT_GT(test::allocation_count(), 0U);

@@ -26,7 +26,7 @@ void check_path(std::string_view path, std::string_view line) {
 void check_mail(std::string_view arguments, const Extensions& extensions) {
   const auto mail = parse_mail(arguments, extensions);
   if (!mail) {
-    MXRING_ASSERT(mail.error().starts_with('5'));
+    MXRING_ASSERT(Reply(mail.error()).is_permanent());
     return;
   }
   check_path(mail->reverse_path, arguments);
@@ -40,7 +40,7 @@ void check_mail(std::string_view arguments, const Extensions& extensions) {
 void check_rcpt(std::string_view arguments, const Extensions& extensions) {
   const auto recipient = parse_rcpt(arguments, extensions);
   if (!recipient) {
-    MXRING_ASSERT(recipient.error().starts_with('5'));
+    MXRING_ASSERT(Reply(recipient.error()).is_permanent());
     return;
   }
   MXRING_ASSERT(!recipient->path.empty());

@@ -87,12 +87,12 @@ TEST(Command, LengthsOfAddresses) {
   const auto sender = [&](std::size_t local, std::size_t domain) {
     const std::string text = "FROM:" + path(local, domain);
     const auto mail = parse_mail(std::string_view(text), {});
-    return mail ? std::string_view("ok") : mail.error();
+    return mail ? std::string("ok") : to_text(mail.error());
   };
   const auto recipient = [&](std::size_t local, std::size_t domain) {
     const std::string text = "TO:" + path(local, domain);
     const auto rcpt = parse_rcpt(std::string_view(text), {});
-    return rcpt ? std::string_view("ok") : rcpt.error();
+    return rcpt ? std::string("ok") : to_text(rcpt.error());
   };
   constexpr std::string_view kSender = "501 5.1.7 Sender address too long";
   constexpr std::string_view kRecipient = "501 5.1.3 Recipient address too long";

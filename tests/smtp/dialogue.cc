@@ -124,10 +124,10 @@ class Reader {
     }
     if (name == "count") {
       const std::string_view what = take_word(line);
-      unsigned* number = what == "refused"    ? &dialogue_.expected.refused
-                         : what == "discards" ? &dialogue_.expected.discards
-                         : what == "resets"   ? &dialogue_.expected.resets
-                         : what == "slow"     ? &dialogue_.expected.slow
+      unsigned* number = what == "refused"     ? &dialogue_.expected.refused
+                         : what == "discards"  ? &dialogue_.expected.discards
+                         : what == "resets"    ? &dialogue_.expected.resets
+                         : what == "slow"      ? &dialogue_.expected.slow
                          : what == "encrypted" ? &dialogue_.expected.encrypted
                                                : nullptr;
       return number != nullptr && parse_number(line, *number);

@@ -36,6 +36,7 @@ void play(const Dialogue& dialogue, const Cut& cut, std::size_t output_bytes) {
     ASSERT_EQ(player.take_replies(), turn.replies) << "to " << testing::PrintToString(turn.sent);
     ASSERT_EQ(player.transcript().closed, turn.closed);
   }
+  ASSERT_EQ(player.said_by_code(), replies_by_code(player.transcript().replies));
   Transcript got = player.transcript();
   got.replies.clear();
   got.closed = false;

@@ -35,9 +35,39 @@ std::string in_words(const Envelope& envelope) {
 
 }  // namespace
 
+Reply reply_from(std::string_view line) {
+  for (const ReplyRow& candidate : kReplies) {
+    if (candidate.line == line) return candidate.id;
+  }
+  for (const ReplyRow& candidate : kReplies) {
+    const Reply reply(candidate.id);
+    if (line.starts_with(reply.codes()) && line.substr(reply.codes().size()).starts_with(' ')) {
+      return reply.with(line.substr(reply.codes().size() + 1));
+    }
+  }
+  MXRING_ASSERT(false);  // the table has no such reply
+  return replies::kNoop;
+}
+
+std::map<unsigned, unsigned> replies_by_code(std::string_view lines) {
+  std::map<unsigned, unsigned> counts;
+  while (!lines.empty()) {
+    const std::string_view line = lines.substr(0, lines.find("\r\n"));
+    MXRING_ASSERT(line.size() >= 4);
+    if (line[3] == ' ') ++counts[static_cast<unsigned>(std::stoi(std::string(line.substr(0, 3))))];
+    lines.remove_prefix(line.size() + 2);
+  }
+  return counts;
+}
+
 SessionPlayer::SessionPlayer(const SessionOptions& options, const OwnerPolicy& policy,
                              std::size_t output_bytes)
-    : policy_(policy), session_(options), memory_(output_bytes), out_(memory_) {}
+    : policy_(policy), session_(options), memory_(output_bytes), out_(memory_, this) {}
+
+void SessionPlayer::said(const Reply& reply, Stage stage) {
+  MXRING_ASSERT(!word(stage).empty());
+  ++said_[reply.code()];
+}
 
 void SessionPlayer::greet() {
   session_.greet(out_);
@@ -45,7 +75,7 @@ void SessionPlayer::greet() {
 
 void SessionPlayer::flush() {
   transcript_.replies += out_.text();
-  out_ = ReplyBuffer(memory_);
+  out_ = ReplyBuffer(memory_, this);
 }
 
 std::string SessionPlayer::take_replies() {
@@ -97,7 +127,7 @@ void SessionPlayer::play_piece(std::string_view piece, bool more_behind) {
         if (policy_.refuse_data.empty()) {
           session_.accept(out_);
         } else {
-          session_.refuse(policy_.refuse_data, out_);
+          session_.refuse(reply_from(policy_.refuse_data), out_);
         }
         break;
       case Event::kStartTls:
@@ -109,7 +139,7 @@ void SessionPlayer::play_piece(std::string_view piece, bool more_behind) {
         MXRING_ASSERT(!step.run.empty());
         content_ += step.run;
         if (content_.size() > policy_.discard_after_bytes) {
-          session_.discard(policy_.discard_reply);
+          session_.discard(reply_from(policy_.discard_reply).id());
         }
         break;
       case Event::kDiscard:
@@ -140,7 +170,7 @@ void SessionPlayer::answer_mail(ReplyBuffer& out) {
   if (found == policy_.refuse_mail.end()) {
     session_.accept(out);
   } else {
-    session_.refuse(found->second, out);
+    session_.refuse(reply_from(found->second), out);
   }
 }
 
@@ -149,7 +179,7 @@ void SessionPlayer::answer_recipient(ReplyBuffer& out) {
   if (found == policy_.refuse_rcpt.end()) {
     session_.accept(out);
   } else {
-    session_.refuse(found->second, out);
+    session_.refuse(reply_from(found->second), out);
   }
 }
 
@@ -163,10 +193,10 @@ void SessionPlayer::end_message(ReplyBuffer& out) {
   message.parameters = in_words(envelope);
   message.content = content_;
   transcript_.messages.push_back(std::move(message));
-  session_.finish(policy_.finish.empty()
-                      ? "250 2.0.0 Ok " + std::to_string(transcript_.messages.size() - 1)
-                      : policy_.finish,
-                  out);
+  const std::string line = policy_.finish.empty()
+                               ? "250 2.0.0 Ok " + std::to_string(transcript_.messages.size() - 1)
+                               : policy_.finish;
+  session_.finish(reply_from(line), out);
 }
 
 std::vector<std::string_view> cut_every(std::string_view bytes, std::size_t size) {

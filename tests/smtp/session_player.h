@@ -44,7 +44,14 @@ struct Transcript {
   friend bool operator==(const Transcript&, const Transcript&) = default;
 };
 
-class SessionPlayer {
+// "552 5.3.4 Message too large" as a reply of the table: the one with this very line, or the first
+// one with its codes. Views `line`.
+Reply reply_from(std::string_view line);
+
+// How many replies of each code a text of reply lines has; a reply of several lines is one.
+std::map<unsigned, unsigned> replies_by_code(std::string_view lines);
+
+class SessionPlayer final : ReplyListener {
  public:
   // `output_bytes`: the reply buffer's size; small ones make the session stop for output.
   SessionPlayer(const SessionOptions& options, const OwnerPolicy& policy,
@@ -59,8 +66,11 @@ class SessionPlayer {
   const Transcript& transcript() const { return transcript_; }
   // The replies since the last call.
   std::string take_replies();
+  // What was heard at the door through which replies are said: how many of each code.
+  const std::map<unsigned, unsigned>& said_by_code() const { return said_; }
 
  private:
+  void said(const Reply& reply, Stage stage) override;
   void play_piece(std::string_view piece, bool more_behind);
   void answer_mail(ReplyBuffer& out);
   void answer_recipient(ReplyBuffer& out);
@@ -72,6 +82,7 @@ class SessionPlayer {
   std::vector<char> memory_;
   ReplyBuffer out_;
   Transcript transcript_;
+  std::map<unsigned, unsigned> said_;
   std::size_t replies_taken_ = 0;
   std::string content_;
 };

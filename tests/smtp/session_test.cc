@@ -123,7 +123,7 @@ TEST(CommandTable, EveryCommandInEveryState) {
       player.play(std::string(sample.line) + "\r\n");
       const std::string reply = player.take_replies();
       if ((command_row.states & in(state)) == 0) {
-        EXPECT_EQ(reply, std::string(out_of_order(sample.verb, state)) + "\r\n");
+        EXPECT_EQ(reply, to_text(out_of_order(sample.verb, state)) + "\r\n");
         EXPECT_EQ(state_of(player.session()), state);
         continue;
       }
@@ -217,7 +217,6 @@ TEST(Session, MoreBehindTheInputCountsAsEarlyData) {
 
 TEST(Session, TerminatesInEveryPhase) {
   const SessionOptions session_options = options();
-  constexpr std::string_view kReply = "421 4.4.2 Timeout";
   for (const std::string_view sent :
        {"", "EHLO x.example\r\nMAIL", "EHLO x.example\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"}) {
     for (const bool data : {false, true}) {
@@ -230,14 +229,14 @@ TEST(Session, TerminatesInEveryPhase) {
       }
       char memory[kReplyBytesMax];
       ReplyBuffer out(memory);
-      player.session().terminate(kReply, out);
-      EXPECT_EQ(out.text(), std::string(kReply) + "\r\n");
-      player.session().terminate(kReply, out);
-      EXPECT_EQ(out.text(), std::string(kReply) + "\r\n") << "said twice";
+      player.session().terminate(replies::kDraining, out);
+      EXPECT_EQ(out.text(), to_text(replies::kDraining) + "\r\n");
+      player.session().terminate(replies::kDraining, out);
+      EXPECT_EQ(out.text(), to_text(replies::kDraining) + "\r\n") << "said twice";
       EXPECT_EQ(player.session().step({"x", false}, out).event, Event::kClose);
       char tiny[4];
       ReplyBuffer full(tiny);
-      player.session().terminate(kReply, full);
+      player.session().terminate(replies::kDraining, full);
       EXPECT_EQ(full.size(), 0U);
     }
   }
@@ -266,7 +265,7 @@ TEST(Session, WaitsForTheAnswerWithoutConsuming) {
     EXPECT_TRUE(session.waiting());
     EXPECT_TRUE(session.in_transaction());
   }
-  session.finish("250 2.0.0 Ok 7", out);
+  session.finish(Reply(replies::kAccepted).with("Ok 7"), out);
   EXPECT_FALSE(session.in_transaction());
   step = session.step({input, false}, out);
   EXPECT_EQ(step.event, Event::kMail);
@@ -281,11 +280,11 @@ TEST(Session, TheFirstReasonToDiscardStays) {
     player.play("DATA\r\n");
     player.take_replies();
     if (fault_first) player.play("a\nb");
-    player.session().discard("452 4.3.1 First");
-    player.session().discard("552 5.3.4 Second");
+    player.session().discard(replies::kMemoryLow);
+    player.session().discard(replies::kHeaderTooLarge);
     player.play("c\rd\r\n.\r\n");
     EXPECT_EQ(player.take_replies(),
-              fault_first ? "550 5.5.2 Bare LF in message\r\n" : "452 4.3.1 First\r\n");
+              to_text(fault_first ? replies::kBareLf : replies::kMemoryLow) + "\r\n");
     EXPECT_EQ(player.transcript().refused, 1U);
     EXPECT_FALSE(player.session().in_transaction());
   }

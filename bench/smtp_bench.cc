@@ -128,7 +128,7 @@ void bm_transaction(benchmark::State& state) {
           session.accept(out);
           break;
         case Event::kMessage:
-          session.finish("250 2.0.0 Ok 1", out);
+          session.finish(replies::kAccepted, out);
           break;
         case Event::kNeedInput:
           return;

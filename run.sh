@@ -28,6 +28,7 @@ test_packages=(
   python3=python3 swaks=swaks curl=curl /usr/sbin/smtp-source=postfix node=nodejs npm=npm
   /usr/sbin/knotd=knot /usr/sbin/opendkim=opendkim /usr/bin/dkimverify=python3-dkim
   /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils
+  faketime=faketime /usr/sbin/mkfs.btrfs=btrfs-progs
 )
 # From npm, into build/node. Later versions of mailauth want a later Node.js than Debian 12 has.
 node_packages=(nodemailer mailauth@4.8.1)

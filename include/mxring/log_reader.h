@@ -27,11 +27,13 @@
 namespace mxring {
 
 enum class LogErrorKind : std::uint8_t {
-  kNotALog,  // the directory is missing or holds no log
-  kIo,       // the operating system refused; `message` says what
-  kDamaged,  // bytes that fail their check; next() continues at the next good record
-  kGone,     // the wanted offset has been removed by retention; first() is where the log begins
-  kVersion,  // written by a newer format
+  kNotALog,    // the directory is missing or holds no log
+  kIo,         // the operating system refused; `message` says what
+  kDamaged,    // bytes that fail their check; next() continues at the next good record
+  kGone,       // the wanted offset has been removed by retention; first() is where the log begins
+  kVersion,    // written by a newer format
+  kBeyondEnd,  // no record has had this offset yet: the log was made anew or restored, or it is
+               // another one
 };
 
 struct LogError {
@@ -68,7 +70,8 @@ class LogReader {
   // Records of refused mail (Record::is_refusal) are left out unless this is set.
   void include_refusals(bool wanted);
 
-  // Continue at this offset (first() if it has been removed: kGone is returned once).
+  // Continue at this offset (first() if it has been removed: kGone is returned once). Beyond end()
+  // it is an error, kBeyondEnd, and the reader stays where it is.
   std::expected<void, LogError> seek(Offset offset);
   // Continue at the first record received at or after this time.
   std::expected<void, LogError> seek_time(std::int64_t unix_us);
@@ -76,6 +79,7 @@ class LogReader {
   // Blocks until next() may have more or the time is up. True when there is more.
   bool wait(std::chrono::milliseconds at_most);
 
+  LogId log_id() const;  // that new records get; not known() in a log older than log ids
   Offset first() const;  // of the oldest record still kept
   Offset end() const;    // one past the newest durable record
   std::vector<SegmentInfo> segments() const;

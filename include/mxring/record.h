@@ -4,6 +4,7 @@
 // the next call on that reader.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -13,6 +14,16 @@ namespace mxring {
 
 // A record's number in its log, counted from 0, never reused.
 using Offset = std::uint64_t;
+
+// Made with the log, 16 random bytes. A log that was put back from an older copy goes on under a
+// new one, so that a record's id, "<32 hex>_<offset>", never names two messages.
+struct LogId {
+  std::array<std::uint8_t, 16> bytes{};
+
+  bool known() const { return *this != LogId{}; }  // false: older than log ids
+  std::string hex() const;                         // 32 digits, lower case
+  friend bool operator==(const LogId&, const LogId&) = default;
+};
 
 // Whoever delivers the message finally owes its sender the notification that `notify` asks for.
 struct Recipient {
@@ -30,6 +41,7 @@ struct ByteRange {
 
 struct Record {
   Offset offset = 0;
+  LogId log_id;                     // of the segment that the record is in
   std::int64_t received_at_us = 0;  // end of data, microseconds since 1970-01-01 UTC
 
   std::string_view client_ip;  // text form
@@ -57,6 +69,9 @@ struct Record {
   std::vector<ByteRange> leave_out;  // ascending, not overlapping
 
   std::string_view message;  // exactly as received, dot-unstuffed
+
+  // "<log id, 32 hex>_<offset>", the same for ever; empty for a record older than log ids.
+  std::string id() const;
 
   // Mail that was refused for its DMARC verdict, for good or (tempfail) for the time being:
   // envelope and verdict are known, there is no message.

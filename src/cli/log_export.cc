@@ -39,6 +39,11 @@ struct Exported {
 };
 
 int report(const ExportOptions& options, const Exported& exported, int result) {
+  if (options.out == "-" || options.out == "/dev/stdout") {  // the messages are there
+    complain(fmt::format("{}, {}", base::counted(exported.records, "message"),
+                         base::format_bytes(exported.bytes)));
+    return result;
+  }
   Output output;
   if (options.json) {
     base::JsonWriter json;
@@ -58,6 +63,8 @@ int report(const ExportOptions& options, const Exported& exported, int result) {
 int run_export(const ExportOptions& options) {
   auto reader = open_log(options.selection.directory);
   if (!reader) return reader.error();
+  // Before anything is made: a beginning that is wrong leaves nothing behind.
+  if (const int failed = seek_to_start(*reader, options.selection); failed != kDone) return failed;
   auto store = MailStore::create({formats().at(options.format), options.out, options.force});
   if (!store) {
     complain(store.error());
@@ -68,15 +75,16 @@ int run_export(const ExportOptions& options) {
   Progress progress("export");
   Exported exported;
   Stored stored;
-  const int walked = walk(*reader, options.selection, &progress, [&](const Record& record) {
-    if (record.offset >= end) return false;
-    stored = options.as_received ? (*store)->add(record, record.message)
-                                 : (*store)->add(record, record.delivered());
-    if (!stored) return false;
-    ++exported.records;
-    exported.bytes += record.message.size();
-    return true;
-  });
+  const int walked =
+      walk_from_here(*reader, options.selection, &progress, [&](const Record& record) {
+        if (record.offset >= end) return false;
+        stored = options.as_received ? (*store)->add(record, record.message)
+                                     : (*store)->add(record, record.delivered());
+        if (!stored) return false;
+        ++exported.records;
+        exported.bytes += record.message.size();
+        return true;
+      });
   if (stored) stored = (*store)->finish();
   if (!stored) {
     complain(stored.error());
@@ -96,7 +104,9 @@ void add_log_export(CLI::App& log, Commands& commands) {
   command->add_option("--format", options->format, "eml, mbox, maildir or jsonl")
       ->required()
       ->check(CLI::IsMember(names));
-  command->add_option("--out", options->out, "Directory (eml, maildir) or file (mbox, jsonl)")
+  command
+      ->add_option("--out", options->out,
+                   "Directory (eml, maildir) or file (mbox, jsonl; - is standard\noutput)")
       ->required()
       ->type_name("PATH");
   command->add_flag("--force", options->force, "Replace files that exist");

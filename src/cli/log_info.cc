@@ -40,7 +40,7 @@ Totals add_up(const std::vector<SegmentInfo>& segments) {
 void write_time(base::JsonWriter& json, std::string_view key, const SegmentInfo& segment,
                 std::int64_t unix_us) {
   json.key(key);
-  segment.records == 0 ? json.null() : json.value(base::format_wall_time(unix_us));
+  segment.records == 0 || unix_us == 0 ? json.null() : json.value(base::format_wall_time(unix_us));
 }
 
 // Segments that readers leave alone, and that take room all the same.
@@ -54,6 +54,8 @@ std::string info_json(const LogReader& reader, const std::vector<SegmentInfo>& s
   const Totals totals = add_up(segments);
   base::JsonWriter json;
   json.begin_object();
+  json.key("log_id");
+  reader.log_id().known() ? json.value(reader.log_id().hex()) : json.null();
   json.key("first").value(reader.first()).key("next").value(reader.end());
   json.key("records").value(totals.records).key("bytes").value(totals.bytes);
   json.key("segments").begin_array();
@@ -96,7 +98,8 @@ Cells cells_of(const SegmentInfo& segment, const Shape& shape) {
   };
   Cells cells{fmt::format("{}", segment.first), fmt::format("{}", segment.next),
               base::format_count(segment.records), base::format_bytes(segment.bytes)};
-  if (segment.records == 0) {
+  if (segment.records == 0 || segment.first_received_at_us == 0 ||
+      segment.last_received_at_us == 0) {
     cells.insert(cells.end(), {"-", "-"});
   } else {
     const std::string from = time(segment.first_received_at_us);
@@ -148,10 +151,10 @@ std::string info_table(const LogReader& reader, const std::vector<SegmentInfo>& 
                        const std::vector<seglog::SetAside>& aside) {
   const Totals totals = add_up(segments);
   std::string out = segment_lines(segments, output_columns());
-  out += fmt::format("{} in {}, {}; the next offset is {}\n",
-                     base::counted(totals.records, "record"),
-                     base::counted(segments.size(), "segment"), base::format_bytes(totals.bytes),
-                     reader.end());
+  out += fmt::format(
+      "{} in {}, {}; the next offset is {}\n", base::counted(totals.records, "record"),
+      base::counted(segments.size(), "segment"), base::format_bytes(totals.bytes), reader.end());
+  if (reader.log_id().known()) out += fmt::format("log id {}\n", reader.log_id().hex());
   for (const seglog::SetAside& segment : aside) {
     out += fmt::format("set aside, with a damaged header: {}, {}\n",
                        seglog::damaged_name(segment.name), base::format_bytes(segment.file_bytes));

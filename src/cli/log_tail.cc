@@ -1,9 +1,10 @@
 // `mxring log tail`: records as they become durable, until it is interrupted or nobody reads.
 #include <CLI/CLI.hpp>
-#include <csignal>
+#include <algorithm>
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/interruption.h"
 #include "cli/log_walk.h"
 #include "cli/output.h"
 #include "cli/record_text.h"
@@ -13,33 +14,32 @@ namespace mxring::cli {
 namespace {
 
 struct TailOptions {
-  std::string directory;
-  std::optional<Offset> from;
+  Selection start;
+  std::optional<std::uint64_t> last;
   bool json = false;
   bool refused = false;
 };
 
-volatile std::sig_atomic_t interrupted = 0;
-
-void watch_for_interruption() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };  // without SA_RESTART: waits end early
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+int seek(LogReader& reader, const TailOptions& options) {
+  Selection start = options.start;
+  if (!start.from && start.since.empty()) {
+    const Offset kept = reader.end() - reader.first();
+    const Offset back = std::min<Offset>(options.last.value_or(0), kept);
+    start.from = static_cast<std::int64_t>(reader.end() - back);
+  }
+  return seek_to_start(reader, start);
 }
 
 int run_tail(const TailOptions& options) {
-  auto reader = open_log(options.directory);
+  const Interruption interruption;
+  auto reader = open_log(options.start.directory);
   if (!reader) return reader.error();
   reader->include_refusals(options.refused);
-  Selection selection;
-  selection.from = options.from ? *options.from : reader->end();
-  if (const int failed = seek_to_start(*reader, selection); failed != kDone) return failed;
-  watch_for_interruption();
-  Output output;
+  if (const int failed = seek(*reader, options); failed != kDone) return failed;
+  Output output(interruption.fd());
   const bool colour = colour_wanted();
   int result = kDone;
-  while (interrupted == 0) {
+  while (!interruption.happened()) {
     const auto record = reader->next();
     if (!record) {
       complain(describe(record.error()));
@@ -64,9 +64,12 @@ int run_tail(const TailOptions& options) {
 void add_log_tail(CLI::App& log, Commands& commands) {
   CLI::App* tail = log.add_subcommand("tail", "Follow the log: print records as they arrive");
   const auto options = std::make_shared<TailOptions>();
-  add_log_directory(*tail, options->directory);
-  tail->add_option("--from", options->from, "Begin at this offset, not at the end")
-      ->type_name("OFFSET");
+  add_log_directory(*tail, options->start.directory);
+  add_start(*tail, options->start);
+  tail->add_option("-n", options->last, "Begin with the last N records")
+      ->type_name("N")
+      ->excludes("--from")
+      ->excludes("--since");
   tail->add_flag("--json", options->json, "One JSON object per line");
   tail->add_flag("--refused", options->refused, "Also what was refused by DMARC policy");
   commands.push_back({tail, [options] { return run_tail(*options); }});

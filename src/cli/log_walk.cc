@@ -59,21 +59,43 @@ void complain_about_log(const LogError& error) {
   }
 }
 
+namespace {
+
+CLI::Option* add_time(CLI::App& command, const char* name, std::string& text, const char* help) {
+  return command.add_option(name, text, help)
+      ->type_name("TIME")
+      ->check([](const std::string& given) {
+        return since_us(given)
+                   ? std::string()
+                   : fmt::format("{}: not a time; {}", base::escaped(given), kTimeForms);
+      });
+}
+
+// -1 is the newest record; further back than the log goes is its beginning.
+Offset resolve(const LogReader& reader, std::int64_t from) {
+  if (from >= 0) return static_cast<Offset>(from);
+  const Offset end = reader.end();
+  const auto back = static_cast<Offset>(-(from + 1)) + 1;
+  return back > end - reader.first() ? reader.first() : end - back;
+}
+
+}  // namespace
+
+void add_start(CLI::App& command, Selection& selection) {
+  auto* from = command.add_option(
+      "--from", selection.from, "Begin at this offset; -1 is the newest record, -2 the one before");
+  from->type_name("OFFSET");
+  add_time(command, "--since", selection.since,
+           "Begin with what was received then: 2026-11-22T01:02:03Z,\n"
+           "2026-11-22, or 15m for that long ago")
+      ->excludes(from);
+}
+
 void add_selection(CLI::App& command, Selection& selection) {
   add_log_directory(command, selection.directory);
-  auto* from = command.add_option("--from", selection.from, "Begin at this offset");
-  from->type_name("OFFSET");
+  add_start(command, selection);
   command.add_option("--count", selection.count, "Stop after this many records")->type_name("N");
-  command
-      .add_option("--since", selection.since,
-                  "Begin with what was received then: 2026-11-22T01:02:03Z,\n"
-                  "2026-11-22, or 15m for that long ago")
-      ->type_name("TIME")
-      ->check([](const std::string& text) {
-        return since_us(text) ? std::string()
-                              : fmt::format("{}: not a time; {}", base::escaped(text), kTimeForms);
-      })
-      ->excludes(from);
+  add_time(command, "--until", selection.until, "Only what was received before that time");
 }
 
 int seek_to_start(LogReader& reader, const Selection& selection) {
@@ -81,10 +103,7 @@ int seek_to_start(LogReader& reader, const Selection& selection) {
   if (!selection.since.empty()) {
     moved = reader.seek_time(*since_us(selection.since));
   } else if (selection.from) {
-    if (*selection.from > reader.end()) {
-      complain(fmt::format("the log ends at {}", reader.end()));
-    }
-    moved = reader.seek(*selection.from);
+    moved = reader.seek(resolve(reader, *selection.from));
   }
   if (moved) return kDone;
   if (moved.error().kind == LogErrorKind::kGone) {
@@ -93,17 +112,29 @@ int seek_to_start(LogReader& reader, const Selection& selection) {
     return kDone;
   }
   complain(describe(moved.error()));
+  if (moved.error().kind == LogErrorKind::kBeyondEnd) {
+    complain(
+        "an offset of this log from before is below its end: the log was made anew or put back "
+        "from an older copy, or it is another one; `mxring log info` shows what is there");
+  }
   return kFailed;
 }
 
 int walk(LogReader& reader, const Selection& selection, Progress* progress,
          const std::function<bool(const Record&)>& visit) {
   if (const int failed = seek_to_start(reader, selection); failed != kDone) return failed;
+  return walk_from_here(reader, selection, progress, visit);
+}
+
+int walk_from_here(LogReader& reader, const Selection& selection, Progress* progress,
+                   const std::function<bool(const Record&)>& visit) {
   const Offset end = reader.end();
   std::optional<Offset> start;
   std::uint64_t visited = 0;
   std::uint64_t bytes = 0;
   int result = kDone;
+  const std::int64_t until_us =
+      selection.until.empty() ? INT64_MAX : since_us(selection.until).value_or(INT64_MAX);
   while (!selection.count || visited < *selection.count) {
     const auto record = reader.next();
     if (!record) {
@@ -116,6 +147,8 @@ int walk(LogReader& reader, const Selection& selection, Progress* progress,
     if (!*record) break;
     const Record& found = **record;
     if (!start) start = found.offset;
+    // Not the end: times follow the clock, which may have been set back.
+    if (found.received_at_us >= until_us) continue;
     ++visited;
     bytes += found.message.size();
     if (progress != nullptr && progress->due()) {

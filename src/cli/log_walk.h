@@ -30,19 +30,27 @@ void complain_about_log(const LogError& error);
 
 struct Selection {
   std::string directory;
-  std::optional<Offset> from;
+  std::optional<std::int64_t> from;  // below 0: counted from the end
   std::optional<std::uint64_t> count;
   std::string since;
+  std::string until;
 };
 
+// The three ways to say where to begin, for commands that take no other of a selection.
+void add_start(CLI::App& command, Selection& selection);
+
 void add_selection(CLI::App& command, Selection& selection);
-// Moves the reader to the first record selected; 0, or the exit code after complaining.
+// Moves the reader to the first record selected; 0, or the exit code after complaining. An offset
+// beyond the end is a failure.
 int seek_to_start(LogReader& reader, const Selection& selection);
 
 // Calls `visit` for each record selected until it returns false. Damaged records are told on
 // standard error and left out; the exit code is then kFailed.
 int walk(LogReader& reader, const Selection& selection, Progress* progress,
          const std::function<bool(const Record&)>& visit);
+// The same, after seek_to_start().
+int walk_from_here(LogReader& reader, const Selection& selection, Progress* progress,
+                   const std::function<bool(const Record&)>& visit);
 
 // What went wrong, in one line with the place.
 std::string describe(const LogError& error);

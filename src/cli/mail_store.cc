@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <unordered_set>
 #include <vector>
 
 #include "base/base64.h"
@@ -131,28 +132,61 @@ class EmlDirectory : public MailStore {
   FileBatch batch_;
 };
 
+// A message's name says which record of which log it is, so that the same export again adds
+// nothing: not when the mail has been read (moved to cur, with flags after a colon) either.
 class Maildir : public MailStore {
  public:
   explicit Maildir(fs::path path) : path_(std::move(path)), batch_(false) {
-    char name[256] = "localhost";
-    if (::gethostname(name, sizeof name - 1) != 0 || std::strchr(name, '/') != nullptr) {
-      std::strcpy(name, "localhost");
+    for (const char* part : {"new", "cur"}) {
+      std::error_code ignored;
+      for (const auto& entry : fs::directory_iterator(path_ / part, ignored)) {
+        const std::string name = entry.path().filename().string();
+        there_.insert(name.substr(0, name.find(':')));
+      }
     }
-    host_ = name;
   }
 
   Stored add(const Record& record, std::string_view message) override {
-    const std::string name =
-        fmt::format("{}.M{}P{}Q{}.{}", record.received_at_us / 1'000'000,
-                    record.received_at_us % 1'000'000, ::getpid(), record.offset, host_);
+    const std::string name = fmt::format(
+        "{}.M{}Q{}.{}", record.received_at_us / 1'000'000, record.received_at_us % 1'000'000,
+        record.offset, record.log_id.known() ? record.log_id.hex().substr(0, 8) : "mxring");
+    if (!there_.insert(name).second) return {};
     return batch_.add(path_ / "tmp" / name, path_ / "new" / name, with_lf(message));
   }
   Stored finish() override { return batch_.commit(); }
 
  private:
   fs::path path_;
-  std::string host_;
+  std::unordered_set<std::string> there_;
   FileBatch batch_;
+};
+
+std::string json_line(const Record& record, std::string_view message) {
+  base::JsonWriter json;
+  json.begin_object();
+  write_members(json, record);
+  json.key("message_base64").value(base::encode_base64(message));
+  json.end_object();
+  return std::move(json).text() + '\n';
+}
+
+// Standard output, or what is no file that could be renamed: a pipe, a device.
+class Stream : public MailStore {
+ public:
+  Stream(StoreFormat format, fs::path path, OwnedFd fd)
+      : format_(format), path_(std::move(path)), fd_(std::move(fd)) {}
+
+  Stored add(const Record& record, std::string_view message) override {
+    const std::string text =
+        format_ == StoreFormat::kMbox ? mbox_entry(record, message) : json_line(record, message);
+    return write_all(fd_.get(), text, path_);
+  }
+  Stored finish() override { return {}; }
+
+ private:
+  StoreFormat format_;
+  fs::path path_;
+  OwnedFd fd_;
 };
 
 // One file for all messages: an mbox, or JSON lines.
@@ -184,15 +218,6 @@ class SingleFile : public MailStore {
   }
 
  private:
-  static std::string json_line(const Record& record, std::string_view message) {
-    base::JsonWriter json;
-    json.begin_object();
-    write_members(json, record);
-    json.key("message_base64").value(base::encode_base64(message));
-    json.end_object();
-    return std::move(json).text() + '\n';
-  }
-
   Stored write_pending() {
     auto wrote = write_all(fd_.get(), pending_, partial_);
     pending_.clear();
@@ -232,8 +257,34 @@ Stored make_maildir(const fs::path& path) {
 
 }  // namespace
 
+namespace {
+
+bool is_no_file(const fs::path& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
+
+std::expected<std::unique_ptr<MailStore>, std::string> make_stream(StoreFormat format,
+                                                                   const fs::path& path) {
+  OwnedFd fd(path == "-" ? ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0)
+                         : ::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid()) return system_failure("cannot open", path);
+  return std::make_unique<Stream>(format, path == "-" ? fs::path("standard output") : path,
+                                  std::move(fd));
+}
+
+}  // namespace
+
 std::expected<std::unique_ptr<MailStore>, std::string> MailStore::create(const Options& options) {
   const fs::path path = options.path;
+  const bool one_file =
+      options.format == StoreFormat::kMbox || options.format == StoreFormat::kJsonLines;
+  if (one_file && (path == "-" || is_no_file(path))) return make_stream(options.format, path);
+  if (path == "-") {
+    return std::unexpected(
+        "only mbox and jsonl can be written to standard output: name a "
+        "directory");
+  }
   if (options.format == StoreFormat::kEml) {
     if (auto made = make_directory(path); !made) return std::unexpected(made.error());
     return std::make_unique<EmlDirectory>(path, options.replace);

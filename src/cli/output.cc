@@ -1,11 +1,14 @@
 #include "cli/output.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -30,12 +33,21 @@ std::size_t output_columns() {
   return known ? size.ws_col : 80;
 }
 
-Output::Output() {
+Output::Output(int stop_fd) : stop_fd_(stop_fd) {
   std::signal(SIGPIPE, SIG_IGN);
+  struct stat status {};
+  if (stop_fd_ >= 0 && ::fstat(STDOUT_FILENO, &status) == 0 && S_ISFIFO(status.st_mode)) {
+    own_fd_ = ::open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  }
+}
+
+Output::~Output() {
+  flush();
+  if (own_fd_ >= 0) ::close(own_fd_);
 }
 
 bool Output::write(std::string_view bytes) {
-  if (gone_ || failed_) return false;
+  if (!going()) return false;
   if (bytes.size() >= kGatherBytes) return flush() && write_through(bytes);
   pending_ += bytes;
   return pending_.size() < kGatherBytes || flush();
@@ -47,23 +59,39 @@ bool Output::flush() {
   return done;
 }
 
+// What must not block is written to a pipe of our own opening, or in pieces that a pipe, socket or
+// terminal with room takes whole.
+long Output::write_some(std::string_view bytes) {
+  if (own_fd_ >= 0) return ::write(own_fd_, bytes.data(), bytes.size());
+  if (stop_fd_ >= 0) bytes = bytes.substr(0, PIPE_BUF);
+  return ::write(STDOUT_FILENO, bytes.data(), bytes.size());
+}
+
+// False when it is time to stop.
+bool Output::wait_for_room() {
+  pollfd wait[2] = {{STDOUT_FILENO, POLLOUT, 0}, {stop_fd_, POLLIN, 0}};
+  (void)::poll(wait, stop_fd_ >= 0 ? 2 : 1, -1);
+  stopped_ = stop_fd_ >= 0 && wait[1].revents != 0 && (wait[0].revents & POLLOUT) == 0;
+  return !stopped_;
+}
+
 bool Output::write_through(std::string_view bytes) {
-  while (!bytes.empty() && !gone_ && !failed_) {
-    const ssize_t wrote = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
+  while (!bytes.empty() && going()) {
+    if (stop_fd_ >= 0 && own_fd_ < 0 && !wait_for_room()) break;
+    const long wrote = write_some(bytes);
     if (wrote >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(wrote));
     } else if (errno == EPIPE) {
       gone_ = true;
     } else if (errno == EAGAIN) {
-      // Somebody made the terminal or pipe non-blocking; wait for room.
-      pollfd wait{STDOUT_FILENO, POLLOUT, 0};
-      (void)::poll(&wait, 1, -1);
+      // Ours, or somebody made the terminal or pipe non-blocking; wait for room.
+      wait_for_room();
     } else if (errno != EINTR) {
       failed_ = true;
       complain(fmt::format("cannot write to standard output: {}", std::strerror(errno)));
     }
   }
-  return !gone_ && !failed_;
+  return going();
 }
 
 bool Output::reader_gone() {

@@ -73,6 +73,7 @@ std::string_view text_member(std::string_view object, std::string_view name) {
 }  // namespace
 
 void write_members(base::JsonWriter& json, const Record& record) {
+  text_or_null(json, "id", record.id());
   json.key("offset").value(record.offset);
   json.key("received_at").value(base::format_wall_time(record.received_at_us));
   json.key("client").begin_object();

@@ -31,6 +31,7 @@ constexpr std::uint64_t kOffsetMax = 1ULL << 62;  // greater ones are damage: su
 
 constexpr std::uint32_t kSegmentUnsynced = 1;  // SegmentHeader::flags
 constexpr std::uint64_t kStatePoisoned = 1;    // StateFields::flags
+constexpr std::uint64_t kStateRecovering = 2;  // a writer has the lock, and looks for the end
 
 struct SegmentHeader {
   std::uint64_t magic = kSegmentMagic;
@@ -40,7 +41,7 @@ struct SegmentHeader {
   std::uint64_t base_offset = 0;
   std::int64_t created_at_us = 0;
   std::uint32_t salt = 0;
-  std::uint32_t reserved[4] = {};
+  std::uint8_t log_id[16] = {};  // all zero: written before there were log ids
   std::uint32_t crc = 0;
 };
 
@@ -73,6 +74,7 @@ struct StateFields {
   std::uint32_t reserved = 0;
 
   bool poisoned() const { return (flags & kStatePoisoned) != 0; }
+  bool recovering() const { return (flags & kStateRecovering) != 0; }
 };
 
 struct IndexHead {
@@ -94,7 +96,7 @@ struct IndexEntry {
 static_assert(sizeof(SegmentHeader) == 64 && sizeof(RecordHeader) == 64);
 static_assert(sizeof(StateFields) == 64 && sizeof(IndexHead) == 32 && sizeof(IndexEntry) == 32);
 static_assert(offsetof(SegmentHeader, epoch) == 16 && offsetof(SegmentHeader, salt) == 40);
-static_assert(offsetof(SegmentHeader, crc) == 60);
+static_assert(offsetof(SegmentHeader, log_id) == 44 && offsetof(SegmentHeader, crc) == 60);
 static_assert(offsetof(RecordHeader, epoch) == 8 && offsetof(RecordHeader, durable_before) == 32);
 static_assert(offsetof(RecordHeader, span_bytes) == 40 &&
               offsetof(RecordHeader, payload_crc) == 52);
@@ -152,5 +154,7 @@ std::optional<DamagedName> parse_damaged_name(std::string_view name);
 
 constexpr const char* kStateName = "state";
 constexpr const char* kLockName = "LOCK";
+constexpr const char* kLogIdName = "log-id";
+constexpr const char* kGroupsName = "groups";
 
 }  // namespace mxring::seglog

@@ -99,13 +99,20 @@ std::vector<SetAside> list_set_aside(int directory_fd) {
   return found;
 }
 
-bool writer_lives(int directory_fd) {
+bool says_nothing_of_the_log(int error) {
+  return error == EACCES || error == EPERM || error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+std::expected<bool, int> writer_lives(int directory_fd) {
   const ReadFile file = ReadFile::open_at(directory_fd, kLockName);
-  if (!file.is_open()) return false;
+  if (!file.is_open()) {
+    if (errno == ENOENT) return false;
+    return std::unexpected(errno);
+  }
   struct flock question {};
   question.l_type = F_RDLCK;
   question.l_whence = SEEK_SET;
-  if (::fcntl(file.fd(), F_OFD_GETLK, &question) != 0) return false;
+  if (::fcntl(file.fd(), F_OFD_GETLK, &question) != 0) return std::unexpected(errno);
   return question.l_type != F_UNLCK;
 }
 

@@ -50,8 +50,12 @@ struct SetAside {
 std::vector<SetAside> list_set_aside(int directory_fd);
 
 // True while some process holds LOCK. Asking takes no lock itself, so readers never stand in the
-// way of a writer that starts.
-bool writer_lives(int directory_fd);
+// way of a writer that starts. errno when it cannot be asked.
+std::expected<bool, int> writer_lives(int directory_fd);
+
+// Errors that say nothing about the log, only about who asks and with what: a reader that took them
+// for a missing file would see less than there is.
+bool says_nothing_of_the_log(int error);
 
 struct OpenSegment {
   ReadFile file;

@@ -12,8 +12,15 @@
 namespace mxring::seglog {
 
 void LogEnd::refresh() {
-  if (!state_file_.is_open()) state_file_ = ReadFile::open_at(directory_fd_, kStateName);
-  live_ = writer_lives(directory_fd_);
+  trouble_.reset();
+  if (!open_state()) return;
+  const auto lives = writer_lives(directory_fd_);
+  if (!lives) {
+    trouble_ = Trouble{kLockName, lives.error()};
+    return;
+  }
+  live_ = *lives;
+  sure_ = true;
   const auto state = state_file_.is_open() ? read_state(state_file_.fd()) : std::nullopt;
   poisoned_ = state && state->poisoned();
   if (!live_) {
@@ -21,22 +28,49 @@ void LogEnd::refresh() {
     return;
   }
   tail_.reset();
-  if (!state) return;  // a first start that has published nothing yet
+  if (!state || state->recovering()) {
+    // A writer that has published nothing yet: the page is older than what it may find.
+    sure_ = false;
+    if (state) offset_ = std::max(offset_, state->durable);
+    return;
+  }
   offset_ = state->durable;
   segment_ = state->segment;
   position_ = state->position;
   epoch_ = state->epoch;
 }
 
+// Under the same name there may be another file: a log that was made anew, or put back from a copy.
+bool LogEnd::open_state() {
+  struct stat status {};
+  if (::fstatat(directory_fd_, kStateName, &status, 0) != 0) status.st_ino = 0;
+  if (state_file_.is_open() && status.st_ino == state_inode_) return true;
+  state_file_ = ReadFile::open_at(directory_fd_, kStateName);
+  if (!state_file_.is_open()) {
+    if (says_nothing_of_the_log(errno)) trouble_ = Trouble{kStateName, errno};
+    return !trouble_;
+  }
+  state_inode_ = ::fstat(state_file_.fd(), &status) == 0 ? status.st_ino : 0;
+  return true;
+}
+
 void LogEnd::ask_newest_segment(const std::optional<StateFields>& state) {
   const auto bases = list_segments(directory_fd_);
   const std::uint64_t durable = state ? state->durable : 0;
-  if (!bases || bases->empty()) {
+  if (!bases) {
+    trouble_ = Trouble{"the directory", bases.error()};
+    return;
+  }
+  if (bases->empty()) {
     offset_ = durable;
     return;
   }
   const auto segment = open_segment(directory_fd_, bases->back());
   segment_ = bases->back();
+  if (!segment && says_nothing_of_the_log(segment.error().error)) {
+    trouble_ = Trouble{segment_name(segment_), segment.error().error};
+    return;
+  }
   if (!segment) {
     // Its records cannot be read; their number may still be known.
     offset_ = std::max(durable, bases->back());

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "mxring/log_reader.h"
+#include "seglog/identity.h"
 #include "seglog/index_file.h"
 #include "seglog/log_directory.h"
 #include "seglog/log_end.h"
@@ -36,8 +37,10 @@ std::string range_text(Offset first, Offset next) {
 }  // namespace
 
 struct LogReader::Impl {
-  explicit Impl(seglog::ReadFile opened) : directory(std::move(opened)), end(directory.fd()) {}
+  Impl(std::filesystem::path log, seglog::ReadFile opened)
+      : path(std::move(log)), directory(std::move(opened)), end(directory.fd()) {}
 
+  std::filesystem::path path;
   seglog::ReadFile directory;
   seglog::LogEnd end;
   std::vector<std::uint64_t> bases;
@@ -57,6 +60,11 @@ struct LogReader::Impl {
   std::optional<LogError> damaged(Offset next_offset, std::uint64_t position, int io_error,
                                   const char* what);
   LogError gone();
+  std::optional<LogError> no_access() const;
+  bool is_beyond_end(Offset offset) const {
+    return end.sure() && offset > std::max(end.offset(), first());
+  }
+  LogError beyond_end(Offset offset) const;
   void go_to(const OpenSegment& in, SegmentCursor& with, Offset offset) const;
   std::optional<Offset> first_at_or_after(const OpenSegment& in, std::int64_t unix_us) const;
   SegmentInfo describe(const OpenSegment& in, std::uint64_t next_base) const;
@@ -87,7 +95,11 @@ std::uint64_t LogReader::Impl::first() const {
 std::expected<std::optional<Record>, LogError> LogReader::Impl::next() {
   std::optional<Record> record;
   while (!record) {
-    if (!more()) return std::nullopt;
+    if (!more()) {
+      if (auto error = no_access()) return std::unexpected(std::move(*error));
+      if (is_beyond_end(wanted)) return std::unexpected(beyond_end(wanted));
+      return std::nullopt;
+    }
     if (segment && (cursor.offset() > wanted || replaced())) segment.reset();
     auto error = segment ? step(record) : open_wanted();
     if (error) return std::unexpected(std::move(*error));
@@ -98,6 +110,27 @@ std::expected<std::optional<Record>, LogError> LogReader::Impl::next() {
 // An empty segment gives way to a new one of the same name.
 bool LogReader::Impl::replaced() const {
   return !end.agrees_with(*segment) && !seglog::still_same_segment(directory.fd(), *segment);
+}
+
+// When the end of the log cannot be told, for lack of rights or of descriptors: no empty log.
+std::optional<LogError> LogReader::Impl::no_access() const {
+  if (!end.trouble()) return std::nullopt;
+  LogError error;
+  error.kind = LogErrorKind::kIo;
+  error.offset = wanted;
+  error.message = (path / end.trouble()->file).string() + ": " +
+                  std::system_category().message(end.trouble()->error);
+  return error;
+}
+
+// An offset that no record has had yet: a log was made anew or restored, or it is another one.
+LogError LogReader::Impl::beyond_end(Offset offset) const {
+  LogError error;
+  error.kind = LogErrorKind::kBeyondEnd;
+  error.offset = offset;
+  error.message = "offset " + std::to_string(offset) + " is beyond the end of the log, " +
+                  std::to_string(std::max(end.offset(), first()));
+  return error;
 }
 
 LogError LogReader::Impl::gone() {
@@ -182,6 +215,7 @@ std::optional<LogError> LogReader::Impl::step(std::optional<Record>& out) {
     case Kind::kRecord: {
       Record& record = out.emplace();
       record.offset = event.header.offset;
+      record.log_id = seglog::log_id_of(segment->header);
       record.received_at_us = event.header.received_at_us;
       record.message = {event.payload, event.header.message_bytes};
       const std::string_view metadata{event.payload + event.header.message_bytes,
@@ -295,9 +329,12 @@ SegmentInfo LogReader::Impl::describe(const OpenSegment& in, std::uint64_t next_
   } else {
     info.next = end.is_last(in) ? end.offset() : next_base;
     info.bytes = end.limit(in);
-    const auto entries = seglog::read_index(directory.fd(), in.header);
-    if (!entries.empty())
-      with.start(in.file.fd(), in.key(), entries.back().position, entries.back().offset);
+    // The index may be newer than the rest of a copy: an entry beyond the end is none.
+    for (const seglog::IndexEntry& entry : seglog::read_index(directory.fd(), in.header)) {
+      if (entry.offset >= info.next || entry.position >= info.bytes) break;
+      with.start(in.file.fd(), in.key(), entry.position, entry.offset);
+      info.last_received_at_us = entry.newest_before_us;
+    }
     while (with.offset() < info.next) {
       const auto event = with.read(end.limit(in), false);
       if (event.kind == Kind::kSeal || event.kind == Kind::kEnd) break;
@@ -320,9 +357,10 @@ LogReader::~LogReader() = default;
 std::expected<LogReader, LogError> LogReader::open(const std::filesystem::path& directory) {
   auto opened = seglog::open_log(directory);
   if (!opened) return std::unexpected(std::move(opened.error()));
-  auto impl = std::make_unique<Impl>(std::move(*opened));
+  auto impl = std::make_unique<Impl>(directory, std::move(*opened));
   impl->list();
   impl->end.refresh();
+  if (auto error = impl->no_access()) return std::unexpected(std::move(*error));
   impl->wanted = impl->first();
   return LogReader(std::move(impl));
 }
@@ -340,10 +378,12 @@ void LogReader::include_refusals(bool wanted) {
 }
 
 std::expected<void, LogError> LogReader::seek(Offset offset) {
-  impl_->wanted = offset;
-  impl_->segment.reset();
   impl_->list();
   impl_->end.refresh();
+  if (auto error = impl_->no_access()) return std::unexpected(std::move(*error));
+  if (impl_->is_beyond_end(offset)) return std::unexpected(impl_->beyond_end(offset));
+  impl_->wanted = offset;
+  impl_->segment.reset();
   if (offset < impl_->first()) return std::unexpected(impl_->gone());
   return {};
 }
@@ -376,6 +416,10 @@ bool LogReader::wait(std::chrono::milliseconds at_most) {
     pause = std::min<std::chrono::nanoseconds>(pause * 2, kPollMax);
   }
   return true;
+}
+
+LogId LogReader::log_id() const {
+  return seglog::current_log_id(impl_->directory.fd());
 }
 
 Offset LogReader::first() const {

@@ -4,6 +4,21 @@
 
 namespace mxring {
 
+std::string LogId::hex() const {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  text.reserve(bytes.size() * 2);
+  for (const std::uint8_t byte : bytes) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 0xF];
+  }
+  return text;
+}
+
+std::string Record::id() const {
+  return log_id.known() ? log_id.hex() + '_' + std::to_string(offset) : std::string();
+}
+
 std::string Record::delivered() const {
   std::string out;
   out.reserve(trace.size() + message.size());

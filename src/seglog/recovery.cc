@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "seglog/index_file.h"
 #include "seglog/log_directory.h"
+#include "seglog/ownership.h"
 #include "seglog/tail.h"
 
 namespace mxring::seglog {
@@ -97,8 +98,9 @@ class Recovery {
     return (options_.directory / segment_name(base)).string();
   }
   OpenError io(std::uint64_t base, const char* what, int error) const {
-    return {OpenErrorKind::kIo,
-            path(base) + ": " + what + " failed: " + std::system_category().message(error)};
+    return {OpenErrorKind::kIo, path(base) + ": " + what +
+                                    " failed: " + std::system_category().message(error) +
+                                    refusal_of_access(error, path(base), options_.directory)};
   }
 
   const WriterOptions& options_;
@@ -142,6 +144,9 @@ std::expected<Recovered, OpenError> Recovery::run() {
 Recovery::Result Recovery::look_at_older(std::uint64_t base) {
   auto segment = open_segment(directory_.fd(), base);
   if (!segment) {
+    const int error = segment.error().error;
+    // Not damage, and one command puts it right.
+    if (error == EACCES || error == EPERM) return std::unexpected(io(base, "opening", error));
     keep_unreadable(base, segment.error());
     return {};
   }

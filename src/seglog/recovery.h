@@ -11,21 +11,11 @@
 #include <string>
 
 #include "seglog/format.h"
+#include "seglog/kept_segments.h"
 #include "seglog/writer.h"
 #include "uring/file.h"
 
 namespace mxring::seglog {
-
-// A segment nobody writes to any more.
-struct SealedSegment {
-  std::uint64_t base_offset = 0;
-  std::uint64_t file_bytes = 0;
-  std::int64_t newest_us = 0;   // of a file that cannot be read: when it was last written
-  std::uint64_t set_aside = 0;  // DamagedName::number; 0: a segment with its own name
-  std::string file_name() const {
-    return set_aside == 0 ? segment_name(base_offset) : damaged_name({base_offset, set_aside});
-  }
-};
 
 struct Recovered {
   std::uint64_t next_offset = 0;

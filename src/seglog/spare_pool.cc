@@ -32,7 +32,7 @@ struct FreeDeleter {
   void operator()(char* bytes) const { std::free(bytes); }
 };
 
-bool no_room(int error) {
+bool lacks_room(int error) {
   return error == ENOSPC || error == EDQUOT || error == EFBIG;
 }
 
@@ -70,7 +70,8 @@ void SparePool::start() {
       struct stat status {};
       auto file = uring::File::open(path(name), O_RDWR, 0640, options_.faults);
       if (file && ::fstat(file->fd(), &status) == 0 &&
-          static_cast<std::uint64_t>(status.st_size) == options_.file_bytes) {
+          static_cast<std::uint64_t>(status.st_size) == options_.file_bytes &&
+          (!options_.write_zeros || is_written_in_place(file->fd()))) {
         ready_ = Spare{std::move(*file), name, options_.file_bytes};
         const std::uint64_t number = std::strtoull(name.c_str() + kPrefix.size(), nullptr, 10);
         next_number_ = std::max(next_number_, number + 1);
@@ -149,6 +150,34 @@ bool SparePool::has_room(std::uint64_t bytes, bool keep_reserve) const {
   return space.free_bytes >= keep && space.free_bytes - keep >= bytes;
 }
 
+// Remembers what it is for lack of; ENOSPC stands for all of it.
+int SparePool::lack_of_room(int error) {
+  NoRoom why = NoRoom::kDisk;
+  if (error == EDQUOT) why = NoRoom::kQuota;
+  if (error == EFBIG) why = NoRoom::kFileSize;
+  const Space space = file_system_space(options_.directory_fd);
+  if (error == ENOSPC && space.total_files != 0 && space.free_files == 0) why = NoRoom::kFiles;
+  no_room_.store(why, std::memory_order_relaxed);  // a word for people, guards nothing
+  return ENOSPC;
+}
+
+NoRoom SparePool::no_room() {
+  return no_room_.load(std::memory_order_relaxed);
+}
+
+bool SparePool::is_ready() {
+  const std::lock_guard lock(mutex_);
+  return ready_.has_value() || busy_;
+}
+
+bool SparePool::can_take(std::uint64_t bytes) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (ready_ || busy_) return true;  // what is in work had room left beside the reserve
+  }
+  return has_room(bytes, true);
+}
+
 void SparePool::note_outcome(bool succeeded) {
   if (succeeded) {
     wait_ns_ = retry_at_ns_ = 0;
@@ -196,9 +225,17 @@ std::expected<Spare, int> SparePool::prepare(const std::string& name, std::uint6
   const std::string in_work = name + std::string(kInWork);
   const std::string ready = name + std::string(kReady);
   auto file = uring::File::open(path(in_work), O_RDWR | O_CREAT, 0640, options_.faults);
-  if (!file) return std::unexpected(file.error());
+  if (!file) {
+    return std::unexpected(lacks_room(file.error()) ? lack_of_room(file.error()) : file.error());
+  }
+  int error = 0;
+  if (options_.write_zeros && !is_written_in_place(file->fd())) {
+    // Of an older run, or of a directory that has lost its flag: only an empty file can be changed.
+    const bool plain = file->truncate(0) && write_in_place(file->fd(), path(in_work));
+    if (!plain) error = EOPNOTSUPP;
+  }
   struct stat status {};
-  int error = ::fstat(file->fd(), &status) == 0 ? 0 : errno;
+  if (error == 0 && ::fstat(file->fd(), &status) != 0) error = errno;
   const auto there = static_cast<std::uint64_t>(status.st_size);
   const std::uint64_t from = align_up(there, kDirectAlign);
   const bool ahead = stop != nullptr;  // nobody needs it yet
@@ -227,7 +264,7 @@ std::expected<Spare, int> SparePool::prepare(const std::string& name, std::uint6
   if (error == 0 && options_.write_zeros && ::fsync(options_.directory_fd) != 0) error = errno;
   if (error != 0) {
     ::unlinkat(options_.directory_fd, in_work.c_str(), 0);
-    return std::unexpected(no_room(error) ? ENOSPC : error);
+    return std::unexpected(lacks_room(error) ? lack_of_room(error) : error);
   }
   return Spare{std::move(*file), ready, bytes};
 }

@@ -10,6 +10,7 @@
 // Thread: the public functions belong to the writer's thread.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <expected>
@@ -20,6 +21,7 @@
 
 #include "base/clock.h"
 #include "seglog/file_system.h"
+#include "seglog/no_room.h"
 #include "uring/file.h"
 
 namespace mxring::seglog {
@@ -62,6 +64,11 @@ class SparePool {
   // A taken file that was not used after all.
   void give_back(Spare spare);
 
+  // Whether take() would leave the disk reserve alone.
+  bool can_take(std::uint64_t bytes);
+  bool is_ready();   // a file of full size, or nearly: it is in work
+  NoRoom no_room();  // what the latest ENOSPC of take() and make() stood for
+
   // Turns a retired segment into a spare when one is wanted; false when not.
   bool recycle(const std::string& segment_name);
   // CPU time of the thread so far; 0 when there is none.
@@ -79,6 +86,7 @@ class SparePool {
   std::string next_name();
   std::uint64_t reserve(const Space& space) const;
   bool has_room(std::uint64_t bytes, bool keep_reserve) const;
+  int lack_of_room(int error);
   void note_outcome(bool succeeded);  // with mutex_ held
 
   Options options_;
@@ -91,6 +99,7 @@ class SparePool {
   std::uint64_t next_number_ = 0;
   std::int64_t wait_ns_ = 0;      // after the last failure; 0: none since the last success
   std::int64_t retry_at_ns_ = 0;  // monotonic
+  std::atomic<NoRoom> no_room_{NoRoom::kDisk};
   std::jthread thread_;
 };
 

@@ -20,7 +20,7 @@ class Verification {
   Verification(ReadFile directory, const std::function<void(double)>& progress)
       : directory_(std::move(directory)), end_(directory_.fd()), progress_(progress) {}
 
-  VerifyReport run();
+  std::expected<VerifyReport, LogError> run(const std::filesystem::path& path);
 
  private:
   void check_segment(std::uint64_t base, std::uint64_t next_base);
@@ -38,9 +38,15 @@ class Verification {
   Record record_;
 };
 
-VerifyReport Verification::run() {
+std::expected<VerifyReport, LogError> Verification::run(const std::filesystem::path& path) {
   const auto bases = list_segments(directory_.fd()).value_or(std::vector<std::uint64_t>{});
   end_.refresh();
+  if (end_.trouble()) {
+    LogError error;
+    error.message = (path / end_.trouble()->file).string() + ": " +
+                    std::system_category().message(end_.trouble()->error);
+    return std::unexpected(std::move(error));
+  }
   for (const SetAside& aside : list_set_aside(directory_.fd())) {
     report_.damaged.push_back({damaged_name(aside.name), 0, aside.file_bytes,
                                aside.name.base_offset, 0, "set aside: segment header damaged",
@@ -149,7 +155,7 @@ std::expected<VerifyReport, LogError> verify(const std::filesystem::path& direct
                                              const std::function<void(double)>& progress) {
   auto opened = open_log(directory);
   if (!opened) return std::unexpected(std::move(opened.error()));
-  return Verification(std::move(*opened), progress).run();
+  return Verification(std::move(*opened), progress).run(directory);
 }
 
 }  // namespace mxring::seglog

@@ -1,9 +1,6 @@
 #include "seglog/writer.h"
 
-#include <fcntl.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,13 +9,15 @@
 #include <utility>
 #include <vector>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "seglog/file_system.h"
-#include "seglog/lock_file.h"
+#include "seglog/identity.h"
+#include "seglog/log_home.h"
+#include "seglog/log_identity.h"
 #include "seglog/recovery.h"
 #include "seglog/segment_writer.h"
 #include "seglog/spare_pool.h"
-#include "seglog/state_file.h"
 
 namespace mxring::seglog {
 
@@ -27,6 +26,8 @@ namespace {
 // The first segment of a run is made on the spot and small, so that start to ready stays far below
 // 100 ms; the spare of full size is prepared meanwhile.
 constexpr std::uint64_t kFirstSegmentBytes = 4 << 20;
+// A segment with less than this part of it free is nearly full.
+constexpr std::uint64_t kPlentyOfSegment = 8;
 
 std::string reason(int error) {
   return std::system_category().message(error);
@@ -59,37 +60,37 @@ struct Writer::Impl {
   };
 
   WriterOptions options;
-  uring::File directory;
-  LockFile lock;
-  StatePage state;
+  LogHome home;
   Recovered recovered;
+  std::optional<KeptSegments> kept;
   std::optional<SparePool> spares;
   std::optional<SegmentWriter> active;
   std::uint64_t next_offset = 0;
   std::uint64_t epoch = 0;
+  LogId log_id;
   Totals totals;
   std::string failure;
   std::string refusal;
   bool closed = false;
   std::atomic<std::uint64_t> free_bytes{0};  // read by whoever decides about the disk reserve
   std::atomic<std::uint64_t> total_bytes{0};
+  std::atomic<std::uint64_t> needed_bytes{0};
+  NoRoom no_room = NoRoom::kDisk;
   std::vector<Part> parts;   // of the batch in work
   std::vector<Spare> taken;  // the segments it rolls into
 
   std::expected<void, OpenError> open(const std::function<void(double)>& progress);
-  std::expected<void, OpenError> check_file_system(const uring::File& on) const;
-  std::expected<void, OpenError> make_directory();
-  std::expected<void, OpenError> open_directory();
+  std::expected<void, OpenError> identify();
   std::expected<void, OpenError> first_segment();
   std::expected<std::uint64_t, CommitError> commit(std::span<const Append> batch);
-  std::uint64_t plan(std::span<const Append> batch, std::size_t* rolls);
+  std::uint64_t plan(std::span<const Append> batch, std::uint64_t unit, std::size_t* rolls);
+  std::uint64_t next_segment_bytes();
   std::expected<void, CommitError> take_spares(std::span<const Append> batch);
   std::expected<void, std::string> write_batch(std::span<const Append> batch);
   std::expected<void, std::string> activate(Spare spare, std::uint64_t base, std::int64_t now_us);
   std::expected<void, std::string> seal_active(std::uint64_t next);
   void publish(bool poisoned);
-  void retire(std::int64_t now_us);
-  void retire_oldest();
+  void retire();
   void refresh_space();
   void close();
 
@@ -98,91 +99,58 @@ struct Writer::Impl {
   }
 };
 
-std::expected<void, OpenError> Writer::Impl::check_file_system(const uring::File& on) const {
-  const auto unfit = unfit_file_system(on.fd());
-  if (!unfit || options.sync == Sync::kNone) return {};
-  return std::unexpected(
-      refuse(OpenErrorKind::kFileSystem,
-             "is on " + *unfit +
-                 ", which cannot promise that what was synced survives a crash; put the log on a "
-                 "local disk with ext4 or XFS, or set log.sync = \"none\" for a benchmark"));
-}
-
-std::expected<void, OpenError> Writer::Impl::make_directory() {
-  const std::string path = options.directory.string();
-  if (::access(path.c_str(), F_OK) == 0) return {};
-  const std::filesystem::path parent = std::filesystem::path(path + "/..").lexically_normal();
-  auto above = uring::File::open(parent.string(), O_RDONLY | O_DIRECTORY, 0, options.faults);
-  if (above) {
-    // Asked before anything is made: a refusal leaves nothing behind.
-    if (auto fit = check_file_system(*above); !fit) return fit;
-  }
-  if (::mkdir(path.c_str(), 0750) != 0) {
-    if (errno == EEXIST) return {};
-    return std::unexpected(
-        refuse(OpenErrorKind::kDirectory, "cannot be created: " + reason(errno)));
-  }
-  // The new name must last as long as what we promise to keep under it.
-  if (above && options.sync == Sync::kCommit) {
-    if (auto synced = above->sync_all(); !synced) {
-      return std::unexpected(refuse(
-          OpenErrorKind::kIo, "sync of the directory above failed: " + reason(synced.error())));
-    }
-  }
-  return {};
-}
-
-std::expected<void, OpenError> Writer::Impl::open_directory() {
-  if (auto made = make_directory(); !made) return made;
-  const std::string path = options.directory.string();
-  auto opened = uring::File::open(path, O_RDONLY | O_DIRECTORY, 0, options.faults);
-  if (!opened) {
-    return std::unexpected(
-        refuse(OpenErrorKind::kDirectory, "cannot be opened: " + reason(opened.error())));
-  }
-  directory = std::move(*opened);
-  if (auto fit = check_file_system(directory); !fit) return fit;
-  auto locked = LockFile::acquire(directory.fd());
-  if (!locked) {
-    if (locked.error().error != 0) {
-      return std::unexpected(
-          refuse(OpenErrorKind::kDirectory, "cannot be locked: " + reason(locked.error().error)));
-    }
-    const std::string& pid = locked.error().holder_pid;
-    return std::unexpected(refuse(OpenErrorKind::kLocked,
-                                  "another process" + (pid.empty() ? "" : " (pid " + pid + ")") +
-                                      " writes to this log; stop it, or choose another directory"));
-  }
-  lock = std::move(*locked);
-  if (auto opened_state = state.open(directory.fd()); !opened_state) {
-    return std::unexpected(refuse(
-        OpenErrorKind::kIo, "the state file cannot be made: " + reason(opened_state.error())));
-  }
-  return {};
-}
-
 std::expected<void, OpenError> Writer::Impl::open(const std::function<void(double)>& progress) {
   options.segment_bytes =
       std::max(align_up(options.segment_bytes, kBatchAlign), segment_for(options.record_bytes_max));
-  if (auto opened = open_directory(); !opened) return opened;
-  auto result = recover(options, directory, state.found(), progress);
+  if (auto opened = open_home(options, home); !opened) return opened;
+  if (const auto& found = home.state.found()) {
+    StateFields looking = *found;
+    looking.flags |= kStateRecovering;
+    home.state.publish(looking);
+  }
+  auto result = recover(options, home.directory, home.state.found(), progress);
   if (!result) return std::unexpected(result.error());
   recovered = std::move(*result);
   next_offset = recovered.next_offset;
   epoch = recovered.newest_epoch;
+  if (auto known = identify(); !known) return known;
   spares.emplace(SparePool::Options{.directory = options.directory.string(),
-                                    .directory_fd = directory.fd(),
+                                    .directory_fd = home.directory.fd(),
                                     .file_bytes = options.segment_bytes,
                                     .write_zeros = options.sync == Sync::kCommit,
                                     .reserve_bytes = options.reserve_bytes,
                                     .reserve_percent = options.reserve_percent,
                                     .faults = options.faults});
   spares->start();
+  std::int64_t newest_us = 0;
+  for (const SealedSegment& segment : recovered.segments) {
+    newest_us = std::max(newest_us, segment.newest_us);
+  }
+  kept.emplace(KeptSegments::Place{home.directory.fd(), options.segment_bytes},
+               Retention::Options{options.retain_bytes, options.retain_age_ns},
+               std::move(recovered.segments));
+  kept->retention().begin(base::read_clocks(), newest_us);
   if (auto made = first_segment(); !made) return made;
   publish(false);
   spares->refill();
   refresh_space();
   return {};
+}
+
+// A log without records is a new one, whatever file says otherwise: somebody has emptied it.
+std::expected<void, OpenError> Writer::Impl::identify() {
+  const int at = home.directory.fd();
+  const auto file = read_log_id(at);
+  const bool empty = next_offset == 0 && recovered.segments.empty();
+  log_id = empty ? LogId{} : current_log_id(at);
+  if (file && *file == log_id) return {};
+  if (!log_id.known()) log_id = make_log_id();
+  const bool durable = options.sync == Sync::kCommit;
+  auto written =
+      write_log_id(options.directory.string(), home.directory, log_id, durable, options.faults);
+  if (written) return {};
+  return std::unexpected(
+      refuse(OpenErrorKind::kIo, "log-id cannot be written: " + reason(written.error())));
 }
 
 std::expected<void, OpenError> Writer::Impl::first_segment() {
@@ -209,8 +177,10 @@ std::expected<void, std::string> Writer::Impl::activate(Spare spare, std::uint64
   header.base_offset = base;
   header.created_at_us = now_us;
   header.salt = static_cast<std::uint32_t>(random >> 32);
-  auto created = SegmentWriter::create(
-      {options.directory.string(), &directory, options.sync, &totals}, std::move(spare), header);
+  std::copy(log_id.bytes.begin(), log_id.bytes.end(), std::begin(header.log_id));
+  auto created =
+      SegmentWriter::create({options.directory.string(), &home.directory, options.sync, &totals},
+                            std::move(spare), header);
   if (!created) return std::unexpected(created.error());
   active = std::move(*created);
   return {};
@@ -218,39 +188,50 @@ std::expected<void, std::string> Writer::Impl::activate(Spare spare, std::uint64
 
 std::expected<void, std::string> Writer::Impl::seal_active(std::uint64_t next) {
   if (auto sealed = active->seal(next); !sealed) return sealed;
-  recovered.segments.push_back({active->header().base_offset, active->position(),
-                                std::max(active->newest_us(), active->header().created_at_us), 0});
+  kept->add({active->header().base_offset, active->position(),
+             std::max(active->newest_us(), active->header().created_at_us), 0});
   return {};
 }
 
-// Splits the batch at record boundaries: what fits into the active segment, then into new ones.
-// Returns the bytes the greatest new segment must have.
-std::uint64_t Writer::Impl::plan(std::span<const Append> batch, std::size_t* rolls) {
+// What a new segment shall have room for. From the disk reserve, which is there for messages that
+// are under way, only a little at a time is taken.
+std::uint64_t Writer::Impl::next_segment_bytes() {
+  if (spares->can_take(options.segment_bytes)) return options.segment_bytes;
+  return std::min(options.segment_bytes, kFirstSegmentBytes);
+}
+
+// Splits the batch at record boundaries: what fits into the active segment, then into new ones of
+// `unit` bytes. Returns the bytes the greatest new segment must have.
+std::uint64_t Writer::Impl::plan(std::span<const Append> batch, std::uint64_t unit,
+                                 std::size_t* rolls) {
   parts.clear();
   parts.push_back({0, 0});
   std::uint64_t room = active->room();
-  std::uint64_t largest = options.segment_bytes;
+  std::uint64_t largest = unit;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const std::uint64_t span = record_span(batch[i]);
-    // The room is a multiple of kBatchAlign, so the padding behind the part fits as well.
+    // The room is a multiple of kBatchAlign, so the padding after the part fits as well.
     if (span > room) {
-      const std::uint64_t bytes = std::max(options.segment_bytes, segment_for(span));
+      const std::uint64_t bytes = std::max(unit, segment_for(span));
       largest = std::max(largest, bytes);
-      room = options.segment_bytes == bytes ? bytes - kHeaderBlockBytes - kSealRoomBytes
-                                            : align_up(span, kBatchAlign);
+      room =
+          unit == bytes ? bytes - kHeaderBlockBytes - kSealRoomBytes : align_up(span, kBatchAlign);
       parts.push_back({i, 0});
     }
     ++parts.back().count;
+    MXRING_ASSERT(span <= room);
     room -= span;
   }
   *rolls = parts.size() - 1;
+  MXRING_ASSERT(parts.back().first + parts.back().count == batch.size());
   return largest;
 }
 
 std::expected<void, CommitError> Writer::Impl::take_spares(std::span<const Append> batch) {
   std::size_t rolls = 0;
-  const std::uint64_t bytes = plan(batch, &rolls);
-  taken.clear();
+  std::uint64_t bytes = plan(batch, options.segment_bytes, &rolls);
+  if (rolls > 0) bytes = plan(batch, next_segment_bytes(), &rolls);
+  MXRING_ASSERT(taken.empty());
   while (taken.size() < rolls) {
     auto spare = spares->take(bytes);
     if (spare) {
@@ -263,6 +244,7 @@ std::expected<void, CommitError> Writer::Impl::take_spares(std::span<const Appen
                              " failed: " + reason(spare.error());
     if (spare.error() == ENOSPC || lacks_resources(spare.error())) {
       refusal = what;
+      no_room = spares->no_room();
       return std::unexpected(spare.error() == ENOSPC ? CommitError::kNoSpace
                                                      : CommitError::kNoResources);
     }
@@ -313,9 +295,11 @@ std::expected<std::uint64_t, CommitError> Writer::Impl::commit(std::span<const A
   publish(false);
   active->tidy();
   if (!taken.empty()) {
+    for (std::size_t i = 0; i < taken.size(); ++i) kept->retention().note_filled();
     taken.clear();
-    retire(batch.back().received_at_us);
+    retire();
     spares->refill();
+    refresh_space();
   }
   return first;
 }
@@ -327,37 +311,23 @@ void Writer::Impl::publish(bool poisoned) {
   fields.position = active ? active->position() : 0;
   fields.epoch = epoch;
   fields.flags = poisoned ? kStatePoisoned : 0;
-  state.publish(fields);
+  home.state.publish(fields);
 }
 
-void Writer::Impl::retire(std::int64_t now_us) {
-  std::uint64_t bytes = active ? active->position() : 0;
-  for (const SealedSegment& segment : recovered.segments) bytes += segment.file_bytes;
-  while (!recovered.segments.empty()) {
-    const SealedSegment& oldest = recovered.segments.front();
-    const bool too_much = options.retain_bytes != 0 && bytes > options.retain_bytes;
-    const bool too_old =
-        options.retain_age_ns != 0 && oldest.newest_us < now_us - options.retain_age_ns / 1000;
-    if (!too_much && !too_old) break;
-    bytes -= oldest.file_bytes;
-    retire_oldest();
-  }
-}
-
-void Writer::Impl::retire_oldest() {
-  const SealedSegment oldest = recovered.segments.front();
-  recovered.segments.pop_front();
-  const std::string name = oldest.file_name();
-  const bool worth_it = oldest.file_bytes >= options.segment_bytes / 2;
-  if (!worth_it || !spares->recycle(name)) ::unlinkat(directory.fd(), name.c_str(), 0);
-  if (oldest.set_aside != 0) return;  // the index of this name belongs to another segment
-  ::unlinkat(directory.fd(), index_name(oldest.base_offset).c_str(), 0);
+void Writer::Impl::retire() {
+  kept->retire(
+      {active ? active->header().base_offset : next_offset, active ? active->position() : 0},
+      *spares);
 }
 
 void Writer::Impl::refresh_space() {
-  const Space space = file_system_space(directory.fd());
+  const Space space = file_system_space(home.directory.fd());
   free_bytes.store(space.free_bytes, std::memory_order_relaxed);  // a figure, guards nothing
   total_bytes.store(space.total_bytes, std::memory_order_relaxed);
+  // When the segment in use is nearly full the next one is as good as taken.
+  const bool plenty = !active || active->room() >= options.segment_bytes / kPlentyOfSegment;
+  const bool ready = !spares || plenty || spares->is_ready();
+  needed_bytes.store(ready ? 0 : options.segment_bytes, std::memory_order_relaxed);
 }
 
 void Writer::Impl::close() {
@@ -369,7 +339,7 @@ void Writer::Impl::close() {
   }
   spares.reset();
   active.reset();
-  lock = LockFile();
+  home.lock = LockFile();
 }
 
 Writer::Writer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -403,11 +373,24 @@ std::expected<std::uint64_t, CommitError> Writer::commit(std::span<const Append>
   return impl_->commit(batch);
 }
 
-void Writer::maintain(std::int64_t now_wall_us) {
+void Writer::maintain(base::Now now) {
   if (impl_->closed) return;
-  impl_->retire(now_wall_us);
+  impl_->kept->retention().look(now);
+  impl_->retire();
   if (impl_->failure.empty()) impl_->spares->refill();
   impl_->refresh_space();
+}
+
+std::vector<Removal> Writer::take_removals() {
+  return impl_->kept->take_removals();
+}
+
+std::string Writer::take_trouble() {
+  return impl_->kept->take_trouble();
+}
+
+std::optional<std::int64_t> Writer::take_clock_moved_us() {
+  return impl_->kept->retention().take_moved_us();
 }
 
 void Writer::close() {
@@ -416,6 +399,10 @@ void Writer::close() {
 
 const RecoveryReport& Writer::recovery() const {
   return impl_->recovered.report;
+}
+
+const LogId& Writer::log_id() const {
+  return impl_->log_id;
 }
 
 std::uint64_t Writer::next_offset() const {
@@ -440,6 +427,14 @@ std::uint64_t Writer::free_bytes() const {
 
 std::uint64_t Writer::file_system_bytes() const {
   return impl_->total_bytes.load(std::memory_order_relaxed);
+}
+
+std::uint64_t Writer::needed_soon_bytes() const {
+  return impl_->needed_bytes.load(std::memory_order_relaxed);
+}
+
+NoRoom Writer::no_room() const {
+  return impl_->no_room;
 }
 
 Writer::Totals Writer::totals() const {

@@ -13,6 +13,7 @@
 // prepares the next segment).
 #pragma once
 
+#include <mxring/record.h>
 #include <sys/uio.h>
 
 #include <cstdint>
@@ -20,10 +21,15 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/clock.h"
+#include "seglog/kept_segments.h"
+#include "seglog/no_room.h"
 #include "uring/fault.h"
 
 namespace mxring::seglog {
@@ -92,14 +98,20 @@ class Writer {
   // Offsets are consecutive: record i of the batch has offset result + i.
   std::expected<std::uint64_t, CommitError> commit(std::span<const Append> batch);
 
-  // Retention, freeing of disk space; also called by commit() when a segment rolls. Call about once
-  // a second from the thread that commits.
-  void maintain(std::int64_t now_wall_us);
+  // Retention, freeing of disk space. Call about once a second from the thread that commits; when a
+  // segment rolls commit() does it too, by the clocks of the latest call.
+  void maintain(base::Now now);
+  // What retention took away since this was last asked, and what it could not (one line, or empty).
+  std::vector<Removal> take_removals();
+  std::string take_trouble();
+  // The wall clock moved by this much, and nothing goes by age for an hour. Said once.
+  std::optional<std::int64_t> take_clock_moved_us();
 
   // Clean end: seals the segment so that the next start need not scan it. Idempotent.
   void close();
 
   const RecoveryReport& recovery() const;
+  const LogId& log_id() const;
   std::uint64_t next_offset() const;
   bool poisoned() const;
   std::string_view failure() const;  // why it is poisoned, one line
@@ -107,6 +119,10 @@ class Writer {
   // Bytes that may still be written to this file system, for the disk reserve.
   std::uint64_t free_bytes() const;
   std::uint64_t file_system_bytes() const;
+  // What the next segment will take from them soon: nothing while there is one ready, or plenty of
+  // room in the one in use.
+  std::uint64_t needed_soon_bytes() const;
+  NoRoom no_room() const;  // what kNoSpace was for lack of
 
   // Since open: for counters.
   struct Totals {

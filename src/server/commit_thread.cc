@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "server/retention_words.h"
 
 namespace mxring::server {
 
@@ -78,12 +79,19 @@ void CommitThread::run(int cpu) {
     const base::Now now = base::read_clocks();
     if (now.mono.ns - last_watch_ns_ >= kIdleNs) {
       last_watch_ns_ = now.mono.ns;
-      if (!failed()) setup_.writer.maintain(now.wall.us);
+      if (!failed()) setup_.writer.maintain(now);
       watch_storage();
+      say_retention(false);
       update_counters();
     }
   }
   setup_.writer.close();
+  say_retention(true);
+  if (!failed() && setup_.writer.poisoned() && setup_.notice) {
+    setup_.notice(fmt::format("warning: {}; everything acknowledged is durable, and the next start "
+                              "looks at the whole segment",
+                              setup_.writer.failure()));
+  }
   update_counters();
   ended_.store(true, std::memory_order_relaxed);
 }
@@ -138,6 +146,11 @@ void CommitThread::commit_group() {
     setup_.counters->add(obs::Counter::kCommittedRecords, group_.size());
     next_offset_.store(*first_offset + group_.size(), std::memory_order_relaxed);
     give_back(CommitOutcome::kDurable, *first_offset);
+    // A segment may have come out of the disk reserve: not a second later, but now.
+    if (const auto rolled = setup_.writer.totals().segments_rolled; rolled != rolled_) {
+      rolled_ = rolled;
+      watch_storage();
+    }
     return;
   }
   setup_.counters->add(obs::Counter::kCommitFailures);
@@ -153,7 +166,7 @@ void CommitThread::commit_group() {
 // Nothing of the group was written, and nothing is wrong with the log.
 void CommitThread::refuse_for_now(seglog::CommitError why) {
   if (why == seglog::CommitError::kNoSpace) {
-    write_refused_.store(true, std::memory_order_relaxed);
+    refused_for_.store(static_cast<int>(setup_.writer.no_room()), std::memory_order_relaxed);
     storage_low_.store(true, std::memory_order_relaxed);
     say_room();
     give_back(CommitOutcome::kNoSpace, 0);
@@ -188,7 +201,8 @@ void CommitThread::give_back(CommitOutcome outcome, std::uint64_t first_offset) 
 void CommitThread::watch_storage() {
   free_bytes_.store(setup_.writer.free_bytes(), std::memory_order_relaxed);
   total_bytes_.store(setup_.writer.file_system_bytes(), std::memory_order_relaxed);
-  write_refused_.store(false, std::memory_order_relaxed);
+  needed_bytes_.store(setup_.writer.needed_soon_bytes(), std::memory_order_relaxed);
+  refused_for_.store(-1, std::memory_order_relaxed);
   storage_low_.store(setup_.reserve.low(room()), std::memory_order_relaxed);
   say_room();
 }
@@ -203,9 +217,41 @@ void CommitThread::say_room() {
 }
 
 DiskRoom CommitThread::room() const {
-  return {.free_bytes = free_bytes_.load(std::memory_order_relaxed),
-          .total_bytes = total_bytes_.load(std::memory_order_relaxed),
-          .refused = write_refused_.load(std::memory_order_relaxed)};
+  DiskRoom room{.free_bytes = free_bytes_.load(std::memory_order_relaxed),
+                .total_bytes = total_bytes_.load(std::memory_order_relaxed),
+                .needed_bytes = needed_bytes_.load(std::memory_order_relaxed),
+                .refused = std::nullopt};
+  const int refused = refused_for_.load(std::memory_order_relaxed);
+  if (refused >= 0) room.refused = static_cast<seglog::NoRoom>(refused);
+  return room;
+}
+
+// At once, and then what has gathered in a minute: a log at its bound loses a segment as often as
+// one is filled.
+void CommitThread::say_retention(bool all) {
+  for (seglog::Removal& removal : setup_.writer.take_removals()) {
+    const bool joins = !removals_.empty() && removals_.back().why == removal.why;
+    if (!joins) {
+      removals_.push_back(removal);
+      continue;
+    }
+    removals_.back().segments += removal.segments;
+    removals_.back().bytes += removal.bytes;
+    removals_.back().next_offset = removal.next_offset;
+  }
+  if (setup_.notice) {
+    if (const auto moved = setup_.writer.take_clock_moved_us()) setup_.notice(clock_moved(*moved));
+    if (const std::string why = setup_.writer.take_trouble(); !why.empty()) {
+      setup_.notice("warning: " + why);
+    }
+  }
+  const std::int64_t now_ns = base::read_clocks().mono.ns;
+  if (removals_.empty() || (!all && now_ns - removals_said_ns_ < kNoticeEveryNs)) return;
+  removals_said_ns_ = now_ns;
+  for (const seglog::Removal& removal : removals_) {
+    if (setup_.on_removed) setup_.on_removed(removal);
+  }
+  removals_.clear();
 }
 
 void CommitThread::update_counters() {

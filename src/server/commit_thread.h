@@ -48,6 +48,8 @@ class CommitThread {
     // Called from start() when the disk is below its reserve, and from the writer thread when that
     // has changed; not more often than every few seconds.
     std::function<void(bool low, const DiskRoom& room)> on_room;
+    // From the writer thread: what retention took away.
+    std::function<void(const seglog::Removal&)> on_removed;
   };
 
   explicit CommitThread(Setup setup);
@@ -85,6 +87,7 @@ class CommitThread {
   void give_back(CommitOutcome outcome, std::uint64_t first_offset);
   void watch_storage();
   void say_room();
+  void say_retention(bool all);
   void update_counters();
 
   Setup setup_;
@@ -95,7 +98,8 @@ class CommitThread {
   std::atomic<bool> storage_low_{false};
   std::atomic<std::uint64_t> free_bytes_{0};
   std::atomic<std::uint64_t> total_bytes_{0};
-  std::atomic<bool> write_refused_{false};
+  std::atomic<std::uint64_t> needed_bytes_{0};
+  std::atomic<int> refused_for_{-1};  // a seglog::NoRoom; -1: nothing was refused
   std::atomic<bool> failed_{false};
   std::atomic<std::uint64_t> next_offset_{0};
   std::atomic<std::uint64_t> progress_{0};
@@ -117,6 +121,9 @@ class CommitThread {
   std::int64_t last_notice_ns_ = INT64_MIN / 2;
   bool said_low_ = false;
   std::int64_t said_at_ns_ = 0;
+  std::int64_t removals_said_ns_ = INT64_MIN / 2;
+  std::vector<seglog::Removal> removals_;  // not said yet
+  std::uint64_t rolled_ = 0;               // segments, when we last looked
 };
 
 }  // namespace mxring::server

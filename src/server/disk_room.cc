@@ -31,19 +31,44 @@ std::uint64_t DiskReserve::bytes(const DiskRoom& room) const {
   return std::max(by_share(percent_, room), segments_ * segment_bytes_);
 }
 
-std::string DiskReserve::why_low(std::string_view log, const DiskRoom& room) const {
-  constexpr std::string_view kPutOff = "mail is put off with 452 4.3.1 until there is room";
-  if (room.free_bytes >= bytes(room)) {
-    return fmt::format("{}: {} free, but a write found no room: is there a quota? {}",
-                       base::escaped(log), size(room.free_bytes), kPutOff);
-  }
+// "1 GiB (limits.disk_reserve_segments = 4 of 256 MiB)"
+std::string DiskReserve::rule(const DiskRoom& room) const {
   const bool share = by_share(percent_, room) > segments_ * segment_bytes_;
-  const std::string rule =
-      share
-          ? fmt::format("limits.disk_reserve_percent = {} of {}", percent_, size(room.total_bytes))
-          : fmt::format("limits.disk_reserve_segments = {} of {}", segments_, size(segment_bytes_));
-  return fmt::format("{}: {} free, below the reserve of {} ({}); {}", base::escaped(log),
-                     size(room.free_bytes), size(bytes(room)), rule, kPutOff);
+  return share ? fmt::format("{} (limits.disk_reserve_percent = {} of {})", size(bytes(room)),
+                             percent_, size(room.total_bytes))
+               : fmt::format("{} (limits.disk_reserve_segments = {} of {})", size(bytes(room)),
+                             segments_, size(segment_bytes_));
+}
+
+std::string DiskReserve::why_refused(const DiskRoom& room) const {
+  switch (*room.refused) {
+    case seglog::NoRoom::kDisk:
+      return fmt::format("{} free, and not enough for another segment", size(room.free_bytes));
+    case seglog::NoRoom::kFiles:
+      return fmt::format("{} free, but the file system has no inodes left", size(room.free_bytes));
+    case seglog::NoRoom::kQuota:
+      return fmt::format("{} free, but the receiver's quota is used up", size(room.free_bytes));
+    case seglog::NoRoom::kFileSize:
+      return fmt::format(
+          "{} free, but this process may not write a file as large as a segment of {}: raise "
+          "\"ulimit -f\", LimitFSIZE= in the unit, or lower log.segment_bytes",
+          size(room.free_bytes), size(segment_bytes_));
+  }
+  return {};
+}
+
+std::string DiskReserve::why_low(std::string_view log, const DiskRoom& room) const {
+  std::string why;
+  if (room.free_bytes < bytes(room)) {
+    why = fmt::format("{} free, below the reserve of {}", size(room.free_bytes), rule(room));
+  } else if (room.refused) {
+    why = why_refused(room);
+  } else {
+    why = fmt::format("{} free, and the next segment of {} would not leave the reserve of {}",
+                      size(room.free_bytes), size(room.needed_bytes), rule(room));
+  }
+  return fmt::format("{}: {}; mail is put off with 452 4.3.1 until there is room",
+                     base::escaped(log), why);
 }
 
 std::string DiskReserve::there_is_room(std::string_view log, const DiskRoom& room) {

@@ -2,17 +2,21 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/limits.h"
+#include "seglog/no_room.h"
 
 namespace mxring::server {
 
 struct DiskRoom {
   std::uint64_t free_bytes = 0;
-  std::uint64_t total_bytes = 0;  // of the file system
-  bool refused = false;           // a write found no room although there was some: a quota
+  std::uint64_t total_bytes = 0;   // of the file system
+  std::uint64_t needed_bytes = 0;  // what the next segment is about to take
+  // A segment could not be made, for lack of this.
+  std::optional<seglog::NoRoom> refused = std::nullopt;
 
   friend bool operator==(const DiskRoom&, const DiskRoom&) = default;
 };
@@ -26,13 +30,18 @@ class DiskReserve {
 
   std::uint64_t bytes(const DiskRoom& room) const;
   // Whether mail is put off.
-  bool low(const DiskRoom& room) const { return room.refused || room.free_bytes < bytes(room); }
+  bool low(const DiskRoom& room) const {
+    return room.refused || room.free_bytes < bytes(room) + room.needed_bytes;
+  }
 
   // Why mail is put off, in one line: "LOG: 51 MiB free, below the reserve of 1 GiB (...); ...".
   std::string why_low(std::string_view log, const DiskRoom& room) const;
   static std::string there_is_room(std::string_view log, const DiskRoom& room);
 
  private:
+  std::string rule(const DiskRoom& room) const;
+  std::string why_refused(const DiskRoom& room) const;
+
   std::uint32_t percent_;
   std::uint32_t segments_;
   std::uint64_t segment_bytes_;

@@ -24,6 +24,7 @@
 #include "server/journal.h"
 #include "server/ledger.h"
 #include "server/policy.h"
+#include "server/retention_words.h"
 #include "server/shard.h"
 
 namespace mxring::server {
@@ -188,18 +189,23 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
   auto log = seglog::Writer::open(options);
   if (!log) return std::unexpected(StartError{1, log.error().message});
   if (!log->recovery().text.empty()) notice(log->recovery().text);
-  writer = std::make_unique<CommitThread>(
-      CommitThread::Setup{.writer = std::move(*log),
-                          .commit_window_ns = config.log.commit_window_ns,
-                          .reserve = reserve,
-                          .counters = &counters.make_set("writer"),
-                          .on_failure = [this](const std::string& why) { on_storage_failure(why); },
-                          .notice = notice,
-                          .on_room =
-                              [this](bool low, const DiskRoom& room) {
-                                notice(low ? "warning: " + reserve.why_low(config.log.dir, room)
-                                           : DiskReserve::there_is_room(config.log.dir, room));
-                              }});
+  writer = std::make_unique<CommitThread>(CommitThread::Setup{
+      .writer = std::move(*log),
+      .commit_window_ns = config.log.commit_window_ns,
+      .reserve = reserve,
+      .counters = &counters.make_set("writer"),
+      .on_failure = [this](const std::string& why) { on_storage_failure(why); },
+      .notice = notice,
+      .on_room =
+          [this](bool low, const DiskRoom& room) {
+            notice(low ? "warning: " + reserve.why_low(config.log.dir, room)
+                       : DiskReserve::there_is_room(config.log.dir, room));
+          },
+      .on_removed =
+          [this](const seglog::Removal& removal) {
+            notice(removed(config.log.dir, removal,
+                           {config.log.retain_bytes, config.log.retain_age_ns}));
+          }});
   return {};
 }
 
@@ -343,8 +349,8 @@ Server::~Server() {
 }
 
 std::expected<std::unique_ptr<Server>, StartError> Server::start(
-    const Config& config, std::function<void(const std::string&)> notice,
-    uring::FaultPlan* faults, Journal* journal) {
+    const Config& config, std::function<void(const std::string&)> notice, uring::FaultPlan* faults,
+    Journal* journal) {
   Config fitting = config;
   fit_connections(fitting, notice);
   std::unique_ptr<Server> server(

@@ -50,7 +50,7 @@ LogPlace find_log_place(const std::string& directory) {
     place.problem = fmt::format("{} cannot be opened: {}", place.existing, std::strerror(errno));
     return place;
   }
-  if (const auto unfit = seglog::unfit_file_system(fd)) place.unfit = *unfit;
+  if (const auto unfit = seglog::unfit_file_system(fd)) place.unfit = unfit->name;
   const seglog::Space space = seglog::file_system_space(fd);
   place.free_bytes = space.free_bytes;
   place.total_bytes = space.total_bytes;

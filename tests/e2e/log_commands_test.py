@@ -1,5 +1,7 @@
 """The log commands on a log that a server wrote, and while it writes."""
 
+import array
+import fcntl
 import json
 import mailbox
 import os
@@ -7,11 +9,19 @@ import re
 import shutil
 import signal
 import subprocess
+import termios
 import threading
 import time
 
 import mxtest
 from mxtest import BINARY, Log, Wire, sample_message, sha256
+
+
+def pipe_bytes(pipe):
+    """How many wait in it to be read."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 class LogCase(mxtest.TestCase):
@@ -37,7 +47,7 @@ class LogCase(mxtest.TestCase):
 
 
 class Cat(LogCase):
-    KEYS = ["offset", "received_at", "client", "tls", "mail_from", "rcpt_to", "size", "sha256",
+    KEYS = ["id", "offset", "received_at", "client", "tls", "mail_from", "rcpt_to", "size", "sha256",
             "spf", "dkim", "dmarc", "disposition", "protocol", "body_type", "smtputf8",
             "requiretls", "long_line", "envid", "ret", "recipients"]
 
@@ -48,6 +58,7 @@ class Cat(LogCase):
             self.assertEqual(list(record), self.KEYS)
             self.assertEqual(list(record["client"]), ["ip", "port", "helo", "name"])
             self.assertEqual(record["offset"], i)
+            self.assertEqual(record["id"], f"{self.log.info()['log_id']}_{i}")
             self.assertRegex(record["received_at"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$")
             self.assertEqual((record["client"]["ip"], record["client"]["helo"]),
                              ("127.0.0.1", "client.test"))
@@ -68,7 +79,20 @@ class Cat(LogCase):
         self.assertEqual(offsets("--from", 5, "--count", 3), everything[5:8])
         self.assertEqual(offsets("--count", 0), [])
         self.assertEqual(offsets("--from", self.COUNT), [])
+        self.assertEqual(offsets("--from", -1), everything[-1:])
+        self.assertEqual(offsets("--from", -3, "--count", 2), everything[-3:-1])
+        self.assertEqual(offsets("--from", -99), everything)
+        for command in (["cat"], ["cat", "--json"], ["tail"], ["export", "--format", "mbox",
+                                                               "--out", self.directory + "/none"]):
+            done = self.log.run(*command, "--from", self.COUNT + 1, check=False)
+            self.assertEqual((done.returncode, done.stdout), (1, b""), command)
+            self.assertIn(b"offset 13 is beyond the end of the log, 12\n", done.stderr)
+        self.assertFalse(os.path.exists(self.directory + "/none"))
         times = [r["received_at"] for r in self.log.records()]
+        self.assertEqual(offsets("--until", times[6]),
+                         [i for i in everything if times[i] < times[6]])
+        self.assertEqual(offsets("--since", times[2], "--until", times[9]),
+                         [i for i in everything if times[2] <= times[i] < times[9]])
         self.assertEqual(offsets("--since", "1h"), everything)
         self.assertEqual(offsets("--since", "2000-01-01"), everything)
         self.assertEqual(offsets("--since", "2999-01-01T00:00:00Z"), [])
@@ -270,9 +294,24 @@ class Export(LogCase):
         found = sorted(message.as_bytes() for message in box)
         self.assertEqual(found, sorted(self.log.delivered(i).replace(b"\r\n", b"\n")
                                        for i in range(self.COUNT)))
-        # A second export adds, and overwrites nothing.
+        # The same again adds nothing, also when some have been read meanwhile.
+        name = sorted(os.listdir(self.out("md/new")))[0]
+        os.rename(self.out("md/new/" + name), self.out("md/cur/" + name + ":2,S"))
         self.export("maildir", self.out("md"))
-        self.assertEqual(len(mailbox.Maildir(self.out("md"), create=False)), 2 * self.COUNT)
+        self.assertEqual(len(mailbox.Maildir(self.out("md"), create=False)), self.COUNT)
+
+    def test_standard_output(self):
+        for form in ("jsonl", "mbox"):
+            self.export(form, self.out(form))
+            with open(self.out(form), "rb") as text:
+                whole = text.read()
+            for out in ("-", "/dev/stdout"):
+                done = self.log.run("export", "--format", form, "--out", out)
+                self.assertEqual(done.stdout, whole, out)
+                self.assertIn(b"12 messages", done.stderr)
+        done = self.export("eml", "-", check=False)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertNotIn("-", os.listdir("."))
 
     def test_json_lines(self):
         import base64
@@ -392,6 +431,25 @@ class Following(mxtest.TestCase):
         writer.join()
         self.assertGreater(reads, 1)
         self.assertEqual(len(self.sent), 400)
+
+    def test_tail_with_a_full_pipe_ends_on_a_signal(self):
+        self.send(40, "m", size=500)
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            for form in ([], ["--json"]):
+                process = subprocess.Popen(
+                    [BINARY, "log", "tail", self.log.directory, "--from", "0", *form],
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                # A pipe of one page, which the records that are there fill.
+                fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+                mxtest.wait_until(lambda: pipe_bytes(process.stdout) > 3000, 10, "full pipe")
+                time.sleep(0.1)
+                begun = time.monotonic()
+                process.send_signal(sign)
+                self.assertEqual(process.wait(5), 0)
+                self.assertLess(time.monotonic() - begun, 0.1)
+                self.assertEqual(process.stderr.read(), b"")
+                process.stdout.close()
+                process.stderr.close()
 
     def test_tail_ends_when_nobody_reads(self):
         self.send(1, "one")

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <memory>
 
+#include "base/clock.h"
 #include "seglog/verify.h"
 #include "tests/seglog/log_fixture.h"
 
@@ -209,7 +210,7 @@ TEST_F(FaultTest, WithoutDescriptorsItRefusesAndThenGoesOn) {
     EXPECT_FALSE(writer->poisoned()) << writer->failure();
     EXPECT_NE(writer->refusal().find("Too many open files"), std::string::npos)
         << writer->refusal();
-    writer->maintain(time_of(0));
+    writer->maintain(base::read_clocks());
   }
   EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_EQ(refused, 3);
@@ -235,6 +236,33 @@ TEST_F(FaultTest, ShortWritesAreContinued) {
     const Outcome outcome = run(plan);
     EXPECT_EQ(outcome.acknowledged, kRecords);
     check_after(outcome);
+  }
+}
+
+// A quota is a lack of room, told by its name, and no reason to stop.
+TEST_F(FaultTest, AQuotaRefusesUntilThereIsRoomAgain) {
+  for (const auto& [error, why] :
+       {std::pair{EDQUOT, NoRoom::kQuota}, std::pair{EFBIG, NoRoom::kFileSize},
+        std::pair{ENOSPC, NoRoom::kDisk}}) {
+    fs::remove_all(directory());
+    FaultPlan plan;
+    auto writer = Writer::open(options(&plan));
+    ASSERT_TRUE(writer);
+    plan.add({.point = FaultPoint::kFileAllocate, .every_from_nth = true, .error = error});
+    int refused = 0;
+    for (int i = 0; i < 60 && refused == 0; ++i) {
+      const Batch batch(writer->next_offset(), 10);
+      const auto first = writer->commit(batch.records());
+      if (first) continue;
+      ++refused;
+      EXPECT_EQ(first.error(), CommitError::kNoSpace);
+      EXPECT_EQ(writer->no_room(), why);
+      EXPECT_FALSE(writer->poisoned());
+    }
+    EXPECT_EQ(refused, 1);
+    const Offset end = writer->next_offset();
+    writer->close();
+    expect_messages(read_all(directory()), 0, end);
   }
 }
 

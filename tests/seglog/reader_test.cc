@@ -55,17 +55,41 @@ TEST_F(ReaderTest, SeekToEveryOffset) {
   }
 }
 
-TEST_F(ReaderTest, SeekBeyondTheEndWaitsForThatOffset) {
+// A reader that comes back to a log that was made anew must not wait until it is as long as before.
+TEST_F(ReaderTest, SeekBeyondTheEndIsAnErrorAndMovesNothing) {
   Writer writer = open_or_die(small());
   append(writer, 5);
   LogReader log = reader();
-  ASSERT_TRUE(log.seek(12));
+  ASSERT_TRUE(log.seek(3));
+  const auto beyond = log.seek(12);
+  ASSERT_FALSE(beyond);
+  EXPECT_EQ(beyond.error().kind, LogErrorKind::kBeyondEnd);
+  EXPECT_EQ(beyond.error().offset, 12U);
+  EXPECT_EQ(next_offset_of(log), 3U);
+  EXPECT_TRUE(log.seek(5));
   EXPECT_FALSE(log.wait(milliseconds(5)));
   append(writer, 5);
-  EXPECT_FALSE(log.wait(milliseconds(0)));
-  append(writer, 5);
   EXPECT_TRUE(log.wait(milliseconds(0)));
-  EXPECT_EQ(next_offset_of(log), 12U);
+  EXPECT_EQ(next_offset_of(log), 5U);
+}
+
+// The same for one that has stayed: its folder's files are others now.
+TEST_F(ReaderTest, ALogMadeAnewUnderAReaderIsAnError) {
+  std::optional<Writer> writer = open_or_die(small());
+  append(*writer, 50);
+  LogReader log = reader();
+  ASSERT_TRUE(log.seek(50));
+  EXPECT_TRUE(log.next());
+  const LogId before = log.log_id();
+  EXPECT_TRUE(before.known());
+  writer.reset();
+  for (const auto& entry : fs::directory_iterator(directory())) fs::remove_all(entry);
+  writer = open_or_die(small());
+  append(*writer, 10);
+  const auto next = log.next();
+  ASSERT_FALSE(next);
+  EXPECT_EQ(next.error().kind, LogErrorKind::kBeyondEnd);
+  EXPECT_NE(log.log_id(), before);
 }
 
 TEST_F(ReaderTest, IndexLeadsIntoLargeSegments) {

@@ -191,12 +191,74 @@ TEST_F(WriterTest, OneWriterAtATime) {
   EXPECT_TRUE(Writer::open(small()));
 }
 
+// A clock that jumps ahead for three seconds deletes nothing, then or later.
+TEST_F(WriterTest, AClockThatJumpsDeletesNothing) {
+  WriterOptions options = small();
+  options.retain_age_ns = 30 * 24 * 3600 * base::kNsPerSecond;
+  Writer writer = open_or_die(options);
+  for (int i = 0; i < 60; ++i) append(writer, 12);
+  const auto before = files(".seg");
+  ASSERT_GT(before.size(), 5U);
+  base::Now now = base::read_clocks();
+  const auto pass = [&](std::int64_t seconds) {
+    now = {now.mono + seconds * base::kNsPerSecond, {now.wall.us + seconds * 1'000'000}};
+    writer.maintain(now);
+  };
+  constexpr std::int64_t kAheadUs = 400 * 86'400'000'000;
+  pass(1);
+  EXPECT_FALSE(writer.take_clock_moved_us());
+  now.wall.us += kAheadUs;
+  for (int i = 0; i < 3; ++i) pass(1);
+  EXPECT_EQ(files(".seg"), before);
+  EXPECT_EQ(writer.take_clock_moved_us(), kAheadUs);
+  // A segment filled meanwhile removes nothing either.
+  for (int i = 0; i < 12; ++i) append(writer, 12);
+  ASSERT_GT(files(".seg").size(), before.size());
+  EXPECT_EQ(files(".seg")[0], before[0]);
+  now.wall.us -= kAheadUs;
+  pass(1);
+  pass(3700);
+  pass(1);
+  EXPECT_EQ(files(".seg")[0], before[0]);
+}
+
+// A clock that stays ahead costs two segments for each that is filled, after an hour of none.
+TEST_F(WriterTest, AClockThatStaysAheadIsBelievedSlowly) {
+  WriterOptions options = small();
+  options.retain_age_ns = 30 * 24 * 3600 * base::kNsPerSecond;
+  Writer writer = open_or_die(options);
+  for (int i = 0; i < 200; ++i) append(writer, 12);
+  base::Now now = base::read_clocks();
+  now.wall.us += 400 * 86'400'000'000;
+  writer.maintain(now);
+  const auto later = [&](std::int64_t seconds) {
+    now = {now.mono + seconds * base::kNsPerSecond, {now.wall.us + seconds * 1'000'000}};
+    writer.maintain(now);
+  };
+  const auto before = files(".seg").size();
+  later(3599);
+  EXPECT_EQ(files(".seg").size(), before);
+  later(2);
+  EXPECT_EQ(files(".seg").size(), before) << "none has been filled";
+  const std::uint64_t rolled = writer.totals().segments_rolled;
+  while (writer.totals().segments_rolled == rolled) append(writer, 12);
+  later(1);
+  later(1);
+  EXPECT_EQ(files(".seg").size(), before + 1 - 2);
+  while (!writer.take_removals().empty()) {
+  }
+}
+
 TEST_F(WriterTest, DirectoryWithoutAParentOrNotADirectory) {
   WriterOptions options = small();
   options.directory = temp_.path() / "no" / "such";
   const auto missing = Writer::open(options);
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().kind, OpenErrorKind::kDirectory);
+  EXPECT_NE(missing.error().message.find("no directory " + (temp_.path() / "no").string() +
+                                         "; as root: install -d"),
+            std::string::npos)
+      << missing.error().message;
   options.directory = temp_.path() / "file";
   write_file(options.directory, "x");
   const auto file = Writer::open(options);
@@ -245,12 +307,26 @@ TEST_F(WriterTest, RetentionByAgeKeepsTheSegmentInUse) {
   Writer writer = open_or_die(options);
   for (int i = 0; i < 60; ++i) append(writer, 12);
   ASSERT_GT(files(".seg").size(), 2U);
-  // Segments remember their own making too, which is now.
-  writer.maintain(time_of(0));
+  // Segments remember their own making, which is now.
+  const base::Now now = base::read_clocks();
+  const auto after = [&](std::int64_t minutes) {
+    return base::Now{now.mono + minutes * 60 * base::kNsPerSecond,
+                     {now.wall.us + minutes * 60'000'000}};
+  };
+  writer.maintain(after(59));
   EXPECT_GT(files(".seg").size(), 2U);
-  writer.maintain(4'102'444'800'000'000);  // the year 2100
+  EXPECT_TRUE(writer.take_removals().empty());
+  const auto segments = files(".seg").size();
+  writer.maintain(after(61));
   EXPECT_EQ(files(".seg").size(), 1U);
   EXPECT_EQ(writer.next_offset(), 720U);
+  const auto removals = writer.take_removals();
+  ASSERT_EQ(removals.size(), 1U);
+  EXPECT_EQ(removals[0].why, RemovedFor::kAge);
+  EXPECT_EQ(removals[0].segments, segments - 1);
+  EXPECT_EQ(removals[0].first_offset, 0U);
+  EXPECT_EQ(segment_name(removals[0].next_offset), files(".seg")[0]);
+  EXPECT_TRUE(writer.take_removals().empty());
   append(writer, 3);
   writer.close();
   Writer again = open_or_die(options);
@@ -274,20 +350,20 @@ TEST_F(WriterTest, RetentionByAgeGoesByTheFileWhereASegmentCannotBeRead) {
   const fs::path unopenable = directory() / names[1];
   fs::remove(unopenable);
   fs::create_symlink(names[1], unopenable);  // leads to itself, and has no time either
-  const std::int64_t now_us = base::read_clocks().wall.us;
+  const base::Now now = base::read_clocks();
   {
     Writer writer = open_or_die(options);
     EXPECT_EQ(writer.recovery().unreadable_segments, 2U);
     const std::string& text = writer.recovery().text;
     EXPECT_NE(text.find("2 segments cannot be read"), std::string::npos) << text;
     EXPECT_NE(text.find(names[0]), std::string::npos) << text;
-    writer.maintain(now_us);
+    writer.maintain(now);
     EXPECT_EQ(read_file(damaged), bytes);
     EXPECT_TRUE(fs::is_symlink(unopenable));
   }
   fs::last_write_time(damaged, fs::file_time_type::clock::now() - std::chrono::hours(2));
   Writer writer = open_or_die(options);
-  writer.maintain(now_us);
+  writer.maintain(now);
   EXPECT_FALSE(fs::exists(damaged)) << "older than retain_age";
   EXPECT_TRUE(fs::is_symlink(unopenable));
 }
@@ -357,7 +433,7 @@ TEST_F(WriterTest, TheDiskReserveIsLeftToWhatIsNeeded) {
   Writer writer = open_or_die(options);
   for (int i = 0; i < 60; ++i) {
     append(writer, 12);
-    writer.maintain(time_of(0));
+    writer.maintain(base::read_clocks());
     ASSERT_TRUE(files(".tmp").empty() && files(".ready").empty());
   }
   EXPECT_GT(writer.totals().segments_rolled, 3U);

@@ -1,0 +1,23 @@
+// The directory that a writer writes to: made if need be, on a file system that can keep the
+// promise, locked for this process alone, with its state page.
+#pragma once
+
+#include <expected>
+
+#include "seglog/lock_file.h"
+#include "seglog/state_file.h"
+#include "seglog/writer.h"
+#include "uring/file.h"
+
+namespace mxring::seglog {
+
+struct LogHome {
+  uring::File directory;
+  LockFile lock;
+  StatePage state;
+};
+
+// Nothing is left behind by a refusal that could be told before.
+std::expected<void, OpenError> open_home(const WriterOptions& options, LogHome& home);
+
+}  // namespace mxring::seglog

@@ -30,6 +30,8 @@ constexpr std::uint16_t kP256 = 23;
 // As in tls_policy.cc: X25519, P-256, P-384.
 constexpr std::uint16_t kGroups[] = {29, kP256, 24};
 constexpr std::uint16_t kEcdsaP256Sha256 = 0x0403;
+// TLS 1.3 with AES-128-GCM, AES-256-GCM; as in tls_policy.cc.
+constexpr std::uint16_t kTls13Suites[] = {0x1301, 0x1302};
 // ECDHE-ECDSA with AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305.
 constexpr std::uint16_t kEcdsaSuites[] = {0xC02B, 0xC02C, 0xCCA9};
 
@@ -124,8 +126,10 @@ bool read_body(std::string_view body, ClientHello& hello) {
     }
   }
   if (reader.failed() || version < 0x0300) return false;
-  const bool suite = std::ranges::any_of(
-      kEcdsaSuites, [&](std::uint16_t ecdsa_suite) { return lists(suites, ecdsa_suite); });
+  const auto offers = [&](std::uint16_t suite) { return lists(suites, suite); };
+  hello.only_other_suites13 = hello.takes_tls13 && std::ranges::none_of(kTls13Suites, offers);
+  if (hello.only_other_suites13) hello.takes_tls13 = false;
+  const bool suite = std::ranges::any_of(kEcdsaSuites, offers);
   // In TLS 1.3 the curve of a certificate is part of the signature algorithm.
   hello.takes_ecdsa =
       ecdsa_signature && (hello.takes_tls13 || (version >= kTls12 && suite && p256));

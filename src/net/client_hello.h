@@ -24,6 +24,8 @@ struct ClientHello {
   std::string server_name;
   bool server_name_refused = false;  // one was sent, and it is no such name
   bool takes_tls13 = false;
+  // It would take TLS 1.3, but with none of our suites for it: 1.2 is left.
+  bool only_other_suites13 = false;
   bool shares_group = true;  // a curve for the key exchange that we have, too
   bool takes_ecdsa = false;  // with P-256, in a version and cipher suite that has it
 };

@@ -27,6 +27,7 @@ constexpr std::size_t kTagBytes = 16;
 constexpr std::size_t kKeyBytesMax = 32;
 
 thread_local RecordKeys* t_keys = nullptr;
+thread_local RecordRules* t_rules = nullptr;
 std::atomic<bool> g_fast{true};
 
 void wipe(void* memory, std::size_t bytes) {
@@ -194,10 +195,72 @@ bool has_fast_gcm() {
 
 namespace {
 
+// Additional data of a record: its header in TLS 1.3 (RFC 8446 5.2); number, type, version and
+// length in 1.2 (RFC 5246 6.2.3.3).
+constexpr word32 kAdditional13Bytes = kRecordHeaderBytes;
+constexpr word32 kAdditional12Bytes = 13;
+constexpr std::size_t kTypeAt12 = 8;
+
+constexpr unsigned char kFatal = 2;
+constexpr auto kAlertType = static_cast<unsigned char>(RecordType::kAlert);
+
+// wolfSSL's own code, without coming back to the callback.
+int slow_gcm(wc_CryptoInfo& info) {
+  const bool encrypt = info.cipher.enc != 0;
+  const auto& enc = info.cipher.aesgcm_enc;
+  const auto& dec = info.cipher.aesgcm_dec;
+  Aes* aes = encrypt ? enc.aes : dec.aes;
+  const int device = aes->devId;
+  aes->devId = INVALID_DEVID;
+  const int result = encrypt
+                         ? wc_AesGcmEncrypt(aes, enc.out, enc.in, enc.sz, enc.iv, enc.ivSz,
+                                            enc.authTag, enc.authTagSz, enc.authIn, enc.authInSz)
+                         : wc_AesGcmDecrypt(aes, dec.out, dec.in, dec.sz, dec.iv, dec.ivSz,
+                                            dec.authTag, dec.authTagSz, dec.authIn, dec.authInSz);
+  aes->devId = device;
+  return result;
+}
+
+int either_gcm(wc_CryptoInfo& info) {
+  const int result = fast_gcm(info);
+  return result == CRYPTOCB_UNAVAILABLE ? slow_gcm(info) : result;
+}
+
+// An alert that ends a connection says why.
+int seal_record(wc_CryptoInfo& info) {
+  auto& enc = info.cipher.aesgcm_enc;
+  const bool alert13 = enc.authInSz == kAdditional13Bytes && enc.sz == 3 && enc.in[2] == kAlertType;
+  const bool alert12 =
+      enc.authInSz == kAdditional12Bytes && enc.sz == 2 && enc.authIn[kTypeAt12] == kAlertType;
+  const auto why = static_cast<unsigned char>(t_rules->refused());
+  const unsigned char alert[] = {kFatal, why, kAlertType};
+  if (why != 0 && (alert13 || alert12)) enc.in = alert;
+  return either_gcm(info);
+}
+
+int open_record(wc_CryptoInfo& info) {
+  const auto& dec = info.cipher.aesgcm_dec;
+  if (const int result = either_gcm(info); result != 0) return result;
+  const std::span<const unsigned char> plaintext(dec.out, dec.sz);
+  TlsAlert alert = TlsAlert::kUnexpectedMessage;
+  if (dec.authInSz == kAdditional13Bytes) alert = t_rules->plaintext13(plaintext);
+  if (dec.authInSz == kAdditional12Bytes) {
+    alert = t_rules->plaintext12(dec.authIn[kTypeAt12], plaintext);
+  }
+  if (alert == TlsAlert::kNone) return 0;
+  wipe(dec.out, dec.sz);
+  return AES_GCM_AUTH_E;
+}
+
+int on_gcm(wc_CryptoInfo& info) {
+  if (t_rules == nullptr) return fast_gcm(info);
+  return info.cipher.enc != 0 ? seal_record(info) : open_record(info);
+}
+
 int on_operation(int, wc_CryptoInfo* info, void*) {
   switch (info->algo_type) {
     case WC_ALGO_TYPE_CIPHER:
-      return info->cipher.type == WC_CIPHER_AES_GCM ? fast_gcm(*info) : CRYPTOCB_UNAVAILABLE;
+      return info->cipher.type == WC_CIPHER_AES_GCM ? on_gcm(*info) : CRYPTOCB_UNAVAILABLE;
     case WC_ALGO_TYPE_RNG:
       return random_bytes(info->rng.out, info->rng.sz);
     case WC_ALGO_TYPE_SEED:
@@ -226,11 +289,14 @@ std::size_t RecordKeys::bytes_held() const {
 RecordKeys::RecordKeys() = default;
 RecordKeys::~RecordKeys() = default;
 
-RecordKeysInUse::RecordKeysInUse(RecordKeys* keys) : before_(t_keys) {
+RecordKeysInUse::RecordKeysInUse(RecordKeys* keys, RecordRules* rules)
+    : keys_before_(t_keys), rules_before_(t_rules) {
   t_keys = keys;
+  t_rules = rules;
 }
 RecordKeysInUse::~RecordKeysInUse() {
-  t_keys = before_;
+  t_keys = keys_before_;
+  t_rules = rules_before_;
 }
 
 int record_cipher_device() {

@@ -3,6 +3,10 @@
 // (libipsec-mb: AES-NI, VAES) carry it out where the program was built with it. The processor
 // decides at run time; without the library, and for anything but AES-GCM, wolfSSL's own code runs.
 //
+// Whichever it is, this callback sees the plaintext of a record before wolfSSL reads it, and has
+// the connection's RecordRules judge it: what they refuse fails like a record with a wrong tag, and
+// the alert that wolfSSL then sends is changed to the one that says why.
+//
 // The same callback gives connections their random bytes from one generator a thread, which spares
 // every handshake the opening of /dev/urandom.
 //
@@ -14,6 +18,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+
+#include "net/record_rules.h"
 
 namespace mxring::net {
 
@@ -36,16 +42,18 @@ class RecordKeys {
   std::uint8_t next_ = 0;
 };
 
-// Which keys the calling thread's cipher operations belong to, while it is inside wolfSSL.
+// Which keys the calling thread's cipher operations belong to, while it is inside wolfSSL, and
+// which rules the records are under; without rules everything is taken.
 class RecordKeysInUse {
  public:
-  explicit RecordKeysInUse(RecordKeys* keys);
+  explicit RecordKeysInUse(RecordKeys* keys, RecordRules* rules = nullptr);
   ~RecordKeysInUse();
   RecordKeysInUse(const RecordKeysInUse&) = delete;
   RecordKeysInUse& operator=(const RecordKeysInUse&) = delete;
 
  private:
-  RecordKeys* before_;
+  RecordKeys* keys_before_;
+  RecordRules* rules_before_;
 };
 
 // From the calling thread's generator. False when the kernel gave it no seed.

@@ -49,7 +49,7 @@ std::unique_ptr<TlsStream> TlsClient::connect(TlsTransport& transport,
                    static_cast<unsigned short>(name.size()));
     if (!options_.authorities_file.empty()) wolfSSL_check_domain_name(ssl, name.c_str());
   }
-  return std::make_unique<TlsStream>(ssl, transport, heap);
+  return std::make_unique<TlsStream>(ssl, transport, RecordRules::Side::kClient, heap);
 }
 
 }  // namespace mxring::net

@@ -10,16 +10,11 @@ namespace mxring::net {
 
 namespace {
 
-constexpr std::size_t kRecordHeaderBytes = 5;
-// Plaintext, and what any version's ciphers may add (RFC 5246 6.2.3).
-constexpr std::size_t kRecordBytesMax = 16 * 1024 + 2048;
-constexpr std::uint8_t kRecordTypeMin = 20;  // change_cipher_spec, alert, handshake,
-constexpr std::uint8_t kRecordTypeMax = 23;  // application_data
 // What a record adds to its plaintext at most, so that a block of plaintext fits into one of
 // output.
 constexpr std::size_t kRecordExtraBytes = 64;
 // More than that holds a whole record, for which a step of the handshake waits in line.
-constexpr std::size_t kEnoughForAStep = kRecordHeaderBytes + kRecordBytesMax;
+constexpr std::size_t kEnoughForAStep = kRecordHeaderBytes + kRecordBodyMax;
 // What may be here unread all the same: the longest hello in the smallest records, and what its
 // last receive brought behind it; or what came before receiving had stopped.
 constexpr std::size_t kHandshakeBytesMax = 64 * 1024;
@@ -31,13 +26,6 @@ constexpr std::size_t kKeptStepBytes = 1024;
 constexpr std::size_t kWaitingBlocksMax = 16;
 // The beginning of a record is kept in its receive buffer when it fills this share of it.
 constexpr std::size_t kWorthKeeping = 8;
-
-// Alerts sent before there is a stream: {alert, TLS 1.0 for old clients, length 2, fatal, what}.
-using namespace std::string_view_literals;
-constexpr std::string_view kUnexpectedMessage = "\x15\x03\x01\x00\x02\x02\x0A"sv;
-constexpr std::string_view kDecodeError = "\x15\x03\x01\x00\x02\x02\x32"sv;
-constexpr std::string_view kHandshakeFailure = "\x15\x03\x01\x00\x02\x02\x28"sv;
-constexpr std::string_view kInternalError = "\x15\x03\x01\x00\x02\x02\x50"sv;
 
 }  // namespace
 
@@ -68,7 +56,7 @@ void TlsConnection::add(const Chunk& chunk) {
   chunk_bytes_ += chunk.end - chunk.begin;
   if (state_ == TlsState::kOpen) return;
   if (received() > kHandshakeBytesMax) {
-    fail(kUnexpectedMessage);
+    fail(TlsAlert::kUnexpectedMessage);
     return;
   }
   // A handshake is small and may be waited for: it holds no receive buffers.
@@ -78,7 +66,10 @@ void TlsConnection::add(const Chunk& chunk) {
 // ---- the transport ----
 
 std::size_t TlsConnection::take(std::span<char> into) {
-  if (record_left_ == 0) record_left_ = bytes_of_next_record();
+  if (record_left_ == 0) {
+    record_left_ = begin_record();
+    if (record_left_ == 0) return 0;
+  }
   into = into.first(std::min(into.size(), record_left_));
   std::size_t done = std::min(into.size(), kept_.size() - kept_begin_);
   if (done > 0) {
@@ -122,16 +113,32 @@ std::size_t TlsConnection::peek(std::span<char> into) const {
   return done;
 }
 
-// 0 until all of them are here. When what comes next is no record, everything that is here: the
-// stream then says so to the peer.
-std::size_t TlsConnection::bytes_of_next_record() const {
-  std::array<char, kRecordHeaderBytes> header{};
-  if (peek(header) < kRecordHeaderBytes) return 0;
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(header[i]); };
-  if (byte(0) < kRecordTypeMin || byte(0) > kRecordTypeMax) return received();
-  const std::size_t body = std::size_t{byte(3)} << 8 | byte(4);
-  if (body > kRecordBytesMax) return received();
-  return received() >= kRecordHeaderBytes + body ? kRecordHeaderBytes + body : 0;
+TlsConnection::Header TlsConnection::next_header() const {
+  std::array<char, kRecordHeaderBytes> bytes{};
+  if (peek(bytes) < bytes.size()) return {};
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(bytes[i]); };
+  return {.here = true, .type = byte(0), .body_bytes = std::size_t{byte(3)} << 8 | byte(4)};
+}
+
+// All of it, or enough to refuse it.
+bool TlsConnection::record_here() const {
+  if (record_left_ > 0) return true;
+  const Header next = next_header();
+  return next.here && (received() >= kRecordHeaderBytes + next.body_bytes ||
+                       stream_->header(next.type, next.body_bytes) != TlsAlert::kNone);
+}
+
+// The stream is given whole records only, and none that the rules refuse: then 0, and refused()
+// says why.
+std::size_t TlsConnection::begin_record() {
+  const Header next = next_header();
+  if (!next.here) return 0;
+  if (received() < kRecordHeaderBytes + next.body_bytes &&
+      stream_->header(next.type, next.body_bytes) == TlsAlert::kNone) {
+    return 0;
+  }
+  if (stream_->begin_record(next.type, next.body_bytes) != TlsAlert::kNone) return 0;
+  return kRecordHeaderBytes + next.body_bytes;
 }
 
 void TlsConnection::keep(std::string_view bytes) {
@@ -197,10 +204,23 @@ void TlsConnection::keep_small_rest() {
 
 // ---- the handshake ----
 
-TlsState TlsConnection::fail(std::string_view alert) {
-  output_.append(alert);
+// Before there is a stream, which encrypts them later.
+TlsState TlsConnection::fail(TlsAlert alert) {
+  MXRING_ASSERT(alert != TlsAlert::kNone);
+  // {alert, TLS 1.0 for old clients, length 2, fatal, what}
+  const std::array<char, 7> record{21, 3, 1, 0, 2, 2, static_cast<char>(alert)};
+  output_.append({record.data(), record.size()});
   stop_reading();
   return state_ = TlsState::kFailed;
+}
+
+// After a step in which the rules may have refused a record.
+bool TlsConnection::refused() {
+  if (stream_->refused() == TlsAlert::kNone) return false;
+  stream_->send_refusal();
+  stop_reading();
+  state_ = TlsState::kFailed;
+  return true;
 }
 
 void TlsConnection::read_hello() {
@@ -212,7 +232,7 @@ void TlsConnection::read_hello() {
     case HelloOutcome::kHello:
       // Under TLS 1.2 wolfSSL would take any curve it was compiled with.
       if (!hello_.shares_group) {
-        fail(kHandshakeFailure);
+        fail(TlsAlert::kHandshakeFailure);
         return;
       }
       if (!records.rewritten.empty()) {
@@ -221,10 +241,10 @@ void TlsConnection::read_hello() {
       state_ = TlsState::kHandshake;
       return;
     case HelloOutcome::kNotTls:
-      fail(kUnexpectedMessage);
+      fail(TlsAlert::kUnexpectedMessage);
       return;
     case HelloOutcome::kMalformed:
-      fail(kDecodeError);
+      fail(TlsAlert::kDecodeError);
       return;
   }
 }
@@ -243,8 +263,9 @@ bool TlsConnection::handshake_full() const {
 TlsState TlsConnection::handshake() {
   if (state_ != TlsState::kHandshake) return state_;
   if (stream_ == nullptr) stream_ = server_->accept(hello_, *this);
-  if (stream_ == nullptr) return fail(kInternalError);
+  if (stream_ == nullptr) return fail(TlsAlert::kInternalError);
   const TlsStatus status = stream_->handshake();
+  if (refused()) return state_;
   trim_kept();
   switch (status) {
     case TlsStatus::kWantInput:
@@ -287,6 +308,7 @@ bool TlsConnection::decrypt(std::vector<Chunk>& chunks) {
       have_buffer = false;
     }
     // "Wants input" is a record without content, such as a new key.
+    if (refused()) break;
     if (status == TlsStatus::kClosed || status == TlsStatus::kFailed) {
       stop_reading();
       state_ = status == TlsStatus::kClosed ? TlsState::kClosed : TlsState::kFailed;

@@ -4,7 +4,7 @@
 //
 // Memory: before a whole ClientHello is here, only its bytes; during the handshake, wolfSSL's state
 // (60 KiB, from the first step on) and the bytes not read yet. While a step waits for its turn
-// these are 34 KiB as a rule: with more than a record (18 KiB) here, the owner stops receiving and
+// these are 32 KiB as a rule: with more than a record (16 KiB) here, the owner stops receiving and
 // TCP keeps the rest. A long hello, or much that comes at once, makes it 64 KiB at the very most.
 // When the step is done less than a record is left. After the handshake, a record that has begun to
 // arrive stays in its receive buffers, at most four, however small the pieces are, or, while it is
@@ -94,15 +94,22 @@ class TlsConnection final : private TlsTransport {
 
   std::size_t received() const { return kept_.size() - kept_begin_ + chunk_bytes_; }
   std::size_t peek(std::span<char> into) const;
-  std::size_t bytes_of_next_record() const;
-  bool record_here() const { return record_left_ > 0 || bytes_of_next_record() > 0; }
+  struct Header {
+    bool here = false;
+    std::uint8_t type = 0;
+    std::size_t body_bytes = 0;
+  };
+  Header next_header() const;
+  bool record_here() const;
+  std::size_t begin_record();
   void keep_small_rest();
   void keep_rest();
   void keep(std::string_view bytes);
   void trim_kept();
   void join_last_chunks();
   void read_hello();
-  TlsState fail(std::string_view alert);
+  TlsState fail(TlsAlert alert);
+  bool refused();
 
   std::shared_ptr<const TlsServer> server_;
   uring::BufferPool& buffers_;

@@ -151,7 +151,12 @@ std::unique_ptr<TlsStream> TlsServer::accept(const ClientHello& hello,
   const TlsHeapInUse counted(heap);
   WOLFSSL* ssl = wolfSSL_new(identities_[choose(hello)].context);
   if (ssl == nullptr) return nullptr;
-  return std::make_unique<TlsStream>(ssl, transport, heap);
+  if (hello.only_other_suites13) {
+    wolfSSL_set_options(ssl, WOLFSSL_OP_NO_TLSv1_3);
+    // The option has brought back every suite there is.
+    wolfSSL_set_cipher_list(ssl, tls_suites().data());
+  }
+  return std::make_unique<TlsStream>(ssl, transport, RecordRules::Side::kServer, heap);
 }
 
 }  // namespace mxring::net

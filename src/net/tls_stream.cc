@@ -14,25 +14,39 @@ namespace mxring::net {
 
 namespace {
 
-int on_receive(WOLFSSL*, char* into, int size, void* context) {
-  auto& transport = *static_cast<TlsTransport*>(context);
-  const std::size_t got = transport.take({into, static_cast<std::size_t>(size)});
-  return got == 0 ? WOLFSSL_CBIO_ERR_WANT_READ : static_cast<int>(got);
-}
-
-int on_send(WOLFSSL*, char* from, int size, void* context) {
-  static_cast<TlsTransport*>(context)->put({from, static_cast<std::size_t>(size)});
-  return size;
-}
+constexpr std::size_t kTagBytes = 16;
+constexpr std::size_t kExplicitNonceBytes = 8;  // of AES-GCM in TLS 1.2 (RFC 5288 3)
+constexpr std::uint8_t kChaChaSuites = 0xCC;    // RFC 7905: all begin like that
 
 }  // namespace
 
-TlsStream::TlsStream(WOLFSSL* ssl, TlsTransport& transport, TlsHeap heap)
-    : ssl_(ssl), transport_(transport), heap_(heap) {
+int TlsStream::on_receive(WOLFSSL*, char* into, int size, void* context) {
+  auto& stream = *static_cast<TlsStream*>(context);
+  const std::size_t got = stream.transport_.take({into, static_cast<std::size_t>(size)});
+  return got == 0 ? WOLFSSL_CBIO_ERR_WANT_READ : static_cast<int>(got);
+}
+
+int TlsStream::on_send(WOLFSSL*, char* from, int size, void* context) {
+  auto& stream = *static_cast<TlsStream*>(context);
+  const std::string_view record(from, static_cast<std::size_t>(size));
+  const auto why = static_cast<char>(stream.refused());
+  // An alert in the clear, while there are no keys yet; others are changed as they are encrypted.
+  constexpr std::string_view kClearAlertLength("\x00\x02", 2);
+  if (why != 0 && record[0] == static_cast<char>(RecordType::kAlert) &&
+      record.substr(3, 2) == kClearAlertLength) {
+    stream.transport_.put(std::string(record.substr(0, kRecordHeaderBytes)) + '\x02' + why);
+  } else {
+    stream.transport_.put(record);
+  }
+  return size;
+}
+
+TlsStream::TlsStream(WOLFSSL* ssl, TlsTransport& transport, RecordRules::Side side, TlsHeap heap)
+    : ssl_(ssl), transport_(transport), heap_(heap), rules_(side) {
   wolfSSL_SSLSetIORecv(ssl_, on_receive);
   wolfSSL_SSLSetIOSend(ssl_, on_send);
-  wolfSSL_SetIOReadCtx(ssl_, &transport_);
-  wolfSSL_SetIOWriteCtx(ssl_, &transport_);
+  wolfSSL_SetIOReadCtx(ssl_, this);
+  wolfSSL_SetIOWriteCtx(ssl_, this);
 }
 
 TlsStream::~TlsStream() {
@@ -56,17 +70,43 @@ TlsStatus TlsStream::status_of(int result) {
 }
 
 TlsStatus TlsStream::handshake() {
-  const RecordKeysInUse in_use(&keys_);
+  const RecordKeysInUse in_use(&keys_, &rules_);
   const TlsHeapInUse counted(heap_);
   const int result = wolfSSL_negotiate(ssl_);
   if (result != WOLFSSL_SUCCESS) return status_of(result);
   wolfSSL_ERR_clear_error();
+  learn_version();
+  rules_.opened();
   return TlsStatus::kDone;
+}
+
+// wolfSSL says what was negotiated once it has read the ClientHello, which is one record here.
+void TlsStream::learn_version() {
+  const bool tls13 = wolfSSL_version(ssl_) == TLS1_3_VERSION;
+  const bool chacha = wolfSSL_get_current_cipher_suite(ssl_) >> 8 == kChaChaSuites;
+  rules_.negotiated(tls13 ? RecordRules::Version::kTls13 : RecordRules::Version::kTls12,
+                    kTagBytes + (tls13 || chacha ? 0 : kExplicitNonceBytes));
+}
+
+TlsAlert TlsStream::header(std::uint8_t type, std::size_t body_bytes) {
+  if (hello_begun_) learn_version();
+  return rules_.header(type, body_bytes);
+}
+
+TlsAlert TlsStream::begin_record(std::uint8_t type, std::size_t body_bytes) {
+  if (hello_begun_) learn_version();
+  hello_begun_ = true;
+  return rules_.begin(type, body_bytes);
+}
+
+void TlsStream::send_refusal() {
+  MXRING_ASSERT(refused() != TlsAlert::kNone);
+  close_notify();
 }
 
 TlsStatus TlsStream::read(std::span<char> into, std::size_t& got) {
   MXRING_ASSERT(!into.empty() && into.size() <= INT_MAX);
-  const RecordKeysInUse in_use(&keys_);
+  const RecordKeysInUse in_use(&keys_, &rules_);
   const TlsHeapInUse counted(heap_);
   const int result = wolfSSL_read(ssl_, into.data(), static_cast<int>(into.size()));
   got = result > 0 ? static_cast<std::size_t>(result) : 0;
@@ -79,7 +119,7 @@ bool TlsStream::has_plaintext() const {
 
 TlsStatus TlsStream::write(std::string_view plaintext) {
   MXRING_ASSERT(!plaintext.empty() && plaintext.size() <= INT_MAX);
-  const RecordKeysInUse in_use(&keys_);
+  const RecordKeysInUse in_use(&keys_, &rules_);
   const TlsHeapInUse counted(heap_);
   const int size = static_cast<int>(plaintext.size());
   const int result = wolfSSL_write(ssl_, plaintext.data(), size);
@@ -89,7 +129,7 @@ TlsStatus TlsStream::write(std::string_view plaintext) {
 }
 
 void TlsStream::close_notify() {
-  const RecordKeysInUse in_use(&keys_);
+  const RecordKeysInUse in_use(&keys_, &rules_);
   const TlsHeapInUse counted(heap_);
   wolfSSL_shutdown(ssl_);
   wolfSSL_ERR_clear_error();

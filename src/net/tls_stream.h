@@ -47,7 +47,7 @@ struct TlsFacts {
 class TlsStream {
  public:
   // Takes over `ssl`, which has no callbacks set yet; `heap` has counted what it took to make.
-  TlsStream(WOLFSSL* ssl, TlsTransport& transport, TlsHeap heap = {});
+  TlsStream(WOLFSSL* ssl, TlsTransport& transport, RecordRules::Side side, TlsHeap heap = {});
   ~TlsStream();
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;
@@ -62,6 +62,14 @@ class TlsStream {
   // Tells the peer that we will send no more.
   void close_notify();
 
+  // For a transport that knows where records begin: whether the next one may come, by its header;
+  // and that it is given to the stream now. Refused once, nothing is read any more, and
+  // send_refusal() tells the peer why, if wolfSSL has not done so.
+  TlsAlert header(std::uint8_t type, std::size_t body_bytes);
+  TlsAlert begin_record(std::uint8_t type, std::size_t body_bytes);
+  TlsAlert refused() const { return rules_.refused(); }
+  void send_refusal();
+
   TlsFacts facts() const;               // after the handshake
   int error() const { return error_; }  // wolfSSL's, of the call that failed
   std::string error_text() const;
@@ -70,11 +78,16 @@ class TlsStream {
 
  private:
   TlsStatus status_of(int result);
+  void learn_version();
+  static int on_receive(WOLFSSL* ssl, char* into, int size, void* context);
+  static int on_send(WOLFSSL* ssl, char* from, int size, void* context);
 
   WOLFSSL* ssl_;
   TlsTransport& transport_;
   TlsHeap heap_;
   RecordKeys keys_;
+  RecordRules rules_;
+  bool hello_begun_ = false;  // the peer's first record; the version is known from the next on
   int error_ = 0;
 };
 

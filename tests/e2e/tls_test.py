@@ -20,7 +20,7 @@ import mxtest
 from mxtest import Log, sample_message, sha256
 from postfix import Postfix
 
-SUITES_TLS13 = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
+SUITES_TLS13 = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"}
 
 
 def trusting(version=None, **options):
@@ -301,9 +301,18 @@ class Offer(TlsCase):
                     taken.add(wire.socket.cipher()[0])
         self.assertEqual(taken, {f"ECDHE-{kind}-{cipher}" for kind in ("ECDSA", "RSA") for cipher in
                                  ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")})
-        for suite in SUITES_TLS13 | {"TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"}:
+        for suite in SUITES_TLS13 | {"TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_CCM_SHA256",
+                                     "TLS_AES_128_CCM_8_SHA256"}:
             text = self.attempt("-tls1_3", "-ciphersuites", suite)
             self.assertEqual(f"Cipher is {suite}\n" in text, suite in SUITES_TLS13, suite)
+
+    def test_a_client_with_other_suites_for_tls13_gets_tls12(self):
+        for suites in ("TLS_CHACHA20_POLY1305_SHA256",
+                       "TLS_AES_128_CCM_SHA256:TLS_CHACHA20_POLY1305_SHA256"):
+            text = self.attempt("-ciphersuites", suites)
+            self.assertIn("New, TLSv1.2, Cipher is ECDHE-", text, suites)
+        text = self.attempt("-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384")
+        self.assertIn("New, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384", text)
 
     def test_only_these_groups(self):
         taken = set()

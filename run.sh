@@ -34,7 +34,7 @@ test_packages=(
 node_packages=(nodemailer mailauth@4.8.1)
 # Unit tests that also run under AddressSanitizer and UndefinedBehaviorSanitizer, and under
 # ThreadSanitizer.
-asan_modules=(base obs spsc crypto mail uring smtp dns seglog net mailauth server load report tune)
+asan_modules=(base obs spsc crypto mail uring smtp dns seglog net mailauth decode server load report tune)
 tsan_modules=(spsc)
 
 say() { printf '%s\n' "run.sh: $*" >&2; }

@@ -202,6 +202,7 @@ int run(int argc, char** argv) {
   mxring::cli::add_dmarc(program, commands);
   mxring::cli::add_auth(program, commands);
   mxring::cli::add_dkim(program, commands);
+  mxring::cli::add_decode(program, commands);
   mxring::cli::add_report(program, commands);
   mxring::cli::add_tune(program, commands);
   add_help_and_version(program, commands);

@@ -77,12 +77,15 @@ std::expected<std::string, std::string> read_message(const MessageArgument& argu
   }
   auto text = read_all(standard_input ? STDIN_FILENO : file.get(),
                        standard_input ? "standard input" : std::string_view(argument.path));
-  if (!text || argument.exact) return text;
-  if (const std::uint64_t count = add_missing_cr(*text); count != 0) {
+  if (text && !argument.exact) complete_line_ends(*text);
+  return text;
+}
+
+void complete_line_ends(std::string& text) {
+  if (const std::uint64_t count = add_missing_cr(text); count != 0) {
     complain(fmt::format("{} made CRLF, as mail has them (--exact leaves them)",
                          base::counted(count, "bare LF line end")));
   }
-  return text;
 }
 
 }  // namespace mxring::cli

@@ -26,6 +26,9 @@ constexpr std::uint64_t kMessageFileBytesMax = std::uint64_t{1} << 30;
 // The error is a line for a person.
 std::expected<std::string, std::string> read_message(const MessageArgument& argument);
 
+// The same of a text at hand, and says so on standard error.
+void complete_line_ends(std::string& text);
+
 // Bare LFs become CRLF. How many there were.
 std::uint64_t add_missing_cr(std::string& text);
 

@@ -19,7 +19,7 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 build_packages=(
   build-essential cmake ninja-build pkg-config
   liburing-dev libwolfssl-dev libmimalloc-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-  libhwy-dev libc-ares-dev libidn2-dev nlohmann-json3-dev zlib1g-dev libgtest-dev
+  libhwy-dev libc-ares-dev libidn2-dev nlohmann-json3-dev zlib1g-dev libseccomp-dev libgtest-dev
   libbenchmark-dev libyaml-cpp-dev
 )
 [[ $(uname -m) != x86_64 ]] || build_packages+=(libipsec-mb-dev)  # quicker TLS records
@@ -28,6 +28,7 @@ test_packages=(
   python3=python3 swaks=swaks curl=curl /usr/sbin/smtp-source=postfix node=nodejs npm=npm
   /usr/sbin/knotd=knot /usr/sbin/opendkim=opendkim /usr/bin/dkimverify=python3-dkim
   /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils
+  systemd-analyze=systemd openssl=openssl
   faketime=faketime /usr/sbin/mkfs.btrfs=btrfs-progs
 )
 # From npm, into build/node. Later versions of mailauth want a later Node.js than Debian 12 has.

@@ -57,7 +57,6 @@ constexpr std::array kBanned{
     Banned{"util", "a name that says what it does"},
     Banned{"utils", "a name that says what it does"},
     Banned{"helper", "a name that says what it does"},
-    Banned{"manager", "a name that says what it does"},
 };
 constexpr std::array<std::string_view, 4> kUnfinished{"TODO", "FIXME", "XXX", "HACK"};
 
@@ -72,6 +71,7 @@ bool opens_function(std::string_view head) {
   for (const std::string_view word : {"namespace", "class", "struct", "enum", "union", "extern"}) {
     if (contains_word(head, word) && head.find('(') == std::string_view::npos) return false;
   }
+  if (head.find("__attribute__") != std::string_view::npos) return false;  // of a namespace
   // "type name{...}" and "= {...}" are values; a function has its parameters before the brace.
   const std::size_t closing = head.rfind(')');
   if (closing == std::string_view::npos) return false;
@@ -86,7 +86,9 @@ std::string without_comments(std::string_view source) {
   std::string out;
   for (std::size_t i = 0; i < source.size(); ++i) {
     const std::string_view rest = source.substr(i);
-    if (rest.starts_with("//")) {
+    if (rest.front() == '#' && (i == 0 || source[i - 1] == '\n')) {
+      i += std::min(rest.find('\n'), rest.size()) - 1;
+    } else if (rest.starts_with("//")) {
       i += std::min(rest.find('\n'), rest.size()) - 1;
     } else if (rest.starts_with("/*")) {
       const std::size_t end = std::min(rest.find("*/"), rest.size());

@@ -15,7 +15,8 @@ constexpr std::size_t kColumnsMax = 100;
 constexpr std::size_t kFunctionLinesMax = 70;
 constexpr std::size_t kFileLinesMax = 600;
 
-// Code without comments and without what stands between quotes; line breaks stay.
+// Code without comments, without what stands between quotes, and without preprocessor lines; line
+// breaks stay.
 std::string without_comments(std::string_view source);
 
 Faults long_lines(std::string_view source);

@@ -79,6 +79,11 @@ class LogReader {
   // Blocks until next() may have more or the time is up. True when there is more.
   bool wait(std::chrono::milliseconds at_most);
 
+  // What next() looks for next: one past the latest record or error, refusals passed over included.
+  Offset position() const;
+  // Continue at this offset, whatever has become of it: removed records are told by next().
+  std::expected<void, LogError> stay_at(Offset offset);
+
   LogId log_id() const;  // that new records get; not known() in a log older than log ids
   Offset first() const;  // of the oldest record still kept
   Offset end() const;    // one past the newest durable record

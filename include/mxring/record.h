@@ -65,10 +65,18 @@ struct Record {
   std::string_view dmarc;        // JSON, or empty
   std::string_view disposition;  // accept, quarantine, reject, tempfail
 
+  // Of the message's header; empty too in records older than these.
+  std::string_view message_id;   // as it stands there
+  std::string_view header_from;  // the address of the first author
+  std::string_view subject;      // as it stands there, unfolded
+  std::string_view queue_id;     // the id in our Received field
+
   std::string_view trace;            // the fields we add, CRLF-terminated lines, top of the message
   std::vector<ByteRange> leave_out;  // ascending, not overlapping
 
   std::string_view message;  // exactly as received, dot-unstuffed
+
+  std::string_view bytes;  // message and metadata in one piece: every view above lies in here
 
   // "<log id, 32 hex>_<offset>", the same for ever; empty for a record older than log ids.
   std::string id() const;

@@ -13,8 +13,9 @@ void add_log(CLI::App& program, Commands& commands) {
   add_log_info(*log, commands);
   add_log_verify(*log, commands);
   add_log_export(*log, commands);
+  add_log_renew_id(*log, commands);
   // Behind the others, which would have it in their help too.
-  log->footer("Every one of them may run while the server writes.");
+  log->footer("All of them but renew-id may run while the server writes.");
   // Last, so that it runs only when none of the commands below `log` was named.
   commands.push_back({log, [log] { return ask_for_command(*log); }});
 }

@@ -1,24 +1,26 @@
-// `mxring log tail`: records as they become durable, until it is interrupted or nobody reads.
+// `mxring log tail`: records as they become durable, until it is interrupted or nobody reads. With
+// a group it goes on where the group stands, and commits what has been dealt with.
+#include "cli/log_tail.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <memory>
+#include <thread>
 
+#include "base/base64.h"
 #include "cli/command.h"
 #include "cli/interruption.h"
-#include "cli/log_walk.h"
 #include "cli/output.h"
 #include "cli/record_text.h"
 
 namespace mxring::cli {
 
 namespace {
-
-struct TailOptions {
-  Selection start;
-  std::optional<std::uint64_t> last;
-  bool json = false;
-  bool refused = false;
-};
 
 int seek(LogReader& reader, const TailOptions& options) {
   Selection start = options.start;
@@ -30,36 +32,84 @@ int seek(LogReader& reader, const TailOptions& options) {
   return seek_to_start(reader, start);
 }
 
-int run_tail(const TailOptions& options) {
-  const Interruption interruption;
+int run_without_group(const TailOptions& options, const Interruption& interruption) {
   auto reader = open_log(options.start.directory);
   if (!reader) return reader.error();
   reader->include_refusals(options.refused);
   if (const int failed = seek(*reader, options); failed != kDone) return failed;
   Output output(interruption.fd());
-  const bool colour = colour_wanted();
   int result = kDone;
   while (!interruption.happened()) {
     const auto record = reader->next();
     if (!record) {
-      complain(describe(record.error()));
-      result = kFailed;
-      if (!can_continue(record.error())) break;
-    } else if (*record) {
-      if (!output.write(options.json ? record_json(**record) : record_listing(**record, colour))) {
+      const LogError& error = record.error();
+      if (!can_continue(error)) {
+        complain(describe(error));
+        result = kFailed;
         break;
       }
+      if (!options.json) {
+        complain(describe(error));
+        result = kFailed;
+      } else if (!output.write(gap_json(error.offset, error.offset + error.records,
+                                        error.kind == LogErrorKind::kGone))) {
+        break;
+      }
+    } else if (*record) {
+      if (!output.write(tail_line(**record, options))) break;
     } else {
       // Everything there is has been shown before waiting, whoever reads.
       if (!output.flush() || output.reader_gone()) break;
-      reader->wait(std::chrono::milliseconds(500));
+      reader->wait(std::chrono::milliseconds(50));
     }
   }
   output.flush();
   return output.failed() ? kFailed : result;
 }
 
+// False when it was interrupted first.
+bool wait_for_log(const std::string& directory, const Interruption& interruption) {
+  while (true) {
+    const auto reader = LogReader::open(directory);
+    if (reader || reader.error().kind != LogErrorKind::kNotALog) return true;
+    pollfd stop{interruption.fd(), POLLIN, 0};
+    if (::poll(&stop, 1, 100) > 0) return false;
+  }
+}
+
+int run_tail(TailOptions options) {
+  if (options.delivered) options.body = "base64";
+  if (options.body == "base64" || options.ack) options.json = true;
+  const Interruption interruption;
+  if (options.wait && !wait_for_log(options.start.directory, interruption)) return kDone;
+  return options.group.empty() ? run_without_group(options, interruption)
+                               : run_group_tail(options, interruption);
+}
+
 }  // namespace
+
+std::string tail_line(const Record& record, const TailOptions& options) {
+  if (!options.json) return record_listing(record, colour_wanted());
+  base::JsonWriter json;
+  json.begin_object();
+  write_members(json, record);
+  if (options.body == "base64") {
+    json.key("message_base64")
+        .value(base::encode_base64(options.delivered ? record.delivered()
+                                                     : std::string(record.message)));
+  }
+  json.end_object();
+  return std::move(json).text() + '\n';
+}
+
+std::string gap_json(Offset first, Offset next, bool removed) {
+  base::JsonWriter json;
+  json.begin_object().key("gap").begin_object();
+  json.key("first").value(first).key("next").value(next);
+  json.key("why").value(removed ? "removed" : "damaged");
+  json.end_object().end_object();
+  return std::move(json).text() + '\n';
+}
 
 void add_log_tail(CLI::App& log, Commands& commands) {
   CLI::App* tail = log.add_subcommand("tail", "Follow the log: print records as they arrive");
@@ -70,7 +120,26 @@ void add_log_tail(CLI::App& log, Commands& commands) {
       ->type_name("N")
       ->excludes("--from")
       ->excludes("--since");
-  tail->add_flag("--json", options->json, "One JSON object per line");
+  auto* group =
+      tail->add_option("--group", options->group,
+                       "Go on where this group stands, and commit what has been written;\n"
+                       "a group that does not exist is made: at --from, --since, -n or\n"
+                       "the earliest record");
+  group->type_name("G");
+  tail->add_flag("--ack", options->ack,
+                 "Commit what is acknowledged instead: a line N on standard input\n"
+                 "says that everything up to offset N is done. Implies --json")
+      ->needs(group);
+  tail->add_option("--body", options->body,
+                   "base64: with message_base64, exactly as received. Implies\n--json")
+      ->type_name("none|base64")
+      ->check(CLI::IsMember({"none", "base64"}));
+  tail->add_flag("--delivered", options->delivered,
+                 "The body as delivered: with our trace fields on top. Implies\n--body base64");
+  tail->add_flag("--wait", options->wait, "Until there is a log");
+  tail->add_flag("--json", options->json,
+                 "One JSON object per line; what is missing is an object\n"
+                 "{\"gap\":{first,next,why}}");
   tail->add_flag("--refused", options->refused, "Also what was refused by DMARC policy");
   commands.push_back({tail, [options] { return run_tail(*options); }});
 }

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "cli/command.h"
 
@@ -67,11 +68,22 @@ long Output::write_some(std::string_view bytes) {
   return ::write(STDOUT_FILENO, bytes.data(), bytes.size());
 }
 
+void Output::also_read(int fd, std::function<void()> ready) {
+  also_fd_ = fd;
+  also_ready_ = std::move(ready);
+}
+
 // False when it is time to stop.
 bool Output::wait_for_room() {
-  pollfd wait[2] = {{STDOUT_FILENO, POLLOUT, 0}, {stop_fd_, POLLIN, 0}};
-  (void)::poll(wait, stop_fd_ >= 0 ? 2 : 1, -1);
-  stopped_ = stop_fd_ >= 0 && wait[1].revents != 0 && (wait[0].revents & POLLOUT) == 0;
+  // Descriptors below 0 are passed over.
+  pollfd wait[3] = {{STDOUT_FILENO, POLLOUT, 0}, {stop_fd_, POLLIN, 0}, {also_fd_, POLLIN, 0}};
+  (void)::poll(wait, 3, -1);
+  if (wait[2].revents != 0) {
+    const bool ended = (wait[2].revents & POLLIN) == 0;
+    also_ready_();
+    if (ended) also_fd_ = -1;  // once is enough: it would be ready for ever
+  }
+  stopped_ = wait[1].revents != 0 && (wait[0].revents & POLLOUT) == 0;
   return !stopped_;
 }
 

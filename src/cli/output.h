@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,10 @@ class Output {
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
   ~Output();
+
+  // While it waits for room this descriptor is looked at too, and `ready` called when there is
+  // something to read: for a reader that answers before it reads on.
+  void also_read(int fd, std::function<void()> ready);
 
   // False when nobody reads any more: stop.
   bool write(std::string_view bytes);
@@ -41,6 +46,8 @@ class Output {
 
   std::string pending_;
   int stop_fd_;
+  int also_fd_ = -1;
+  std::function<void()> also_ready_;
   int own_fd_ = -1;  // standard output opened again, so that not blocking concerns nobody else
   bool gone_ = false;
   bool failed_ = false;

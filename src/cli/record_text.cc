@@ -7,10 +7,18 @@
 #include "base/text.h"
 #include "base/units.h"
 #include "crypto/sha256.h"
+#include "mail/field_text.h"
+#include "mail/header_index.h"
+#include "mail/mailbox.h"
 
 namespace mxring::cli {
 
 namespace {
+
+// As the server reads a header section.
+constexpr std::uint32_t kHeaderBytesMax = 128 << 10;
+constexpr std::uint32_t kFieldsMax = 1000;
+constexpr std::size_t kTextMax = 998;
 
 void text_or_null(base::JsonWriter& json, std::string_view key, std::string_view text) {
   json.key(key);
@@ -72,6 +80,32 @@ std::string_view text_member(std::string_view object, std::string_view name) {
 
 }  // namespace
 
+HeaderFacts header_facts(const Record& record) {
+  HeaderFacts facts{std::string(record.message_id), std::string(record.header_from),
+                    std::string(record.subject), std::string(record.queue_id)};
+  // The server writes a queue id with every record; one without is older, and says less.
+  if (!record.queue_id.empty()) return facts;
+  mail::HeaderIndex header(kHeaderBytesMax, kFieldsMax);
+  header.feed(record.message);
+  header.finish();
+  const auto value_of = [&](mail::FieldName name) -> std::string_view {
+    const mail::Field* field = header.first(name);
+    return field == nullptr ? std::string_view()
+                            : record.message.substr(field->value, field->end - field->value);
+  };
+  mail::append_unfolded(facts.message_id, value_of(mail::FieldName::kMessageId), kTextMax);
+  mail::append_unfolded(facts.subject, value_of(mail::FieldName::kSubject), kTextMax);
+  if (const auto author = mail::parse_single_mailbox(value_of(mail::FieldName::kFrom))) {
+    facts.from = author->local_part + '@' + author->domain;
+  }
+  constexpr std::string_view kId = " id ";
+  if (const std::size_t at = record.trace.find(kId); at != std::string_view::npos) {
+    const std::string_view rest = record.trace.substr(at + kId.size());
+    facts.queue_id = rest.substr(0, rest.find_first_of("\r\n ;"));
+  }
+  return facts;
+}
+
 void write_members(base::JsonWriter& json, const Record& record) {
   text_or_null(json, "id", record.id());
   json.key("offset").value(record.offset);
@@ -93,6 +127,11 @@ void write_members(base::JsonWriter& json, const Record& record) {
   stored_json(json, "dkim", record.dkim, "[]");
   stored_json(json, "dmarc", record.dmarc, "null");
   json.key("disposition").value(record.disposition);
+  const HeaderFacts facts = header_facts(record);
+  text_or_null(json, "message_id", facts.message_id);
+  text_or_null(json, "subject", facts.subject);
+  text_or_null(json, "from", facts.from);
+  text_or_null(json, "queue_id", facts.queue_id);
   json.key("protocol").value(record.protocol);
   text_or_null(json, "body_type", record.body_type);
   json.key("smtputf8").value(record.smtputf8);

@@ -10,6 +10,15 @@
 
 namespace mxring::cli {
 
+// What a message is looked for by; of records older than these, read from the message itself.
+struct HeaderFacts {
+  std::string message_id;
+  std::string from;
+  std::string subject;
+  std::string queue_id;
+};
+HeaderFacts header_facts(const Record& record);
+
 // The members of the record's object, without the braces, so that a caller can add its own.
 void write_members(base::JsonWriter& json, const Record& record);
 // The whole object on one line, with its newline.

@@ -32,6 +32,7 @@ constexpr std::uint64_t kOffsetMax = 1ULL << 62;  // greater ones are damage: su
 constexpr std::uint32_t kSegmentUnsynced = 1;  // SegmentHeader::flags
 constexpr std::uint64_t kStatePoisoned = 1;    // StateFields::flags
 constexpr std::uint64_t kStateRecovering = 2;  // a writer has the lock, and looks for the end
+constexpr std::uint64_t kStateWakes = 4;       // the writer calls FUTEX_WAKE on the sequence
 
 struct SegmentHeader {
   std::uint64_t magic = kSegmentMagic;

@@ -25,20 +25,78 @@ void KeptSegments::add(SealedSegment segment) {
   segments_.push_back(std::move(segment));
 }
 
-void KeptSegments::retire(const Active& active, SparePool& spares) {
+void KeptSegments::retire(const Active& active, SparePool& spares, bool disk_low) {
+  holds_known_ = false;
+  held_ = {};
   while (!segments_.empty()) {
     const SealedSegment oldest = segments_.front();
-    const auto why = retention_.due({oldest.newest_us, bytes_ + active.bytes});
-    if (!why) break;
+    const auto due = retention_.due({oldest.newest_us, bytes_ + active.bytes});
+    if (!due) break;
+    const std::uint64_t next = next_after_oldest(active);
+    RemovedFor why = *due;
+    if (!may_go(next, active, disk_low, why)) break;
     if (!remove_oldest(spares)) return;  // the next call tries again
-    const std::uint64_t next =
-        segments_.empty() ? active.base_offset : segments_.front().base_offset;
-    note(oldest, next, *why);
-    retention_.note_removed(*why);
+    if (why == RemovedFor::kHoldFull) count_dropped(oldest.base_offset, next);
+    note(oldest, next, why);
+    retention_.note_removed(*due);
+    disk_low = false;  // one at a time: how much room that made is not known yet
   }
   const bool none_overdue = segments_.empty() || !retention_.overdue(segments_.front().newest_us);
   if (none_overdue) retention_.note_none_overdue();
   invariants();
+}
+
+std::uint64_t KeptSegments::next_after_oldest(const Active& active) const {
+  return segments_.size() > 1 ? segments_[1].base_offset : active.base_offset;
+}
+
+// Read when something is due, and not before: most of the time nothing is.
+void KeptSegments::find_holds() {
+  if (holds_known_) return;
+  holds_known_ = true;
+  auto holds = read_holds(place_.directory_fd);
+  held_.unknown = !holds;
+  holds_ = holds ? std::move(*holds) : std::vector<Hold>{};
+}
+
+// What retention would take, if nobody held it.
+std::uint64_t KeptSegments::beyond_retention(const Active& active) const {
+  std::uint64_t left = bytes_ + active.bytes;
+  std::uint64_t beyond = 0;
+  for (const SealedSegment& segment : segments_) {
+    if (!retention_.due({segment.newest_us, left})) break;
+    beyond += segment.file_bytes;
+    left -= segment.file_bytes;
+  }
+  return beyond;
+}
+
+// Whether the oldest segment, which ends before `next_offset`, may go for `why`, or for another
+// reason.
+bool KeptSegments::may_go(std::uint64_t next_offset, const Active& active, bool disk_low,
+                          RemovedFor& why) {
+  find_holds();
+  if (held_.unknown) return false;
+  const auto furthest = std::min_element(
+      holds_.begin(), holds_.end(), [](const Hold& a, const Hold& b) { return a.next < b.next; });
+  if (furthest == holds_.end() || furthest->next >= next_offset) return true;
+  held_.bytes = beyond_retention(active);
+  held_.group = furthest->group;
+  held_.next = furthest->next;
+  held_.damaged = furthest->damaged;
+  const bool full =
+      place_.hold_bytes != 0 ? held_.bytes > place_.hold_bytes : place_.drop_when_full && disk_low;
+  held_.full = full && !place_.drop_when_full;
+  if (!full || held_.full) return false;
+  why = RemovedFor::kHoldFull;
+  return true;
+}
+
+void KeptSegments::count_dropped(std::uint64_t first, std::uint64_t next) {
+  for (const Hold& hold : holds_) {
+    const std::uint64_t from = std::max(first, hold.next);
+    if (from < next) dropped_[hold.group] += next - from;
+  }
 }
 
 bool KeptSegments::remove_oldest(SparePool& spares) {

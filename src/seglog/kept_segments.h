@@ -7,11 +7,13 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "seglog/format.h"
+#include "seglog/groups.h"
 #include "seglog/retention.h"
 
 namespace mxring::seglog {
@@ -38,11 +40,23 @@ struct Removal {
   std::uint64_t next_offset = 0;  // one past the last
 };
 
+// What groups keep that retention would have taken.
+struct Held {
+  std::uint64_t bytes = 0;  // beyond retention
+  std::string group;        // the one furthest back; empty: nothing is held
+  std::uint64_t next = 0;   // where it stands
+  bool damaged = false;     // its cursor is, and holds everything
+  bool full = false;        // more than they may: no new mail until it is less
+  bool unknown = false;     // the groups cannot be read: everything is kept
+};
+
 class KeptSegments {
  public:
   struct Place {
     int directory_fd = -1;            // stays open longer than the object
     std::uint64_t segment_bytes = 0;  // of a full segment: one of half that is worth using again
+    std::uint64_t hold_bytes = 0;     // what groups may keep beyond retention; 0 = no bound
+    bool drop_when_full = false;      // the oldest goes; else `Held::full` is set
   };
   // The segment in use: it stays, and counts.
   struct Active {
@@ -54,8 +68,12 @@ class KeptSegments {
 
   void add(SealedSegment segment);  // its base offset is the greatest
   Retention& retention() { return retention_; }
-  // Takes away what is due. `spares` may take a file over.
-  void retire(const Active& active, SparePool& spares);
+  // Takes away what is due and not held by a group. `spares` may take a file over. `disk_low`: with
+  // drop_when_full and no hold_bytes the oldest that is held goes as well.
+  void retire(const Active& active, SparePool& spares, bool disk_low);
+  const Held& held() const { return held_; }
+  // Records that holding groups have lost by drop_when_full, since the start.
+  const std::map<std::string, std::uint64_t>& dropped() const { return dropped_; }
 
   std::vector<Removal> take_removals();
   // Why a file could not be removed, one line; empty: all could.
@@ -64,6 +82,11 @@ class KeptSegments {
   const std::deque<SealedSegment>& segments() const { return segments_; }
 
  private:
+  bool may_go(std::uint64_t next_offset, const Active& active, bool disk_low, RemovedFor& why);
+  void find_holds();
+  std::uint64_t beyond_retention(const Active& active) const;
+  void count_dropped(std::uint64_t first, std::uint64_t next);
+  std::uint64_t next_after_oldest(const Active& active) const;
   bool remove_oldest(SparePool& spares);
   void note(const SealedSegment& gone, std::uint64_t next_offset, RemovedFor why);
   void invariants() const;
@@ -75,6 +98,10 @@ class KeptSegments {
   std::vector<Removal> removals_;
   std::string trouble_;
   std::string troubled_file_;  // said already
+  std::vector<Hold> holds_;    // as of this retire()
+  bool holds_known_ = false;
+  Held held_;
+  std::map<std::string, std::uint64_t> dropped_;
 };
 
 }  // namespace mxring::seglog

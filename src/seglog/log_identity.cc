@@ -5,8 +5,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <system_error>
 
 #include "seglog/identity.h"
+#include "seglog/lock_file.h"
+#include "seglog/log_directory.h"
+#include "seglog/ownership.h"
 
 namespace mxring::seglog {
 
@@ -43,6 +47,32 @@ std::expected<void, int> write_log_id(const std::string& directory, uring::File&
     return std::unexpected(error);
   }
   return durable ? directory_file.sync_all() : std::expected<void, int>{};
+}
+
+std::expected<Renewed, std::string> renew_log_id(const std::filesystem::path& log) {
+  const auto reason = [&](const char* what, int error) {
+    return std::unexpected(log.string() + ": " + what + ": " +
+                           std::system_category().message(error) +
+                           refusal_of_access(error, log, log));
+  };
+  const auto opened = open_log(log);
+  if (!opened) return std::unexpected(opened.error().message);
+  auto directory = uring::File::open(log.string(), O_RDONLY | O_DIRECTORY, 0, nullptr);
+  if (!directory) return reason("cannot be opened", directory.error());
+  const auto lock = LockFile::acquire(directory->fd());
+  if (!lock && lock.error().error == 0) {
+    const std::string& pid = lock.error().holder_pid;
+    return std::unexpected(log.string() + ": another process" +
+                           (pid.empty() ? "" : " (pid " + pid + ")") +
+                           " writes to this log; stop it first");
+  }
+  if (!lock) return reason("cannot be locked", lock.error().error);
+  const Renewed renewed{current_log_id(directory->fd()), make_log_id()};
+  if (auto written = write_log_id(log.string(), *directory, renewed.after, true, nullptr);
+      !written) {
+    return reason("log-id cannot be written", written.error());
+  }
+  return renewed;
 }
 
 }  // namespace mxring::seglog

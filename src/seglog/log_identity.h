@@ -5,6 +5,7 @@
 #include <mxring/record.h>
 
 #include <expected>
+#include <filesystem>
 #include <string>
 
 #include "uring/file.h"
@@ -17,5 +18,12 @@ LogId make_log_id();
 // errno on failure; the old file is then whole.
 std::expected<void, int> write_log_id(const std::string& directory, uring::File& directory_file,
                                       const LogId& id, bool durable, uring::FaultPlan* faults);
+
+// What `log renew-id` does: a new id for the segments to come. Refused while a writer lives.
+struct Renewed {
+  LogId before;
+  LogId after;
+};
+std::expected<Renewed, std::string> renew_log_id(const std::filesystem::path& log);
 
 }  // namespace mxring::seglog

@@ -79,6 +79,14 @@ std::string_view* text_member(MetadataTag tag, Record& record) {
       return &record.disposition;
     case MetadataTag::kTrace:
       return &record.trace;
+    case MetadataTag::kMessageId:
+      return &record.message_id;
+    case MetadataTag::kHeaderFrom:
+      return &record.header_from;
+    case MetadataTag::kSubject:
+      return &record.subject;
+    case MetadataTag::kQueueId:
+      return &record.queue_id;
     default:
       return nullptr;
   }
@@ -113,13 +121,13 @@ bool decode_field(MetadataTag tag, std::string_view value, Record& record) {
 
 // Everything metadata can set, so that a record that is used again keeps nothing.
 void clear_fields(Record& record) {
-  for (auto tag = std::uint16_t{1}; tag <= static_cast<std::uint16_t>(MetadataTag::kLeaveOut);
-       ++tag) {
+  for (auto tag = std::uint16_t{1}; tag <= static_cast<std::uint16_t>(MetadataTag::kLast); ++tag) {
     if (std::string_view* member = text_member(static_cast<MetadataTag>(tag), record)) *member = {};
   }
   record.client_port = 0;
   record.smtputf8 = false;
   record.has_long_line = false;
+  record.requiretls = false;
   record.rcpt_to.clear();
   record.leave_out.clear();
 }

@@ -32,6 +32,11 @@ enum class MetadataTag : std::uint16_t {
   kDisposition = 16,
   kTrace = 17,
   kLeaveOut = 18,  // begin u64, end u64; repeated
+  kMessageId = 19,
+  kHeaderFrom = 20,
+  kSubject = 21,
+  kQueueId = 22,
+  kLast = kQueueId,
 };
 
 enum MetadataFlag : std::uint32_t { kFlagSmtpUtf8 = 1, kFlagLongLine = 2, kFlagRequireTls = 4 };

@@ -13,6 +13,8 @@
 #include "seglog/log_end.h"
 #include "seglog/metadata.h"
 #include "seglog/segment_cursor.h"
+#include "seglog/segment_seek.h"
+#include "seglog/wake_page.h"
 
 namespace mxring {
 
@@ -28,6 +30,8 @@ namespace {
 constexpr int kRemovalsMax = 100;
 constexpr auto kPollMin = std::chrono::milliseconds(1);
 constexpr auto kPollMax = std::chrono::milliseconds(50);
+// Then the lock is asked again: nobody wakes for a writer that was killed.
+constexpr std::chrono::nanoseconds kWaitMax = std::chrono::milliseconds(500);
 
 std::string range_text(Offset first, Offset next) {
   if (next == first + 1) return "record " + std::to_string(first);
@@ -38,11 +42,15 @@ std::string range_text(Offset first, Offset next) {
 
 struct LogReader::Impl {
   Impl(std::filesystem::path log, seglog::ReadFile opened)
-      : path(std::move(log)), directory(std::move(opened)), end(directory.fd()) {}
+      : path(std::move(log)),
+        directory(std::move(opened)),
+        end(directory.fd()),
+        page(directory.fd()) {}
 
   std::filesystem::path path;
   seglog::ReadFile directory;
   seglog::LogEnd end;
+  seglog::WakePage page;
   std::vector<std::uint64_t> bases;
   std::optional<OpenSegment> segment;  // the one `cursor` walks
   SegmentCursor cursor{SegmentCursor::kReadAhead};
@@ -65,7 +73,6 @@ struct LogReader::Impl {
     return end.sure() && offset > std::max(end.offset(), first());
   }
   LogError beyond_end(Offset offset) const;
-  void go_to(const OpenSegment& in, SegmentCursor& with, Offset offset) const;
   std::optional<Offset> first_at_or_after(const OpenSegment& in, std::int64_t unix_us) const;
   SegmentInfo describe(const OpenSegment& in, std::uint64_t next_base) const;
   std::uint64_t base_after(std::uint64_t base) const;
@@ -159,7 +166,7 @@ std::optional<LogError> LogReader::Impl::open_wanted() {
   removals_seen = 0;
   segment = std::move(*opened);
   if (!end.agrees_with(*segment)) end.refresh();
-  go_to(*segment, cursor, wanted);
+  seglog::seek_in_segment(directory.fd(), *segment, end.limit(*segment), wanted, cursor);
   return std::nullopt;
 }
 
@@ -185,29 +192,6 @@ std::optional<LogError> LogReader::Impl::unreadable(std::uint64_t base,
   return report;
 }
 
-// Moves `with` to the record `offset` of the segment, or as near before it as damage allows.
-void LogReader::Impl::go_to(const OpenSegment& in, SegmentCursor& with, Offset offset) const {
-  const Offset base = in.header.base_offset;
-  with.start(in.file.fd(), in.key(), kHeaderBlockBytes, base);
-  if (offset == base) return;
-  const auto entries = seglog::read_index(directory.fd(), in.header);
-  const auto behind = std::upper_bound(
-      entries.begin(), entries.end(), offset,
-      [](Offset wanted_offset, const seglog::IndexEntry& e) { return wanted_offset < e.offset; });
-  if (behind != entries.begin()) {
-    const seglog::IndexEntry& entry = *(behind - 1);
-    with.start(in.file.fd(), in.key(), entry.position, entry.offset);
-    const auto event = with.read(end.limit(in), false);
-    if (event.kind != Kind::kRecord) with.start(in.file.fd(), in.key(), kHeaderBlockBytes, base);
-  }
-  while (with.offset() < offset) {
-    const auto event = with.read(end.limit(in), false);
-    if (event.kind == Kind::kSeal || event.kind == Kind::kEnd) return;
-    if (event.next_offset > offset) return;
-    with.advance(event);
-  }
-}
-
 // One event of the open segment: sets `out`, or returns an error, or only moves on.
 std::optional<LogError> LogReader::Impl::step(std::optional<Record>& out) {
   const auto event = cursor.read(end.limit(*segment));
@@ -217,7 +201,8 @@ std::optional<LogError> LogReader::Impl::step(std::optional<Record>& out) {
       record.offset = event.header.offset;
       record.log_id = seglog::log_id_of(segment->header);
       record.received_at_us = event.header.received_at_us;
-      record.message = {event.payload, event.header.message_bytes};
+      record.bytes = {event.payload, event.header.payload_bytes()};
+      record.message = record.bytes.substr(0, event.header.message_bytes);
       const std::string_view metadata{event.payload + event.header.message_bytes,
                                       event.header.metadata_bytes};
       if (!seglog::decode_metadata(metadata, record)) {
@@ -409,13 +394,29 @@ std::expected<void, LogError> LogReader::seek_time(std::int64_t unix_us) {
 bool LogReader::wait(std::chrono::milliseconds at_most) {
   const auto deadline = std::chrono::steady_clock::now() + at_most;
   std::chrono::nanoseconds pause = kPollMin;
-  while (!impl_->more()) {
-    const auto left = deadline - std::chrono::steady_clock::now();
+  while (true) {
+    const std::uint32_t word = impl_->page.word();  // before looking: a change in between is seen
+    // An end that cannot be told, or has gone back, is for next() to say.
+    if (impl_->more() || impl_->end.trouble() || impl_->is_beyond_end(impl_->wanted)) return true;
+    const std::chrono::nanoseconds left = deadline - std::chrono::steady_clock::now();
     if (left <= std::chrono::nanoseconds(0)) return false;
-    std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(pause, left));
+    if (impl_->end.live() && impl_->page.wait(word, std::min(left, kWaitMax).count())) continue;
+    std::this_thread::sleep_for(std::min(pause, left));
     pause = std::min<std::chrono::nanoseconds>(pause * 2, kPollMax);
   }
-  return true;
+}
+
+Offset LogReader::position() const {
+  return impl_->wanted;
+}
+
+std::expected<void, LogError> LogReader::stay_at(Offset offset) {
+  impl_->end.refresh();
+  if (auto error = impl_->no_access()) return std::unexpected(std::move(*error));
+  if (impl_->is_beyond_end(offset)) return std::unexpected(impl_->beyond_end(offset));
+  impl_->wanted = offset;
+  impl_->segment.reset();
+  return {};
 }
 
 LogId LogReader::log_id() const {

@@ -17,7 +17,11 @@
 
 namespace mxring::seglog {
 
-enum class RemovedFor : std::uint8_t { kAge, kBytes };
+enum class RemovedFor : std::uint8_t {
+  kAge,
+  kBytes,
+  kHoldFull,  // groups held it, and may hold no more
+};
 
 class Retention {
  public:

@@ -1,17 +1,22 @@
 #include "seglog/state_file.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 namespace mxring::seglog {
 
 namespace {
 
+// A wake-up nobody waits for costs 250 ns: while that is so, one for this many changes.
+constexpr int kUnsaidMax = 16;
 constexpr int kReadTries = 1000;  // a change takes nanoseconds; a dead writer's never ends
 
 bool read_at(int fd, void* bytes, std::size_t size, off_t position) {
@@ -91,6 +96,14 @@ void StatePage::publish(const StateFields& fields) {
   for (int i = 2; i < 8; ++i) words_->word[i].store(image[i], std::memory_order_release);
   words_->word[1].store(next.sequence, std::memory_order_release);
   sequence_ = next.sequence;
+  if (++unsaid_ >= kUnsaidMax || awaited_) wake_readers();
+}
+
+void StatePage::wake_readers() {
+  if (words_ == nullptr || unsaid_ == 0) return;
+  unsaid_ = 0;
+  // The lower half of the sequence: what readers wait on. Not private: they are other processes.
+  awaited_ = ::syscall(SYS_futex, &words_->word[1], FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0) > 0;
 }
 
 }  // namespace mxring::seglog

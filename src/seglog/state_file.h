@@ -29,8 +29,11 @@ class StatePage {
   // What the file said when it was opened.
   const std::optional<StateFields>& found() const { return found_; }
 
-  // Readers see either the old fields or these, never a mixture. Ignored before open().
+  // Readers see either the old fields or these, never a mixture. Ignored before open(). Those that
+  // wait are woken now or, while nobody has waited lately, with one of the next changes.
   void publish(const StateFields& fields);
+  // Wakes those that were not: before the writer waits itself.
+  void wake_readers();
 
  private:
   // The same 64 bytes as StateFields, as words both sides can touch at once.
@@ -42,6 +45,8 @@ class StatePage {
 
   Words* words_ = nullptr;
   std::uint64_t sequence_ = 0;
+  int unsaid_ = 0;        // changes that nobody was woken for
+  bool awaited_ = false;  // somebody was waiting last time
   std::optional<StateFields> found_;
 };
 

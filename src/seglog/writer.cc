@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "seglog/file_system.h"
+#include "seglog/groups.h"
 #include "seglog/identity.h"
 #include "seglog/log_home.h"
 #include "seglog/log_identity.h"
@@ -81,6 +82,7 @@ struct Writer::Impl {
 
   std::expected<void, OpenError> open(const std::function<void(double)>& progress);
   std::expected<void, OpenError> identify();
+  std::string group_beyond() const;
   std::expected<void, OpenError> first_segment();
   std::expected<std::uint64_t, CommitError> commit(std::span<const Append> batch);
   std::uint64_t plan(std::span<const Append> batch, std::uint64_t unit, std::size_t* rolls);
@@ -90,7 +92,7 @@ struct Writer::Impl {
   std::expected<void, std::string> activate(Spare spare, std::uint64_t base, std::int64_t now_us);
   std::expected<void, std::string> seal_active(std::uint64_t next);
   void publish(bool poisoned);
-  void retire();
+  void retire(bool disk_low);
   void refresh_space();
   void close();
 
@@ -126,7 +128,8 @@ std::expected<void, OpenError> Writer::Impl::open(const std::function<void(doubl
   for (const SealedSegment& segment : recovered.segments) {
     newest_us = std::max(newest_us, segment.newest_us);
   }
-  kept.emplace(KeptSegments::Place{home.directory.fd(), options.segment_bytes},
+  kept.emplace(KeptSegments::Place{home.directory.fd(), options.segment_bytes, options.hold_bytes,
+                                   options.drop_when_hold_full},
                Retention::Options{options.retain_bytes, options.retain_age_ns},
                std::move(recovered.segments));
   kept->retention().begin(base::read_clocks(), newest_us);
@@ -137,12 +140,22 @@ std::expected<void, OpenError> Writer::Impl::open(const std::function<void(doubl
   return {};
 }
 
-// A log without records is a new one, whatever file says otherwise: somebody has emptied it.
+// A log without records is a new one, whatever file says otherwise: somebody has emptied it. A
+// cursor of this log that stands beyond its end says that it was put back from an older copy.
 std::expected<void, OpenError> Writer::Impl::identify() {
   const int at = home.directory.fd();
   const auto file = read_log_id(at);
   const bool empty = next_offset == 0 && recovered.segments.empty();
   log_id = empty ? LogId{} : current_log_id(at);
+  if (const std::string group = group_beyond(); !empty && !group.empty()) {
+    log_id = LogId{};
+    std::string& text = recovered.report.text;
+    text += (text.empty() ? "" : "; ") +
+            ("group " + group + " has dealt with records beyond the end of the log, " +
+             std::to_string(next_offset) +
+             ": it was put back from an older copy, and goes on under a new log id");
+  }
+  (void)make_groups(at);  // whoever is first to read for a group can make it too
   if (file && *file == log_id) return {};
   if (!log_id.known()) log_id = make_log_id();
   const bool durable = options.sync == Sync::kCommit;
@@ -151,6 +164,22 @@ std::expected<void, OpenError> Writer::Impl::identify() {
   if (written) return {};
   return std::unexpected(
       refuse(OpenErrorKind::kIo, "log-id cannot be written: " + reason(written.error())));
+}
+
+std::string Writer::Impl::group_beyond() const {
+  const int at = home.directory.fd();
+  const auto folder = open_groups(at);
+  if (!folder) return {};
+  const auto bases = list_segments(at).value_or(std::vector<std::uint64_t>{});
+  const LogExtent extent{bases.empty() ? next_offset : bases.front(), next_offset};
+  for (const std::string& group : list_groups(at).value_or(std::vector<std::string>{})) {
+    const ReadFile cursor = ReadFile::open_at(folder->fd(), cursor_name(group));
+    const auto fields = read_cursor(cursor.fd());
+    if (fields && *fields && place_of(at, **fields, extent) == CursorPlace::kBeyondEnd) {
+      return group;
+    }
+  }
+  return {};
 }
 
 std::expected<void, OpenError> Writer::Impl::first_segment() {
@@ -297,7 +326,7 @@ std::expected<std::uint64_t, CommitError> Writer::Impl::commit(std::span<const A
   if (!taken.empty()) {
     for (std::size_t i = 0; i < taken.size(); ++i) kept->retention().note_filled();
     taken.clear();
-    retire();
+    retire(false);
     spares->refill();
     refresh_space();
   }
@@ -310,14 +339,14 @@ void Writer::Impl::publish(bool poisoned) {
   fields.segment = active ? active->header().base_offset : 0;
   fields.position = active ? active->position() : 0;
   fields.epoch = epoch;
-  fields.flags = poisoned ? kStatePoisoned : 0;
+  fields.flags = (poisoned ? kStatePoisoned : 0) | kStateWakes;
   home.state.publish(fields);
 }
 
-void Writer::Impl::retire() {
+void Writer::Impl::retire(bool disk_low) {
   kept->retire(
       {active ? active->header().base_offset : next_offset, active ? active->position() : 0},
-      *spares);
+      *spares, disk_low);
 }
 
 void Writer::Impl::refresh_space() {
@@ -373,16 +402,28 @@ std::expected<std::uint64_t, CommitError> Writer::commit(std::span<const Append>
   return impl_->commit(batch);
 }
 
-void Writer::maintain(base::Now now) {
+void Writer::maintain(base::Now now, bool disk_low) {
   if (impl_->closed) return;
   impl_->kept->retention().look(now);
-  impl_->retire();
+  impl_->retire(disk_low);
   if (impl_->failure.empty()) impl_->spares->refill();
   impl_->refresh_space();
 }
 
+void Writer::wake_readers() {
+  impl_->home.state.wake_readers();
+}
+
 std::vector<Removal> Writer::take_removals() {
   return impl_->kept->take_removals();
+}
+
+const Held& Writer::held() const {
+  return impl_->kept->held();
+}
+
+const std::map<std::string, std::uint64_t>& Writer::dropped() const {
+  return impl_->kept->dropped();
 }
 
 std::string Writer::take_trouble() {

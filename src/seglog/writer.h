@@ -43,6 +43,8 @@ struct WriterOptions {
   Sync sync = Sync::kCommit;
   std::uint64_t retain_bytes = 0;  // 0 = keep all
   std::int64_t retain_age_ns = 0;  // 0 = keep all
+  std::uint64_t hold_bytes = 0;    // what groups may keep beyond that; 0 = until the disk reserve
+  bool drop_when_hold_full = false;
   // No segment is made ahead of its need where less than the larger of both would stay free.
   std::uint64_t reserve_bytes = 0;
   std::uint32_t reserve_percent = 0;
@@ -100,7 +102,13 @@ class Writer {
 
   // Retention, freeing of disk space. Call about once a second from the thread that commits; when a
   // segment rolls commit() does it too, by the clocks of the latest call.
-  void maintain(base::Now now);
+  // `disk_low`: the disk is below its reserve.
+  void maintain(base::Now now, bool disk_low = false);
+  // What groups keep that retention would have taken, as of the latest maintain() or roll.
+  const Held& held() const;
+  const std::map<std::string, std::uint64_t>& dropped() const;  // records, by group
+  // Call when nothing is left to commit: readers that wait and were not woken yet are.
+  void wake_readers();
   // What retention took away since this was last asked, and what it could not (one line, or empty).
   std::vector<Removal> take_removals();
   std::string take_trouble();

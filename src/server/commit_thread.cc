@@ -34,7 +34,9 @@ CommitThread::CommitThread(Setup setup) : setup_(std::move(setup)) {
   appends_.reserve(kGroupMessagesMax);
 }
 
-CommitThread::~CommitThread() { stop(); }
+CommitThread::~CommitThread() {
+  stop();
+}
 
 void CommitThread::start(int cpu) {
   watch_storage();
@@ -49,7 +51,8 @@ void CommitThread::stop() {
 }
 
 bool CommitThread::has_work() const {
-  return std::ranges::any_of(lanes_, [](const WriterLane* lane) { return !lane->to_writer.empty(); });
+  return std::ranges::any_of(lanes_,
+                             [](const WriterLane* lane) { return !lane->to_writer.empty(); });
 }
 
 void CommitThread::run(int cpu) {
@@ -68,6 +71,7 @@ void CommitThread::run(int cpu) {
       commit_group();
     } else {
       last_group_ = 0;
+      setup_.writer.wake_readers();
       const bool stopping = stopping_.load(std::memory_order_seq_cst);
       if (stopping && !has_work()) break;
       if (!stopping) {
@@ -79,7 +83,7 @@ void CommitThread::run(int cpu) {
     const base::Now now = base::read_clocks();
     if (now.mono.ns - last_watch_ns_ >= kIdleNs) {
       last_watch_ns_ = now.mono.ns;
-      if (!failed()) setup_.writer.maintain(now);
+      if (!failed()) setup_.writer.maintain(now, storage_low());
       watch_storage();
       say_retention(false);
       update_counters();
@@ -88,9 +92,10 @@ void CommitThread::run(int cpu) {
   setup_.writer.close();
   say_retention(true);
   if (!failed() && setup_.writer.poisoned() && setup_.notice) {
-    setup_.notice(fmt::format("warning: {}; everything acknowledged is durable, and the next start "
-                              "looks at the whole segment",
-                              setup_.writer.failure()));
+    setup_.notice(
+        fmt::format("warning: {}; everything acknowledged is durable, and the next start "
+                    "looks at the whole segment",
+                    setup_.writer.failure()));
   }
   update_counters();
   ended_.store(true, std::memory_order_relaxed);
@@ -113,8 +118,8 @@ void CommitThread::gather() {
   };
   drain();
   const bool busy = last_group_ >= kBusyGroup;
-  if (busy && setup_.commit_window_ns > 0 && !group_.empty() &&
-      group_.size() < kGroupMessagesMax && group_bytes_ < kGroupBytesMax) {
+  if (busy && setup_.commit_window_ns > 0 && !group_.empty() && group_.size() < kGroupMessagesMax &&
+      group_bytes_ < kGroupBytesMax) {
     const timespec window{setup_.commit_window_ns / base::kNsPerSecond,
                           setup_.commit_window_ns % base::kNsPerSecond};
     clock_nanosleep(CLOCK_MONOTONIC, 0, &window, nullptr);
@@ -203,6 +208,8 @@ void CommitThread::watch_storage() {
   total_bytes_.store(setup_.writer.file_system_bytes(), std::memory_order_relaxed);
   needed_bytes_.store(setup_.writer.needed_soon_bytes(), std::memory_order_relaxed);
   refused_for_.store(-1, std::memory_order_relaxed);
+  const seglog::Held& held = setup_.writer.held();
+  held_bytes_.store(held.full ? held.bytes : 0, std::memory_order_relaxed);
   storage_low_.store(setup_.reserve.low(room()), std::memory_order_relaxed);
   say_room();
 }
@@ -220,7 +227,8 @@ DiskRoom CommitThread::room() const {
   DiskRoom room{.free_bytes = free_bytes_.load(std::memory_order_relaxed),
                 .total_bytes = total_bytes_.load(std::memory_order_relaxed),
                 .needed_bytes = needed_bytes_.load(std::memory_order_relaxed),
-                .refused = std::nullopt};
+                .refused = std::nullopt,
+                .held_bytes = held_bytes_.load(std::memory_order_relaxed)};
   const int refused = refused_for_.load(std::memory_order_relaxed);
   if (refused >= 0) room.refused = static_cast<seglog::NoRoom>(refused);
   return room;
@@ -245,6 +253,11 @@ void CommitThread::say_retention(bool all) {
       setup_.notice("warning: " + why);
     }
   }
+  say_held();
+  {
+    const std::lock_guard lock(dropped_mutex_);
+    dropped_ = setup_.writer.dropped();
+  }
   const std::int64_t now_ns = base::read_clocks().mono.ns;
   if (removals_.empty() || (!all && now_ns - removals_said_ns_ < kNoticeEveryNs)) return;
   removals_said_ns_ = now_ns;
@@ -252,6 +265,23 @@ void CommitThread::say_retention(bool all) {
     if (setup_.on_removed) setup_.on_removed(removal);
   }
   removals_.clear();
+}
+
+// For whom retention waits: when that changes, and now and then while it lasts.
+void CommitThread::say_held() {
+  constexpr std::int64_t kHeldEveryNs = 3600 * base::kNsPerSecond;
+  const seglog::Held& held = setup_.writer.held();
+  const std::int64_t now_ns = base::read_clocks().mono.ns;
+  const bool news = held.group != said_held_ || now_ns - held_said_ns_ >= kHeldEveryNs;
+  if (!setup_.notice || !news || (held.group.empty() && !held.unknown)) return;
+  said_held_ = held.group;
+  held_said_ns_ = now_ns;
+  setup_.notice(kept_for(held));
+}
+
+std::map<std::string, std::uint64_t> CommitThread::dropped() const {
+  const std::lock_guard lock(dropped_mutex_);
+  return dropped_;
 }
 
 void CommitThread::update_counters() {

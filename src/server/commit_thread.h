@@ -10,7 +10,9 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -76,6 +78,8 @@ class CommitThread {
     return committing_since_ns_.load(std::memory_order_relaxed);
   }
   bool ended() const { return ended_.load(std::memory_order_relaxed); }
+  // Records that groups have lost because they may hold no more, by group (any thread).
+  std::map<std::string, std::uint64_t> dropped() const;
   const obs::Histogram& commit_ns() const { return commit_ns_; }
 
  private:
@@ -88,6 +92,7 @@ class CommitThread {
   void watch_storage();
   void say_room();
   void say_retention(bool all);
+  void say_held();
   void update_counters();
 
   Setup setup_;
@@ -99,13 +104,16 @@ class CommitThread {
   std::atomic<std::uint64_t> free_bytes_{0};
   std::atomic<std::uint64_t> total_bytes_{0};
   std::atomic<std::uint64_t> needed_bytes_{0};
-  std::atomic<int> refused_for_{-1};  // a seglog::NoRoom; -1: nothing was refused
+  std::atomic<std::uint64_t> held_bytes_{0};  // 0 unless it is too much
+  std::atomic<int> refused_for_{-1};          // a seglog::NoRoom; -1: nothing was refused
   std::atomic<bool> failed_{false};
   std::atomic<std::uint64_t> next_offset_{0};
   std::atomic<std::uint64_t> progress_{0};
   std::atomic<std::int64_t> committing_since_ns_{0};
   std::atomic<bool> ended_{false};
   obs::Histogram commit_ns_;
+  mutable std::mutex dropped_mutex_;
+  std::map<std::string, std::uint64_t> dropped_;
 
   // The writer thread's own.
   struct Queued {
@@ -121,6 +129,8 @@ class CommitThread {
   std::int64_t last_notice_ns_ = INT64_MIN / 2;
   bool said_low_ = false;
   std::int64_t said_at_ns_ = 0;
+  std::string said_held_;  // the group that retention was said to wait for
+  std::int64_t held_said_ns_ = INT64_MIN / 2;
   std::int64_t removals_said_ns_ = INT64_MIN / 2;
   std::vector<seglog::Removal> removals_;  // not said yet
   std::uint64_t rolled_ = 0;               // segments, when we last looked

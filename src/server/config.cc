@@ -69,14 +69,6 @@ constexpr std::uint32_t kMany = 1'000'000'000;
 constexpr std::array kKeys{
     key<Hostname, MEMBER(hostname)>("", "hostname",
                                     "Our name in the banner and in Received; \"\" = the system's."),
-    key<Text, MEMBER(user)>(
-        "", "user",
-        "Started as root, the server changes to this account once its ports are bound and its keys "
-        "are read; \"\" = it stays root."),
-    key<Flag, MEMBER(confine)>(
-        "", "confine",
-        "Once started, open files only below the folders named here (Landlock) and make only the "
-        "system calls that receiving mail needs (seccomp)."),
 
     key<Endpoints, MEMBER(listen.smtp)>("listen", "smtp",
                                         "Where SMTP is spoken; port 0 = a free one."),
@@ -117,6 +109,13 @@ constexpr std::array kKeys{
                                                 "Segments older than this go; 0 = keep all."),
     key<Duration<0>, MEMBER(log.commit_window_ns)>(
         "log", "commit_window", "When busy, wait this long for more messages before a commit."),
+
+    key<Bytes<0, 1024 * kTiB>, MEMBER(groups.hold_bytes)>(
+        "groups", "hold_bytes",
+        "What groups may keep of the log beyond its retention; 0 = until the disk reserve."),
+    key<Choice<kHoldFullWords>, MEMBER(groups.on_hold_full)>(
+        "groups", "on_hold_full",
+        "Then refuse new mail with 452, or drop the oldest: counted, and a gap to the groups."),
 
     key<Text, MEMBER(tls.certificate)>(
         "tls", "certificate",
@@ -458,9 +457,7 @@ std::expected<Config, ConfigError> load_config(const std::string& file) {
     text.append(chunk, got);
   }
   if (std::ferror(input.get()) != 0) return failed();
-  auto config = parse_config(text, file);
-  if (config) config->file = file;
-  return config;
+  return parse_config(text, file);
 }
 
 std::expected<void, ConfigError> validate(const Config& config) {

@@ -17,13 +17,13 @@
 
 namespace mxring::server {
 
+// What happens when groups keep more of the log than they may.
+enum class HoldFull : std::uint8_t { kRefuse, kDrop };
+
 enum class SyncMode : std::uint8_t { kCommit, kNone };
 
 struct Config {
   std::string hostname;  // empty: the system's host name
-  std::string user;      // started as root: whom to become; empty: stay
-  bool confine = true;   // Landlock and seccomp
-  std::string file;      // where it was read from; empty: nowhere
 
   struct Listen {
     std::vector<base::Endpoint> smtp;   // [listen] smtp
@@ -50,6 +50,10 @@ struct Config {
     std::int64_t commit_window_ns = 0;  // wait this long for more messages before a commit
   } log;
 
+  struct Groups {
+    std::uint64_t hold_bytes = 0;
+    HoldFull on_hold_full = HoldFull::kRefuse;
+  } groups;
   struct Tls {
     // A PEM file with the chain, one with the key; both empty = a self-made certificate.
     std::string certificate;

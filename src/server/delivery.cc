@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "mail/field_text.h"
 #include "mailauth/authres/forged.h"
 #include "mailauth/results_field.h"
 #include "mailauth/verdict_json.h"
@@ -89,6 +90,8 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
                         const Verdicts& verdicts) {
   const smtp::Envelope& envelope = session.envelope();
   const std::string_view protocol = protocol_of(session);
+  const auto id_high = static_cast<std::uint64_t>(message.received_at.us);
+  const std::uint64_t id_low = (sequence_++ << 8) | (setup_.shard & 0xFF);
   trace_text_.clear();
   TraceFields::append_return_path(trace_text_, envelope);
   if (verdicts.evaluation != nullptr) {
@@ -106,8 +109,8 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
                           .client_is_v6 = client.is_v6,
                           .protocol = protocol,
                           .tls_cipher = client.tls_cipher,
-                          .id_high = static_cast<std::uint64_t>(message.received_at.us),
-                          .id_low = (sequence_++ << 8) | (setup_.shard & 0xFF)},
+                          .id_high = id_high,
+                          .id_low = id_low},
                          envelope, message.received_at);
 
   seglog::MetadataWriter out(message.metadata);
@@ -131,9 +134,36 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   if (flags != 0) out.u32(MetadataTag::kFlags, flags);
   describe_verdicts(out, verdicts);
   out.text(MetadataTag::kDisposition, mailauth::word(verdicts.disposition));
-  if (mailauth::is_refusal(verdicts.disposition)) return;
-  out.text(MetadataTag::kTrace, trace_text_);
-  leave_out_forged(out, message);
+  if (!mailauth::is_refusal(verdicts.disposition)) {
+    out.text(MetadataTag::kTrace, trace_text_);
+    leave_out_forged(out, message);
+  }
+  describe_header(out, message);
+  field_text_.clear();
+  append_queue_id(field_text_, id_high, id_low);
+  out.text(MetadataTag::kQueueId, field_text_);
+}
+
+// What a message is looked for by, so that nobody has to read it for that.
+void Delivery::describe_header(seglog::MetadataWriter& out, Message& message) {
+  constexpr std::size_t kTextMax = 998;  // a line, RFC 5322 2.1.1
+  const auto value_of = [&](mail::FieldName name) -> std::string_view {
+    const mail::Field* field = message.header().first(name);
+    if (field == nullptr) return {};
+    return message.bytes_between(field->value, field->end, field_scratch_);
+  };
+  const auto put = [&](MetadataTag tag, std::string_view value) {
+    field_text_.clear();
+    mail::append_unfolded(field_text_, value, kTextMax);
+    out.text(tag, field_text_);
+  };
+  put(MetadataTag::kMessageId, value_of(mail::FieldName::kMessageId));
+  const auto author = mail::parse_single_mailbox(value_of(mail::FieldName::kFrom), mailbox_);
+  if (author) {
+    field_text_.assign((*author)->local_part).append(1, '@').append((*author)->domain);
+    out.text(MetadataTag::kHeaderFrom, field_text_);
+  }
+  put(MetadataTag::kSubject, value_of(mail::FieldName::kSubject));
 }
 
 void Delivery::describe_verdicts(seglog::MetadataWriter& out, const Verdicts& verdicts) {
@@ -175,8 +205,8 @@ void Delivery::submit(Message* message, const smtp::Session& session, const Clie
   message->received_at = now.wall;
   describe(*message, session, client, verdicts);
   if (mailauth::is_refusal(verdicts.disposition)) {
-    message->refuse(mailauth::refusal(*verdicts.evaluation->dmarc(), verdicts.disposition,
-                                      field_scratch_));
+    message->refuse(
+        mailauth::refusal(*verdicts.evaluation->dmarc(), verdicts.disposition, field_scratch_));
   }
   const bool queued = setup_.to_writer.push(std::move(message));
   MXRING_ASSERT(queued);

@@ -16,6 +16,7 @@
 #include "base/ip_address.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "mail/mailbox.h"
 #include "mailauth/authres/builder.h"
 #include "mailauth/disposition.h"
 #include "mailauth/evaluation.h"
@@ -92,6 +93,7 @@ class Delivery {
   void describe(Message& message, const smtp::Session& session, const ClientFacts& client,
                 const Verdicts& verdicts);
   void describe_verdicts(seglog::MetadataWriter& out, const Verdicts& verdicts);
+  void describe_header(seglog::MetadataWriter& out, Message& message);
   void leave_out_forged(seglog::MetadataWriter& out, Message& message);
   void count_copies(const Message& message);
 
@@ -103,6 +105,8 @@ class Delivery {
   std::string trace_text_;
   mailauth::authres::Builder results_{trace_text_};
   std::string field_scratch_;
+  std::string field_text_;
+  mail::MailboxScratch mailbox_;
   base::JsonWriter json_;
   std::uint64_t sequence_ = 0;
   std::size_t in_flight_ = 0;

@@ -63,6 +63,11 @@ std::string DiskReserve::why_low(std::string_view log, const DiskRoom& room) con
     why = fmt::format("{} free, below the reserve of {}", size(room.free_bytes), rule(room));
   } else if (room.refused) {
     why = why_refused(room);
+  } else if (room.held_bytes != 0) {
+    why = fmt::format(
+        "groups keep {} that retention would have taken, more than "
+        "groups.hold_bytes allows (`mxring groups list` shows which)",
+        size(room.held_bytes));
   } else {
     why = fmt::format("{} free, and the next segment of {} would not leave the reserve of {}",
                       size(room.free_bytes), size(room.needed_bytes), rule(room));

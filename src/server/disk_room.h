@@ -17,6 +17,8 @@ struct DiskRoom {
   std::uint64_t needed_bytes = 0;  // what the next segment is about to take
   // A segment could not be made, for lack of this.
   std::optional<seglog::NoRoom> refused = std::nullopt;
+  // Groups keep more than they may (groups.hold_bytes); 0: they do not.
+  std::uint64_t held_bytes = 0;
 
   friend bool operator==(const DiskRoom&, const DiskRoom&) = default;
 };
@@ -31,7 +33,8 @@ class DiskReserve {
   std::uint64_t bytes(const DiskRoom& room) const;
   // Whether mail is put off.
   bool low(const DiskRoom& room) const {
-    return room.refused || room.free_bytes < bytes(room) + room.needed_bytes;
+    return room.refused || room.held_bytes != 0 ||
+           room.free_bytes < bytes(room) + room.needed_bytes;
   }
 
   // Why mail is put off, in one line: "LOG: 51 MiB free, below the reserve of 1 GiB (...); ...".

@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <string>
 
-#include "base/assert.h"
 #include "base/clock.h"
 #include "obs/line_output.h"
 #include "obs/line_queue.h"
@@ -119,10 +118,7 @@ void Journal::State::run() {
   ended.store(true, std::memory_order_release);  // pairs with the load in ~Journal()
 }
 
-Journal::Journal(int fd) : state_(std::make_shared<State>(fd)) {}
-
-void Journal::start() {
-  MXRING_ASSERT(!thread_.joinable());
+Journal::Journal(int fd) : state_(std::make_shared<State>(fd)) {
   obs::LineOutput::prepare_interrupts();
   // Signals are other threads' business, but for the one that ends a write.
   sigset_t all;
@@ -135,7 +131,6 @@ void Journal::start() {
 }
 
 Journal::~Journal() {
-  if (!thread_.joinable()) start();  // what was said before goes out
   state_->stopping.store(true, std::memory_order_seq_cst);
   state_->wake.wake();
   const base::MonoTime begin = base::read_clocks().mono;
@@ -167,7 +162,6 @@ void Journal::text(std::string_view lines) noexcept {
 }
 
 void Journal::settle() const {
-  if (!thread_.joinable()) return;
   const base::MonoTime patience = base::read_clocks().mono + kEndNs;
   const std::size_t said = state_->queue.pushed();
   while (state_->written.load(std::memory_order_acquire) < said &&  // pairs with the store in run()

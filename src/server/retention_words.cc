@@ -41,6 +41,11 @@ std::string removed(std::string_view log, const seglog::Removal& removal,
     case seglog::RemovedFor::kBytes:
       why = fmt::format("beyond log.retain_bytes = {}", base::format_bytes(limits.bytes));
       break;
+    case seglog::RemovedFor::kHoldFull:
+      why =
+          "although groups had not dealt with it: they may hold no more (groups.on_hold_full = "
+          "\"drop\")";
+      break;
   }
   const std::string offsets =
       removal.next_offset <= removal.first_offset
@@ -49,6 +54,14 @@ std::string removed(std::string_view log, const seglog::Removal& removal,
   return fmt::format("{}: removed {} ({}, {}), {}", base::escaped(log), offsets,
                      base::counted(removal.segments, "segment"), base::format_bytes(removal.bytes),
                      why);
+}
+
+std::string kept_for(const seglog::Held& held) {
+  if (held.unknown) return "warning: the log's groups cannot be read: retention removes nothing";
+  return fmt::format("retention keeps {} for group {}, {}", base::format_bytes(held.bytes),
+                     held.group,
+                     held.damaged ? "whose cursor is damaged: it holds everything"
+                                  : fmt::format("which stands at offset {}", held.next));
 }
 
 std::string clock_moved(std::int64_t us) {

@@ -30,6 +30,10 @@ void append_safe(std::string& out, std::string_view text) {
 
 }  // namespace
 
+void append_queue_id(std::string& out, std::uint64_t id_high, std::uint64_t id_low) {
+  fmt::format_to(std::back_inserter(out), FMT_COMPILE("{:x}.{:x}"), id_high, id_low);
+}
+
 std::string_view TraceFields::date(base::WallTime at) {
   const std::int64_t second = at.us / 1'000'000;
   if (second != date_second_) {
@@ -69,8 +73,8 @@ void TraceFields::append_received(std::string& out, const TraceInput& input,
   out += input.hostname;
   out += " with ";
   out += input.protocol;
-  fmt::format_to(std::back_inserter(out), FMT_COMPILE(" id {:x}.{:x}"), input.id_high,
-                 input.id_low);
+  out += " id ";
+  append_queue_id(out, input.id_high, input.id_low);
   // RFC 5321 7.6: naming one of several recipients would disclose a blind copy.
   if (envelope.recipients() == 1) {
     out += "\r\n\tfor <";

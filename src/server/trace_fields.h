@@ -24,6 +24,9 @@ struct TraceInput {
   std::uint64_t id_low = 0;
 };
 
+// The id in our Received field: unique on this host.
+void append_queue_id(std::string& out, std::uint64_t id_high, std::uint64_t id_low);
+
 // Renders the date of the current second once, however many messages arrive in it.
 // Thread: one.
 class TraceFields {

@@ -111,6 +111,7 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
   config.log.retain_bytes = 12'345;
   config.log.retain_age_ns = 7 * 86'400'000'000'000;
   config.log.commit_window_ns = 1'500'000;
+  config.groups = {54'321, HoldFull::kDrop};
   config.tls = {"c.pem", "k.pem", {{"d.pem", "e.pem"}},  "1.3",
                 false,   false,   3600LL * 1'000'000'000};
   config.dns.servers = {*base::Endpoint::parse("192.0.2.1:53")};

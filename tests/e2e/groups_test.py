@@ -1,0 +1,446 @@
+"""Named readers: `log tail --group`, `groups`, and what happens to cursors."""
+
+import base64
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import mxtest
+from mxtest import BINARY, Log, Wire, sample_message, sha256
+
+
+class Tail:
+    """`log tail --group G --json ...`, read line by line."""
+
+    def __init__(self, test, directory, group, *args, program=BINARY):
+        self.errors = open(os.path.join(test.directory, f"tail.{time.monotonic_ns()}"), "w+b")
+        self.process = subprocess.Popen(
+            [program, "log", "tail", directory, "--group", group, "--json", *map(str, args)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0)
+        self.buffer = b""
+        test.addCleanup(self.close)
+
+    def line(self, timeout=20):
+        """The next object, or None when there is none in time or any more."""
+        end = time.monotonic() + timeout
+        while b"\n" not in self.buffer:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                return None
+            chunk = self.process.stdout.read(65536)
+            if not chunk:
+                return None
+            self.buffer += chunk
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return json.loads(line)
+
+    def lines(self, count, timeout=20):
+        return [self.line(timeout) for _ in range(count)]
+
+    def ack(self, offset):
+        self.process.stdin.write(f"{offset}\n".encode())
+
+    def end(self, sign=signal.SIGTERM, timeout=10):
+        self.process.send_signal(sign)
+        return self.process.wait(timeout)
+
+    def stderr(self):
+        self.errors.seek(0)
+        return self.errors.read().decode()
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for file in (self.process.stdin, self.process.stdout, self.errors):
+            try:
+                file.close()
+            except OSError:
+                pass
+
+
+class GroupCase(mxtest.TestCase):
+    CONFIG = {"log": {"segment_bytes": "4MiB"},
+              "limits": {"message_size": "1MiB", "memory": "64MiB"}}
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.serve(self.CONFIG)
+        self.log = Log(self.server.log_dir)
+        self.sent = []
+
+    def send(self, count, size=400):
+        with Wire(self.server.address) as wire:
+            wire.hello()
+            for _ in range(count):
+                message = sample_message(size, f"m{len(self.sent)}")
+                answer = wire.message(message)
+                self.assertEqual(answer, f"250 2.0.0 Ok {len(self.sent)}")
+                self.sent.append(message)
+
+    def tail(self, group, *args):
+        return Tail(self, self.log.directory, group, *args)
+
+    def groups(self, command, *args, code=0):
+        done = subprocess.run([BINARY, "groups", command, self.log.directory, *map(str, args),
+                               "--json"], capture_output=True, timeout=30)
+        self.assertEqual(done.returncode, code, (command, args, done.stdout, done.stderr))
+        self.said = done.stderr.decode()
+        return json.loads(done.stdout) if done.stdout else None
+
+    def group(self, name):
+        (facts,) = self.groups("describe", name)["groups"]
+        return facts
+
+    def cursor(self, name):
+        return os.path.join(self.log.directory, "groups", name + ".cursor")
+
+
+class Reading(GroupCase):
+    def test_a_group_goes_on_where_it_stopped(self):
+        self.send(5)
+        tail = self.tail("a")
+        self.assertEqual([r["offset"] for r in tail.lines(5)], [0, 1, 2, 3, 4])
+        self.assertEqual(self.group("a")["state"], "running")
+        self.assertEqual(self.group("a")["owner_pid"], tail.process.pid)
+        self.assertEqual(tail.end(), 0)
+        self.assertEqual((self.group("a")["current"], self.group("a")["state"]), (5, "idle"))
+        self.send(3)
+        self.assertEqual((self.group("a")["lag"], self.group("a")["end"]), (3, 8))
+        self.assertGreater(self.group("a")["lag_bytes"], 1000)
+        tail = self.tail("a")
+        self.assertEqual([r["offset"] for r in tail.lines(3)], [5, 6, 7])
+        self.send(1)
+        self.assertEqual(tail.line()["offset"], 8)
+        self.assertEqual(tail.end(signal.SIGINT), 0)
+        self.assertEqual(self.group("a")["lag"], 0)
+
+    def test_what_is_not_acknowledged_comes_again(self):
+        self.send(10)
+        tail = self.tail("a", "--ack", "--body", "base64")
+        records = tail.lines(10)
+        self.assertEqual([base64.b64decode(r["message_base64"]) for r in records], self.sent)
+        tail.ack(3)
+        tail.process.stdin.close()  # end of input commits
+        self.assertEqual(tail.process.wait(10), 0)
+        self.assertEqual(self.group("a")["current"], 4)
+        tail = self.tail("a", "--ack")
+        self.assertEqual([r["offset"] for r in tail.lines(6)], [4, 5, 6, 7, 8, 9])
+        tail.ack(6)
+        tail.ack(5)
+        mxtest.wait_until(lambda: self.group("a")["current"] == 7, 5, "committed while it runs")
+        tail.process.kill()
+        tail.process.wait()
+        tail = self.tail("a", "--ack", "--delivered")
+        records = tail.lines(3)
+        self.assertEqual([r["offset"] for r in records], [7, 8, 9])
+        self.assertEqual(base64.b64decode(records[0]["message_base64"]), self.log.delivered(7))
+        tail.ack(10)  # not handed over
+        self.assertEqual(tail.process.wait(10), 1)
+        self.assertIn("offset 10 was acknowledged, and has not been handed over", tail.stderr())
+        tail = self.tail("a", "--ack")
+        tail.process.stdin.write(b"seven\n")
+        self.assertEqual(tail.process.wait(10), 1)
+        self.assertIn('"seven" is no offset', tail.stderr())
+        self.assertEqual(self.group("a")["current"], 7)
+
+    def test_a_reader_that_answers_before_it_reads_on(self):
+        """Both pipes full at once would be a deadlock."""
+        self.send(30, 20_000)
+        tail = self.tail("a", "--ack", "--body", "base64")
+        for _ in range(20_000):  # 140 KB of answers, more than a pipe holds
+            tail.ack(0)
+        self.assertEqual([r["offset"] for r in tail.lines(30)], list(range(30)))
+        self.assertEqual(tail.end(), 0)
+        self.assertEqual(self.group("a")["current"], 1)
+
+    def test_a_full_pipe_ends_on_a_signal_and_commits_what_was_written(self):
+        self.send(30, 20_000)
+        tail = self.tail("a", "--body", "base64")
+        time.sleep(0.7)
+        begun = time.monotonic()
+        self.assertEqual(tail.end(), 0)
+        self.assertLess(time.monotonic() - begun, 0.3)
+        self.assertLess(self.group("a")["current"], 30)
+
+    def test_where_a_new_group_begins(self):
+        self.send(6)
+        for name, args, first in (("a", (), 0), ("b", ("--from", 4), 4), ("c", ("--from", -1), 5),
+                                  ("d", ("-n", 2), 4), ("e", ("--since", "1h"), 0)):
+            tail = self.tail(name, *args)
+            self.assertEqual(tail.line()["offset"], first, name)
+            self.assertEqual(tail.end(), 0)
+        tail = self.tail("a", "--from", 1)
+        self.assertEqual(tail.process.wait(10), 2)
+        self.assertIn("there is a group a already", tail.stderr())
+        tail = self.tail("f", "--from", 7)
+        self.assertEqual(tail.process.wait(10), 1)
+        self.assertIn("beyond the end of the log, 6", tail.stderr())
+        self.assertEqual([g["group"] for g in self.groups("list")["groups"]], list("abcde"))
+        tail = self.tail("not/a/name")
+        self.assertEqual(tail.process.wait(10), 2)
+
+    def test_one_owner(self):
+        self.send(1)
+        first = self.tail("a")
+        self.assertEqual(first.line()["offset"], 0)
+        second = self.tail("a")
+        self.assertEqual(second.process.wait(10), 1)
+        self.assertIn(f"(pid {first.process.pid}) reads for group a", second.stderr())
+        for command in ("hold", "release", "pause", "resume", "delete"):
+            self.groups(command, "a", code=1)
+            self.assertIn("stop its reader first", self.said)
+        self.groups("reset", "a", "--to-latest", "--execute", code=1)
+        self.assertEqual(first.end(), 0)
+
+    def test_wait_for_a_log(self):
+        place = os.path.join(self.directory, "later")
+        tail = Tail(self, place, "a", "--wait")
+        time.sleep(0.3)
+        self.assertIsNone(tail.process.poll())
+        other = mxtest.Server(self.directory, self.CONFIG, log_dir=place)
+        self.servers.append(other)
+        with Wire(other.address) as wire:
+            wire.hello()
+            wire.message(sample_message())
+        self.assertEqual(tail.line()["offset"], 0)
+        self.assertEqual(tail.end(), 0)
+        waiting = Tail(self, self.directory + "/never", "a", "--wait")
+        time.sleep(0.2)
+        self.assertEqual(waiting.end(), 0)
+
+    def test_kills_of_reader_and_server(self):
+        """A short form: every acknowledged message arrives, in order, repeats bounded."""
+        seen, repeats, stop = [], [], threading.Event()
+
+        def feed_safely():
+            while not stop.is_set():
+                try:
+                    with Wire(self.server.address, timeout=5) as wire:
+                        wire.hello()
+                        while not stop.is_set():
+                            message = sample_message(600, f"k{len(self.sent)}")
+                            answer = wire.message(message)
+                            if answer.startswith("250"):
+                                self.sent.append((int(answer.split()[-1]), sha256(message)))
+                except (OSError, ValueError):
+                    time.sleep(0.02)
+
+        feeder = threading.Thread(target=feed_safely)
+        feeder.start()
+        for round_ in range(8):
+            tail = self.tail("a", "--ack")
+            for _ in range(20 + 7 * round_):
+                record = tail.line(5)
+                if record is None:
+                    break
+                if seen and record["offset"] <= seen[-1][0]:
+                    repeats.append(record["offset"])
+                    self.assertIn((record["offset"], record["sha256"]), seen)
+                else:
+                    seen.append((record["offset"], record["sha256"]))
+                tail.ack(record["offset"])
+            tail.process.kill()
+            tail.process.wait()
+            if round_ % 3 == 1:
+                self.server.kill()
+                self.server.start()
+        stop.set()
+        feeder.join()
+        tail = self.tail("a", "--ack")
+        end = self.log.info()["next"]
+        while not seen or seen[-1][0] < end - 1:
+            record = tail.line(10)
+            self.assertIsNotNone(record, tail.stderr())
+            if not seen or record["offset"] > seen[-1][0]:
+                seen.append((record["offset"], record["sha256"]))
+        self.assertEqual(tail.end(), 0)
+        self.assertEqual([o for o, _ in seen], list(range(end)))
+        by_offset = dict(seen)
+        self.assertEqual([(o, s) for o, s in self.sent if by_offset.get(o) != s], [])
+        self.assertGreater(len(self.sent), 50)
+
+
+class Commands(GroupCase):
+    def test_life_of_a_group(self):
+        self.send(4)
+        self.groups("create", "g")
+        self.assertEqual({k: v for k, v in self.group("g").items()
+                          if k not in ("lag_bytes", "lag_seconds", "committed_at")},
+                         {"group": "g", "current": 0, "end": 4, "lag": 4, "holds": True,
+                          "state": "idle", "owner_pid": None, "dead": 0, "error": None})
+        self.groups("create", "g", code=1)
+        self.groups("release", "g")
+        self.assertFalse(self.group("g")["holds"])
+        self.groups("hold", "g")
+        self.assertTrue(self.group("g")["holds"])
+        self.groups("pause", "g")
+        self.assertEqual(self.group("g")["state"], "paused")
+        tail = self.tail("g")
+        self.assertEqual(tail.process.wait(10), 1)
+        self.assertIn("group g is paused", tail.stderr())
+        self.groups("resume", "g")
+        self.groups("create", "late", "--latest", "--no-hold")
+        self.assertEqual((self.group("late")["current"], self.group("late")["holds"]), (4, False))
+        self.groups("delete", "g")
+        self.groups("describe", "g", code=1)
+        self.assertEqual([g["group"] for g in self.groups("list")["groups"]], ["late"])
+        self.groups("hold", "g", code=1)
+        self.assertIn("there is no group g", self.said)
+        mode = os.stat(os.path.join(self.log.directory, "groups")).st_mode & 0o7777
+        self.assertEqual(mode, 0o3770)
+
+    def test_reset(self):
+        self.send(10)
+        times = [r["received_at"] for r in self.log.records()]
+        self.groups("create", "g", "--from", 5)
+        for args, to in ((("--to-earliest",), 0), (("--to-latest",), 10), (("--to-offset", 7), 7),
+                         (("--shift-by", -3), 2), (("--shift-by", 2), 7), (("--shift-by", -9), 0),
+                         (("--by-duration", "1h"), 0), (("--to-datetime", "2999-01-01"), 10),
+                         (("--to-datetime", times[6]), times.index(times[6]))):
+            said = self.groups("reset", "g", *args)
+            self.assertEqual(said, {"group": "g", "from": 5, "to": to, "records": abs(5 - to),
+                                    "bytes": said["bytes"], "executed": False}, args)
+            self.assertEqual(said["bytes"] > 0, to != 5)
+            self.assertEqual(self.group("g")["current"], 5)
+        for args in (("--to-offset", 11), ("--shift-by", 6)):
+            self.groups("reset", "g", *args, code=1)
+            self.assertIn("is not in the log, which has 0 to 10", self.said)
+        self.groups("reset", "g", code=2)
+        self.groups("reset", "g", "--to-latest", "--to-earliest", code=2)
+        self.assertTrue(self.groups("reset", "g", "--to-offset", 8, "--execute")["executed"])
+        self.assertEqual(self.tail("g").line()["offset"], 8)
+
+    def test_dead_letters(self):
+        self.send(2)
+        self.groups("create", "g")
+        folder = os.path.join(self.log.directory, "groups", "g.dead")
+        os.mkdir(folder)
+        for offset in (0, 1):
+            base = os.path.join(folder, f"{offset:020}")
+            with open(base + ".eml", "wb") as file:
+                file.write(self.log.delivered(offset))
+            with open(base + ".json", "w") as file:
+                json.dump({"id": f"x_{offset}", "offset": offset, "attempts": 3, "first": "a",
+                           "last": "b", "reply": "550 no"}, file)
+        self.assertEqual(self.groups("dead", "g"), {"dead": [
+            {"offset": o, "id": f"x_{o}", "first": "a", "last": "b", "reply": "550 no",
+             "attempts": 3, "retried": False} for o in (0, 1)]})
+        self.assertEqual([d["retried"] for d in self.groups("dead", "g", "--retry", 1)["dead"]],
+                         [False, True])
+        self.groups("dead", "g", "--drop", 5, code=1)
+        self.groups("delete", "g", code=1)
+        self.assertIn("has dead letters", self.said)
+        self.assertEqual([d["offset"] for d in self.groups("dead", "g", "--drop", 0)["dead"]], [1])
+        self.assertEqual(self.groups("dead", "g", "--drop", "all"), {"dead": []})
+        self.groups("delete", "g")
+
+
+class Cursors(GroupCase):
+    """A cursor that says something else than it should."""
+
+    def stopped(self, group, text, *args):
+        tail = self.tail(group, *args)
+        self.assertEqual(tail.process.wait(10), 1)
+        self.assertIn(text, tail.stderr())
+        self.assertIn("groups reset", tail.stderr())
+
+    def test_another_log(self):
+        self.send(6)
+        self.assertEqual(len(self.tail_all("g")), 6)
+        other = mxtest.Server(self.directory, self.CONFIG, log_dir=self.directory + "/other")
+        self.servers.append(other)
+        with Wire(other.address) as wire:
+            wire.hello()
+            for _ in range(9):
+                wire.message(sample_message())
+        os.makedirs(other.log_dir + "/groups", exist_ok=True)
+        shutil.copy(self.cursor("g"), other.log_dir + "/groups/g.cursor")
+        self.log = Log(other.log_dir)
+        self.assertEqual((self.group("g")["state"], self.group("g")["current"]),
+                         ("foreign-log", 6))
+        self.stopped("g", "is of another log than this one")
+        self.groups("reset", "g", "--to-offset", 2, "--execute")
+        self.assertEqual(self.group("g")["state"], "idle")
+        self.assertEqual(len(self.tail_all("g")), 7)
+
+    def tail_all(self, group):
+        tail = self.tail(group)
+        records = []
+        while (record := tail.line(2)) is not None:
+            records.append(record)
+        self.assertEqual(tail.end(), 0)
+        return records
+
+    def test_a_log_put_back_from_an_older_copy(self):
+        self.send(5)
+        self.assertEqual(self.server.stop(), 0)
+        shutil.copytree(self.log.directory, self.directory + "/copy")
+        self.server.start()
+        self.send(5)
+        self.assertEqual(len(self.tail_all("g")), 10)
+        self.assertEqual(self.server.stop(), 0)
+        before = self.log.info()["log_id"]
+        groups = os.path.join(self.log.directory, "groups")
+        shutil.copytree(groups, self.directory + "/groups.kept")
+        shutil.rmtree(self.log.directory)
+        shutil.copytree(self.directory + "/copy", self.log.directory)
+        shutil.rmtree(groups, ignore_errors=True)
+        shutil.copytree(self.directory + "/groups.kept", groups)
+        # Without a receiver: beyond the end.
+        self.assertEqual(self.group("g")["state"], "stopped")
+        self.stopped("g", "beyond the end of the log, 5")
+        # The receiver begins a new id, so that no id names two messages.
+        self.server.start()
+        self.assertIn("put back from an older copy", self.server.stderr())
+        del self.sent[5:]
+        self.send(8)
+        records = self.log.records()
+        after = self.log.info()["log_id"]
+        self.assertNotEqual(before, after)
+        self.assertEqual([r["id"] for r in records],
+                         [f"{before}_{i}" for i in range(5)] + [f"{after}_{i}" for i in range(5, 13)])
+        self.assertEqual(self.group("g")["state"], "foreign-log")
+        self.stopped("g", "is of another log than this one")
+
+    def test_renew_id(self):
+        self.send(3)
+        self.assertEqual(len(self.tail_all("g")), 3)
+        before = self.log.info()["log_id"]
+        done = self.log.run("renew-id", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"another process", done.stderr)
+        self.assertEqual(self.server.stop(), 0)
+        done = self.log.run("renew-id", "--json")
+        after = json.loads(done.stdout)["log_id"]
+        self.assertEqual(json.loads(done.stdout)["before"], before)
+        self.assertEqual(self.log.info()["log_id"], after)
+        self.server.start()
+        self.send(2)
+        self.assertEqual([r["id"] for r in self.log.records()],
+                         [f"{before}_{i}" for i in range(3)] + [f"{after}_{i}" for i in (3, 4)])
+        # What the group had done are records of this log: it goes on.
+        self.assertEqual([r["offset"] for r in self.tail_all("g")], [3, 4])
+
+    def test_a_damaged_cursor_begins_again_and_says_so(self):
+        self.send(4)
+        self.assertEqual(len(self.tail_all("g")), 4)
+        with open(self.cursor("g"), "r+b") as file:
+            file.write(bytes(8192))
+        facts = self.group("g")
+        self.assertEqual((facts["current"], facts["holds"], facts["state"]), (0, True, "stopped"))
+        self.assertIn("damaged", facts["error"])
+        tail = self.tail("g")
+        self.assertEqual([r["offset"] for r in tail.lines(4)], [0, 1, 2, 3])
+        self.assertEqual(tail.end(), 0)
+        self.assertIn("the cursor of group g is damaged", tail.stderr())
+        self.assertIsNone(self.group("g")["error"])
+
+
+if __name__ == "__main__":
+    mxtest.main()

@@ -7,6 +7,9 @@
 #   ./run.sh load      build, then ten seconds of load against a receiver of its own
 #   ./run.sh tune check
 #                      build, then what this host offers and what to change
+#   ./run.sh soak [MINUTES]
+#                      build, then all abuse at once against good clients for so long (30), and each
+#                      fuzzer for a third of it when clang++-19 is installed; 0: until interrupted
 #   ./run.sh ARGS...   build, then `mxring ARGS...`
 #
 # Everything this script itself says goes to standard error, so that `./run.sh log cat | ...` works.
@@ -19,7 +22,7 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 build_packages=(
   build-essential cmake ninja-build pkg-config
   liburing-dev libwolfssl-dev libmimalloc-dev libfmt-dev libcli11-dev libtomlplusplus-dev
-  libhwy-dev libc-ares-dev libidn2-dev nlohmann-json3-dev zlib1g-dev libgtest-dev
+  libhwy-dev libc-ares-dev libidn2-dev nlohmann-json3-dev zlib1g-dev libseccomp-dev libgtest-dev
   libbenchmark-dev libyaml-cpp-dev
 )
 [[ $(uname -m) != x86_64 ]] || build_packages+=(libipsec-mb-dev)  # quicker TLS records
@@ -28,6 +31,7 @@ test_packages=(
   python3=python3 swaks=swaks curl=curl /usr/sbin/smtp-source=postfix node=nodejs npm=npm
   /usr/sbin/knotd=knot /usr/sbin/opendkim=opendkim /usr/bin/dkimverify=python3-dkim
   /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils
+  systemd-analyze=systemd openssl=openssl
   faketime=faketime /usr/sbin/mkfs.btrfs=btrfs-progs
 )
 # From npm, into build/node. Later versions of mailauth want a later Node.js than Debian 12 has.
@@ -230,7 +234,44 @@ run_tests() {
   exit 1
 }
 
+# What takes hours by nature, for as long as one wants. Nothing of it runs in CI.
+soak() {
+  local minutes=${1:-30} fuzzer status=0 rounds=0
+  [[ $minutes =~ ^[0-9]+$ ]] || fail "\"soak\" takes a number of minutes"
+  install_build_packages
+  install_test_packages
+  build release mxring
+  while [[ $rounds == 0 || $minutes == 0 ]]; do
+    rounds=$((rounds + 1))
+    MXRING_E2E_DIR=$root/build/e2e python3 -B "$root/tests/e2e/soak_test.py" \
+      --binary "$root/build/release/mxring" --minutes "$((minutes == 0 ? 60 : minutes))" \
+      --seed "$rounds" || status=1
+    command -v clang++-19 >/dev/null || {
+      say "without clang++-19 (apt-get install clang-19 libclang-rt-19-dev) nothing is fuzzed"
+      [[ $minutes == 0 ]] || break
+      continue
+    }
+    build fuzz
+    for fuzzer in "$root"/build/fuzz/tests/*/*_fuzz; do
+      local name seeds
+      name=$(basename "$fuzzer") seeds=$root/tests/corpus/$(basename "$fuzzer")
+      say "fuzzing: $name"
+      mkdir -p "$root/build/corpus/$name"
+      [[ -d $seeds ]] || seeds=
+      (cd "$root/build" && quietly "fuzz-$name" "$fuzzer" -timeout=25 -rss_limit_mb=4096 \
+        "-max_total_time=$(((minutes == 0 ? 30 : minutes) * 20))" "$root/build/corpus/$name" \
+        ${seeds:+"$seeds"}) || status=1
+    done
+  done
+  return $status
+}
+
 main() {
+  if [[ ${1:-} == soak ]]; then
+    [[ $# -le 2 ]] || fail "\"soak\" takes a number of minutes"
+    soak "${@:2}"
+    exit
+  fi
   if [[ ${1:-} == test ]]; then
     [[ $# == 1 ]] || fail "\"test\" takes no arguments"
     run_tests

@@ -21,6 +21,7 @@
 #include "cli/serve_words.h"
 #include "server/certificates.h"
 #include "server/config.h"
+#include "server/confinement.h"
 #include "server/journal.h"
 #include "server/server.h"
 
@@ -165,6 +166,9 @@ int check_only(const server::Config& config) {
     complain(checked.error());
     return kBadConfiguration;
   }
+  const std::vector<std::string> refused = server::check_access_of_user(config);
+  for (const std::string& fault : refused) complain(fault);
+  if (!refused.empty()) return kBadConfiguration;
   fmt::print("configuration ok\n\n{}", server::to_toml(config, false));
   return kDone;
 }
@@ -185,7 +189,12 @@ int run_serve(const ServeOptions& options) {
   server::Journal journal(STDERR_FILENO);
   for (const std::string& warning : warnings(*config)) journal.notice(warning);
   const auto notice = [&journal](const std::string& line) { journal.notice(line); };
-  auto receiver = server::Server::start(*config, notice, nullptr, &journal);
+  server::Confinement confinement(*config, notice);
+  if (const auto prepared = confinement.prepare(); !prepared) {
+    journal.notice(prepared.error());
+    return kBadConfiguration;
+  }
+  auto receiver = server::Server::start(*config, notice, nullptr, &journal, &confinement);
   if (!receiver) {
     journal.notice(receiver.error().message);
     return receiver.error().exit_code;

@@ -4,6 +4,7 @@
 // After options.h, which decides what the others declare.
 #include <wolfssl/wolfcrypt/aes.h>
 #include <wolfssl/wolfcrypt/cryptocb.h>
+#include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/error-crypt.h>
 #include <wolfssl/wolfcrypt/random.h>
 #include <wolfssl/wolfcrypt/wc_port.h>
@@ -16,6 +17,7 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "net/tls_heap.h"
 
 namespace mxring::net {
 
@@ -257,10 +259,47 @@ int on_gcm(wc_CryptoInfo& info) {
   return info.cipher.enc != 0 ? seal_record(info) : open_record(info);
 }
 
+// Runs wolfSSL's own code for a key's operation, which does not come back here.
+template <typename Operation>
+int outside_of_counting(ecc_key* key, Operation operation) {
+  const TlsHeapPaused paused;
+  const int device = key->devId;
+  key->devId = INVALID_DEVID;
+  const int result = operation();
+  key->devId = device;
+  return result;
+}
+
+// wolfSSL keeps a megabyte of multiples for every point that it meets again, in a cache of the
+// process: that is no memory of the connection in whose handshake it happens.
+int on_curve(wc_CryptoInfo& info) {
+  const auto& ecdh = info.pk.ecdh;
+  const auto& sign = info.pk.eccsign;
+  const auto& make = info.pk.eckg;
+  switch (info.pk.type) {
+    case WC_PK_TYPE_ECDH:
+      return outside_of_counting(ecdh.private_key, [&] {
+        return wc_ecc_shared_secret(ecdh.private_key, ecdh.public_key, ecdh.out, ecdh.outlen);
+      });
+    case WC_PK_TYPE_ECDSA_SIGN:
+      return outside_of_counting(sign.key, [&] {
+        return wc_ecc_sign_hash(sign.in, sign.inlen, sign.out, sign.outlen, sign.rng, sign.key);
+      });
+    case WC_PK_TYPE_EC_KEYGEN:
+      return outside_of_counting(make.key, [&] {
+        return wc_ecc_make_key_ex(make.rng, make.size, make.key, make.curveId);
+      });
+    default:
+      return CRYPTOCB_UNAVAILABLE;
+  }
+}
+
 int on_operation(int, wc_CryptoInfo* info, void*) {
   switch (info->algo_type) {
     case WC_ALGO_TYPE_CIPHER:
       return info->cipher.type == WC_CIPHER_AES_GCM ? on_gcm(*info) : CRYPTOCB_UNAVAILABLE;
+    case WC_ALGO_TYPE_PK:
+      return on_curve(*info);
     case WC_ALGO_TYPE_RNG:
       return random_bytes(info->rng.out, info->rng.sz);
     case WC_ALGO_TYPE_SEED:

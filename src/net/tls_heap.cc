@@ -47,6 +47,13 @@ TlsHeapInUse::~TlsHeapInUse() {
   t_heap = before_;
 }
 
+TlsHeapPaused::TlsHeapPaused() : before_(t_heap) {
+  t_heap = nullptr;
+}
+TlsHeapPaused::~TlsHeapPaused() {
+  t_heap = before_;
+}
+
 void count_tls_heap() {
   const int result = wolfSSL_SetAllocators(allocate, release, resize);
   MXRING_ASSERT(result == 0);

@@ -33,6 +33,19 @@ class TlsHeapInUse {
   TlsHeap* before_;
 };
 
+// Nothing is counted in its scope: what the library keeps for the whole process, such as multiples
+// of points that it has met.
+class TlsHeapPaused {
+ public:
+  TlsHeapPaused();
+  ~TlsHeapPaused();
+  TlsHeapPaused(const TlsHeapPaused&) = delete;
+  TlsHeapPaused& operator=(const TlsHeapPaused&) = delete;
+
+ private:
+  TlsHeap* before_;
+};
+
 // Makes wolfSSL allocate through here. Once, before its first connection.
 void count_tls_heap();
 

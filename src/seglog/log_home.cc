@@ -25,10 +25,10 @@ class Opening {
   Opening(const WriterOptions& options, LogHome& home) : options_(options), home_(home) {}
 
   Result run();
+  Result make();
 
  private:
   Result fit(int directory_fd) const;
-  Result make();
   Result make_below(const std::filesystem::path& parent);
   Result lock();
 
@@ -140,6 +140,11 @@ Result Opening::run() {
 }
 
 }  // namespace
+
+std::expected<void, OpenError> make_home(const WriterOptions& options) {
+  LogHome unused;
+  return Opening(options, unused).make();
+}
 
 std::expected<void, OpenError> open_home(const WriterOptions& options, LogHome& home) {
   return Opening(options, home).run();

@@ -17,6 +17,9 @@ struct LogHome {
   StatePage state;
 };
 
+// Makes the directory when there is none, unless it would be on a file system that open_home()
+// refuses; who opens the log as somebody else does this before.
+std::expected<void, OpenError> make_home(const WriterOptions& options);
 // Nothing is left behind by a refusal that could be told before.
 std::expected<void, OpenError> open_home(const WriterOptions& options, LogHome& home);
 

@@ -69,6 +69,14 @@ constexpr std::uint32_t kMany = 1'000'000'000;
 constexpr std::array kKeys{
     key<Hostname, MEMBER(hostname)>("", "hostname",
                                     "Our name in the banner and in Received; \"\" = the system's."),
+    key<Text, MEMBER(user)>(
+        "", "user",
+        "Started as root, the server changes to this account once its ports are bound and its keys "
+        "are read; \"\" = it stays root."),
+    key<Flag, MEMBER(confine)>(
+        "", "confine",
+        "Once started, open files only below the folders named here (Landlock) and make only the "
+        "system calls that receiving mail needs (seccomp)."),
 
     key<Endpoints, MEMBER(listen.smtp)>("listen", "smtp",
                                         "Where SMTP is spoken; port 0 = a free one."),
@@ -457,7 +465,9 @@ std::expected<Config, ConfigError> load_config(const std::string& file) {
     text.append(chunk, got);
   }
   if (std::ferror(input.get()) != 0) return failed();
-  return parse_config(text, file);
+  auto config = parse_config(text, file);
+  if (config) config->file = file;
+  return config;
 }
 
 std::expected<void, ConfigError> validate(const Config& config) {

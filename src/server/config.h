@@ -24,6 +24,9 @@ enum class SyncMode : std::uint8_t { kCommit, kNone };
 
 struct Config {
   std::string hostname;  // empty: the system's host name
+  std::string user;      // started as root: whom to become; empty: stay
+  bool confine = true;   // Landlock and seccomp
+  std::string file;      // where it was read from; empty: nowhere
 
   struct Listen {
     std::vector<base::Endpoint> smtp;   // [listen] smtp

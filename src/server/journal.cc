@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "obs/line_output.h"
 #include "obs/line_queue.h"
@@ -118,7 +119,10 @@ void Journal::State::run() {
   ended.store(true, std::memory_order_release);  // pairs with the load in ~Journal()
 }
 
-Journal::Journal(int fd) : state_(std::make_shared<State>(fd)) {
+Journal::Journal(int fd) : state_(std::make_shared<State>(fd)) {}
+
+void Journal::start() {
+  MXRING_ASSERT(!thread_.joinable());
   obs::LineOutput::prepare_interrupts();
   // Signals are other threads' business, but for the one that ends a write.
   sigset_t all;
@@ -131,6 +135,7 @@ Journal::Journal(int fd) : state_(std::make_shared<State>(fd)) {
 }
 
 Journal::~Journal() {
+  if (!thread_.joinable()) start();  // what was said before goes out
   state_->stopping.store(true, std::memory_order_seq_cst);
   state_->wake.wake();
   const base::MonoTime begin = base::read_clocks().mono;
@@ -162,6 +167,7 @@ void Journal::text(std::string_view lines) noexcept {
 }
 
 void Journal::settle() const {
+  if (!thread_.joinable()) return;
   const base::MonoTime patience = base::read_clocks().mono + kEndNs;
   const std::size_t said = state_->queue.pushed();
   while (state_->written.load(std::memory_order_acquire) < said &&  // pairs with the store in run()

@@ -20,11 +20,14 @@ namespace mxring::server {
 
 class Journal {
  public:
-  // `fd` stays the caller's; its flags are not touched. Starts the thread.
+  // `fd` stays the caller's; its flags are not touched. Lines wait until start().
   explicit Journal(int fd);
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
   ~Journal();
+
+  // Once, when threads may be started.
+  void start();
 
   // Any thread; never waits, never allocates. Written as "mxring: LINE"; what is inside may be
   // several lines.

@@ -14,11 +14,13 @@
 #include "base/descriptors.h"
 #include "base/json.h"
 #include "obs/exposition.h"
+#include "seglog/log_home.h"
 #include "seglog/writer.h"
 #include "server/admin.h"
 #include "server/admin_pages.h"
 #include "server/certificates.h"
 #include "server/commit_thread.h"
+#include "server/confinement.h"
 #include "server/connection_gate.h"
 #include "server/cpu_layout.h"
 #include "server/group_metrics.h"
@@ -71,10 +73,11 @@ void fit_connections(Config& config, const std::function<void(const std::string&
 
 struct Server::Impl {
   Impl(const Config& given, std::function<void(const std::string&)> notice_function,
-       Journal* the_journal)
+       Journal* the_journal, Confinement* the_confinement)
       : config(given),
         notice(std::move(notice_function)),
         journal(the_journal),
+        confinement(the_confinement),
         policy(config),
         gate(config.limits),
         reserve(config.limits, config.log.segment_bytes),
@@ -85,6 +88,8 @@ struct Server::Impl {
   void reload_certificates();
   std::expected<void, StartError> listen();
   std::expected<void, StartError> listen_admin();
+  seglog::WriterOptions log_options(uring::FaultPlan* faults) const;
+  std::expected<void, StartError> confine(uring::FaultPlan* faults);
   std::expected<void, StartError> open_log(uring::FaultPlan* faults);
   std::expected<void, StartError> start_shards(uring::FaultPlan* faults);
   void start_admin();
@@ -98,7 +103,8 @@ struct Server::Impl {
 
   Config config;
   std::function<void(const std::string&)> notice;
-  Journal* journal;
+  Journal* journal;          // none: nobody writes lines
+  Confinement* confinement;  // none: we stay as we are
   Policy policy;
   ConnectionGate gate;
   DiskReserve reserve;
@@ -175,7 +181,7 @@ std::expected<void, StartError> Server::Impl::listen_admin() {
   return {};
 }
 
-std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults) {
+seglog::WriterOptions Server::Impl::log_options(uring::FaultPlan* faults) const {
   seglog::WriterOptions options;
   options.directory = config.log.dir;
   options.segment_bytes = config.log.segment_bytes;
@@ -189,7 +195,28 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
   options.reserve_bytes = config.log.segment_bytes * config.limits.disk_reserve_segments;
   options.reserve_percent = config.limits.disk_reserve_percent;
   options.faults = faults;
-  auto log = seglog::Writer::open(options);
+  return options;
+}
+
+// The last moment as root, and the last with one thread.
+std::expected<void, StartError> Server::Impl::confine(uring::FaultPlan* faults) {
+  if (confinement == nullptr) return {};
+  const bool there = ::access(config.log.dir.c_str(), F_OK) == 0;
+  if (auto made = seglog::make_home(log_options(faults)); !made) {
+    return std::unexpected(StartError{1, made.error().message});
+  }
+  if (!there) confinement->give(config.log.dir);
+  if (admin_listening && admin_listening->local) {
+    confinement->give(admin_listening->local->path());
+  }
+  if (auto confined = confinement->before_log(); !confined) {
+    return std::unexpected(StartError{1, confined.error()});
+  }
+  return {};
+}
+
+std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults) {
+  auto log = seglog::Writer::open(log_options(faults));
   if (!log) return std::unexpected(StartError{1, log.error().message});
   if (!log->recovery().text.empty()) notice(log->recovery().text);
   writer = std::make_unique<CommitThread>(CommitThread::Setup{
@@ -245,9 +272,12 @@ std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
   if (config.hostname.empty()) config.hostname = host_name();
   if (auto loaded = load_certificates(); !loaded) return loaded;
   if (auto listening = listen(); !listening) return listening;
+  if (auto confined = confine(faults); !confined) return confined;
+  if (journal != nullptr) journal->start();
   if (auto opened = open_log(faults); !opened) return opened;
   if (auto started = start_shards(faults); !started) return started;
   start_admin();
+  if (confinement != nullptr) confinement->after_start();
   return {};
 }
 
@@ -354,11 +384,11 @@ Server::~Server() {
 
 std::expected<std::unique_ptr<Server>, StartError> Server::start(
     const Config& config, std::function<void(const std::string&)> notice, uring::FaultPlan* faults,
-    Journal* journal) {
+    Journal* journal, Confinement* confinement) {
   Config fitting = config;
   fit_connections(fitting, notice);
   std::unique_ptr<Server> server(
-      new Server(std::make_unique<Impl>(fitting, std::move(notice), journal)));
+      new Server(std::make_unique<Impl>(fitting, std::move(notice), journal, confinement)));
   if (auto started = server->impl_->start(faults); !started) {
     return std::unexpected(started.error());
   }

@@ -18,11 +18,12 @@
 
 namespace mxring::server {
 
+class Confinement;
 class Journal;
 
 struct StartError {
-  int exit_code = 1;      // 78 when the configuration is to blame
-  std::string message;    // one line: what is wrong and what to do
+  int exit_code = 1;    // 78 when the configuration is to blame
+  std::string message;  // one line: what is wrong and what to do
 };
 
 // What one thread that must not stand still has done so far. It is alive when `progress` has moved
@@ -40,16 +41,18 @@ class Server {
   // Binds every listener, opens the log (recovering it), makes the rings, starts the threads.
   // Returns when all of them accept connections. `notice` gets lines for the operator (recovery
   // report, warnings, a fatal storage error), from any thread, one line without newline each.
-  // `journal` outlives the server; it is asked how many lines it had to drop.
+  // `journal` outlives the server: it is started, and asked how many lines it had to drop.
+  // `confinement` changes this process for good; with it the caller has no other thread yet.
   static std::expected<std::unique_ptr<Server>, StartError> start(
       const Config& config, std::function<void(const std::string&)> notice,
-      uring::FaultPlan* faults = nullptr, Journal* journal = nullptr);
+      uring::FaultPlan* faults = nullptr, Journal* journal = nullptr,
+      Confinement* confinement = nullptr);
   ~Server();  // drains at once
 
   // The addresses actually bound (ports chosen by the kernel filled in).
   const std::vector<base::Endpoint>& smtp_endpoints() const;
   const std::vector<base::Endpoint>& smtps_endpoints() const;
-  std::string admin_endpoint() const;   // "" when off
+  std::string admin_endpoint() const;  // "" when off
   std::uint32_t shards() const;
   const obs::CounterRegistry& counters() const;
   // Where the CPU time went, as a table for the operator.

@@ -112,13 +112,14 @@ void Shard::join() {
 std::string Shard::set_up() {
   const uring::Ring::Options options{shared_.config.shards.submission_entries,
                                      shared_.config.shards.completion_entries,
-                                     shared_.config.shards.engine};
+                                     shared_.config.shards.engine, /*connects=*/false};
   auto ring = uring::Ring::create(options, shared_.faults);
   if (!ring) return ring.error().message;
   if (number_ == 0 && !ring->fallback_reason().empty()) {
-    shared_.notice(fmt::format("warning: receiving on epoll, which costs more processor time for "
-                               "each message (bench/README.md): {}",
-                               ring->fallback_reason()));
+    shared_.notice(
+        fmt::format("warning: receiving on epoll, which costs more processor time for "
+                    "each message (bench/README.md): {}",
+                    ring->fallback_reason()));
   }
   ring_.emplace(std::move(*ring));
   auto buffers = uring::BufferPool::create(*ring_, pool_options(shared_.config));

@@ -52,6 +52,7 @@ class Ring {
     unsigned submission_entries = 1024;
     unsigned completion_entries = 8192;
     EngineChoice engine = EngineChoice::kAuto;
+    bool connects = true;  // false: connect() fails with EACCES (io_uring)
   };
 
   static std::expected<Ring, RingError> create(const Options& options, FaultPlan* faults);

@@ -439,6 +439,31 @@ TEST_F(TlsConnectionTest, MemoryHeldIsCountedAtEveryState) {
               counted / kConnections, taken / kConnections);
 }
 
+// wolfSSL keeps multiples of points for the whole process: a megabyte in its first handshakes, and
+// again for every point that a client uses twice.
+TEST_F(TlsConnectionTest, WhatTheLibraryKeepsForAllIsNoConnections) {
+  for (const int group : {WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1}) {
+    for (int i = 0; i < 8; ++i) {
+      WOLFSSL_CTX* context = wolfSSL_CTX_new(wolfTLSv1_3_client_method());
+      wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_NONE, nullptr);
+      int groups[] = {group};
+      ASSERT_EQ(wolfSSL_CTX_set_groups(context, groups, 1), WOLFSSL_SUCCESS);
+      MemoryTransport side;
+      TlsStream client(wolfSSL_new(context), side, RecordRules::Side::kClient);
+      wolfSSL_CTX_free(context);
+      client.handshake();
+      const std::string hello = std::exchange(side.outward, {});
+      for (int again = 0; again < 4; ++again) {
+        Fed fed(*buffers_, server_);
+        fed.feed(hello, {16'384});
+        EXPECT_EQ(fed->state(), TlsState::kHandshake);
+        EXPECT_GT(fed->heap_held(), 20'000U) << group << " " << i;
+        EXPECT_LT(fed->heap_held(), 100'000U) << group << " " << i;
+      }
+    }
+  }
+}
+
 TEST_F(TlsConnectionTest, WhatARecordHoldsUntilItIsWholeIsCounted) {
   Fed fed(*buffers_, server_);
   MemoryTransport side;

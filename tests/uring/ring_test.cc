@@ -3,16 +3,21 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/slot_pool.h"
@@ -55,6 +60,47 @@ TEST_F(RingTest, AcceptsManyConnectionsWithOneOperation) {
     ::close(completion.result);
   }
   for (const int client : clients) ::close(client);
+}
+
+// The descriptors of this process that are rings.
+std::vector<int> ring_descriptors() {
+  std::vector<int> found;
+  for (int fd = 0; fd < 256; ++fd) {
+    char name[64] = {};
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    if (::readlink(link.c_str(), name, sizeof name - 1) > 0 &&
+        std::string_view(name).find("[io_uring]") != std::string_view::npos) {
+      found.push_back(fd);
+    }
+  }
+  return found;
+}
+
+TEST(RingRestrictionTest, WhatIsNotUsedIsRefused) {
+  auto ring = Ring::create({.engine = EngineChoice::kIoUring, .connects = false}, nullptr);
+  if (!ring) GTEST_SKIP() << ring.error().message;
+  Listener listener;
+  sockaddr_in to{};
+  socklen_t size = sizeof to;
+  ASSERT_EQ(::getsockname(listener.fd, reinterpret_cast<sockaddr*>(&to), &size), 0);
+  const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ring->connect(client, &to, size, kOtherTag);
+  int result = 0;
+  for (const Completion& completion : ring->submit_and_wait(base::kNsPerSecond)) {
+    result = completion.result;
+  }
+  EXPECT_EQ(result, -EACCES);
+  ::close(client);
+  // Nor may anybody register what would lift or go around the restrictions.
+  const auto rings = ring_descriptors();
+  ASSERT_FALSE(rings.empty());
+  constexpr unsigned kRegisterFiles = 2;
+  constexpr unsigned kRegisterPersonality = 9;
+  for (const unsigned operation : {kRegisterFiles, kRegisterPersonality}) {
+    int fd = 0;
+    EXPECT_EQ(::syscall(SYS_io_uring_register, rings.back(), operation, &fd, 1), -1);
+    EXPECT_EQ(errno, EACCES) << operation;
+  }
 }
 
 TEST_F(RingTest, ConnectsOverTcp) {

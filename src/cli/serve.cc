@@ -134,6 +134,7 @@ class SignalThread {
   static constexpr int kStop = SIGUSR2;
 
   void watch(server::Server& receiver, server::Journal& journal) {
+    pthread_setname_np(pthread_self(), "mxring-signals");
     bool draining = false;
     while (true) {
       int signal = 0;

@@ -111,6 +111,7 @@ Sha256Batch::~Sha256Batch() {
 void Sha256Batch::append(Sha256Stream& stream, std::string_view piece) {
   MXRING_ASSERT(!stream.closed_);
   if (piece.empty()) return;
+  bytes_appended_ += piece.size();
   if (&stream == gathering_ && piece.size() < kDirectBytesMin &&
       piece.size() <= static_cast<std::size_t>(gather_limit_ - gather_end_)) {
     copy(gather_end_, piece.data(), piece.size());

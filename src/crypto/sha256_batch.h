@@ -77,6 +77,8 @@ class Sha256Batch {
   // nothing until it is reset.
   void forget(Sha256Stream& stream);
   void flush();
+  // Since the beginning, of all streams: a measure of the work that was given to it.
+  std::uint64_t bytes_appended() const { return bytes_appended_; }
   bool empty() const { return waiting_jobs_ == 0 && gather_end_ - gather_start_ < 64; }
 
  private:
@@ -124,6 +126,7 @@ class Sha256Batch {
   std::vector<Run> runs_;
   std::vector<Job> jobs_;
   std::size_t waiting_jobs_ = 0;  // those not forgotten
+  std::uint64_t bytes_appended_ = 0;
 
   // Only during a flush: jobs in no lane, the longest last.
   std::vector<Job*> pending_;

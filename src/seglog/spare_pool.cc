@@ -199,6 +199,7 @@ void SparePool::refill() {
 }
 
 void SparePool::run(const std::stop_token& stop) {
+  pthread_setname_np(pthread_self(), "mxring-segments");
   std::unique_lock lock(mutex_);
   while (changed_.wait(lock, stop, [this] { return !wanted_.empty(); })) {
     const std::string name = wanted_;

@@ -18,6 +18,7 @@
 #include <memory>
 
 #include "base/clock.h"
+#include "server/buffer_plan.h"
 #include "server/config_values.h"
 
 namespace mxring::server {
@@ -391,6 +392,10 @@ std::vector<Rule> rules(const Config& config) {
        "must be ADDRESS:PORT, unix:PATH, or \"\" for none"},
       {config.hostname.empty() || is_domain(config.hostname), "hostname",
        "must be a host name such as \"mx.example.org\""},
+      {!base::limits_agree(config.limits) || holds_a_message(config), "limits.memory",
+       fmt::format("cannot hold one message of message_size: cut into receive buffers "
+                   "(shards.buffer_bytes), {} of it are for messages, and a connection needs 256KiB",
+                   base::format_bytes(plan_buffers(config).message_bytes()))},
       {config.shards.count <= cores_online(), "shards.count",
        fmt::format("is {}, but this machine has {} cores; 0 chooses for you", config.shards.count,
                    cores_online())},

@@ -12,30 +12,32 @@ namespace mxring::server {
 
 using seglog::MetadataTag;
 
+namespace {
+
+// What is kept for later messages; a crowd's worth goes back to the allocator.
+constexpr std::size_t kIdleKept = 1024;
+
+}  // namespace
+
 Delivery::Delivery(const Setup& setup) : setup_(setup) {}
 
 Message* Delivery::begin(base::SlotRef client) {
-  if (idle_.empty()) {
-    all_.push_back(std::make_unique<Message>(setup_.buffers, setup_.limits));
-    idle_.reserve(all_.size());
-    idle_.push_back(all_.back().get());
-  }
-  Message* message = idle_.back();
+  if (idle_.empty()) idle_.push_back(std::make_unique<Message>(setup_.buffers, setup_.limits));
+  Message* message = idle_.back().release();
   idle_.pop_back();
   message->client = client;
-  receiving_.push_back(*message);
   return message;
 }
 
 void Delivery::abandon(Message* message) {
-  receiving_.remove(*message);
   recycle(message);
 }
 
 void Delivery::recycle(Message* message) {
+  std::unique_ptr<Message> done(message);
   count_copies(*message);
   message->clear();
-  idle_.push_back(message);
+  if (idle_.size() < kIdleKept) idle_.push_back(std::move(done));
 }
 
 void Delivery::count_copies(const Message& message) {
@@ -201,7 +203,6 @@ void Delivery::leave_out_forged(seglog::MetadataWriter& out, Message& message) {
 
 void Delivery::submit(Message* message, const smtp::Session& session, const ClientFacts& client,
                       const Verdicts& verdicts, base::Now now) {
-  receiving_.remove(*message);
   message->received_at = now.wall;
   describe(*message, session, client, verdicts);
   if (mailauth::is_refusal(verdicts.disposition)) {

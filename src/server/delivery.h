@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/intrusive_list.h"
 #include "base/ip_address.h"
 #include "base/json.h"
 #include "base/limits.h"
@@ -64,7 +63,7 @@ class Delivery {
 
   explicit Delivery(const Setup& setup);
 
-  // A message begins for this client; it is the youngest of those under reception.
+  // A message begins for this client.
   Message* begin(base::SlotRef client);
   // It will not be delivered: releases all it holds.
   void abandon(Message* message);
@@ -76,11 +75,6 @@ class Delivery {
   Message* next_decided();
   void recycle(Message* message);
 
-  // Messages under reception, oldest first.
-  Message* oldest() { return receiving_.front(); }
-  Message* youngest() { return receiving_.back(); }
-  Message* younger_than(Message& message) { return receiving_.next(message); }
-  std::size_t receiving() const { return receiving_.size(); }
   std::size_t in_flight() const { return in_flight_; }
   // No message may be submitted until one has been decided. Those of clients that have left count
   // too, so there may be more of them than there are clients.
@@ -98,9 +92,7 @@ class Delivery {
   void count_copies(const Message& message);
 
   Setup setup_;
-  std::vector<std::unique_ptr<Message>> all_;
-  std::vector<Message*> idle_;
-  base::IntrusiveList<Message, &Message::receiving_hook> receiving_;
+  std::vector<std::unique_ptr<Message>> idle_;
   TraceFields trace_;
   std::string trace_text_;
   mailauth::authres::Builder results_{trace_text_};

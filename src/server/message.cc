@@ -143,6 +143,12 @@ void Message::refuse(const smtp::Reply& reply) {
   drop_content();
 }
 
+std::uint64_t Message::heap_bytes() const {
+  return sizeof *this + slices_.capacity() * sizeof(iovec) +
+         buffers_.capacity() * sizeof(uring::BufferId) + metadata.capacity() +
+         header_.fields().size() * sizeof(mail::Field);
+}
+
 void Message::drop_content() {
   for (const uring::BufferId buffer : buffers_) pool_.release(buffer);
   buffers_.clear();

@@ -19,7 +19,6 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/intrusive_list.h"
 #include "base/limits.h"
 #include "base/slot_pool.h"
 #include "mail/header_index.h"
@@ -56,6 +55,10 @@ class Message {
   // The bytes [begin, end) as views into the buffers, appended to `runs`.
   void runs_of(std::uint64_t begin, std::uint64_t end, std::vector<std::string_view>& runs) const;
   std::size_t buffers_held() const { return buffers_.size(); }
+  std::uint64_t buffer_bytes() const {
+    return std::uint64_t{buffers_.size()} * pool_.options().buffer_bytes;
+  }
+  std::uint64_t heap_bytes() const;
 
   std::uint64_t copied_fragment_bytes = 0;
   std::uint64_t copied_compact_bytes = 0;
@@ -76,8 +79,6 @@ class Message {
   // Set by the writer.
   CommitOutcome outcome = CommitOutcome::kPending;
   std::uint64_t offset = 0;
-
-  base::ListHook receiving_hook;  // the shard's messages under reception, oldest first
 
  private:
   std::optional<smtp::ReplyId> refusal_;

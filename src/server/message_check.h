@@ -1,14 +1,14 @@
 // SPF, DKIM and DMARC for one transaction: begun at MAIL FROM so that answers arrive while the
 // message does, fed with the message's bytes once per loop turn, and decided when the message and
-// the last answer are there. Pooled by the shard; between begin() and stop() it belongs to one
-// client.
+// the last answer are there. Pooled by CheckBatch; between begin() and stop() it belongs to one
+// subject.
 //
-// The shard drives all of them together, so that hashes and signatures of many messages advance in
-// the same lanes (shard_check.cc):
+// CheckBatch drives all of them together, so that hashes and signatures of many messages advance in
+// the same lanes:
 //
 //   for each touched: take(message, complete, max_bytes);   the batch is flushed;
-//   for each touched: collect(checks);                      signatures are verified;
-//   for each collected: conclude();                         those decided are delivered or refused
+//   for each touched: collect(), next_signature();          signatures are verified;
+//   for each without signatures left: conclude();           subjects are told of those decided
 //
 // Thread: the shard's. Failure: none; what cannot be found out in time is temperror.
 #pragma once
@@ -22,7 +22,6 @@
 #include "base/clock.h"
 #include "base/intrusive_list.h"
 #include "base/limits.h"
-#include "base/slot_pool.h"
 #include "dns/client.h"
 #include "mailauth/evaluation.h"
 #include "server/message.h"
@@ -40,6 +39,17 @@ class CheckOwner {
   ~CheckOwner() = default;
 };
 
+// Whose transaction is checked.
+class CheckSubject {
+ public:
+  virtual Message* message_to_check() = 0;  // none before DATA
+  virtual bool message_complete() const = 0;
+  virtual void on_verdict() = 0;  // the check is decided; drops it
+
+ protected:
+  ~CheckSubject() = default;
+};
+
 class MessageCheck {
  public:
   struct Setup {
@@ -53,7 +63,7 @@ class MessageCheck {
 
   explicit MessageCheck(const Setup& setup);
 
-  void begin(const mailauth::spf::Request& request, base::SlotRef client, base::Now now);
+  void begin(const mailauth::spf::Request& request, CheckSubject& subject, base::Now now);
   // The transaction is over, one way or another; ready for the next.
   void stop();
   // The time for DNS is up: what is missing stays so. Nothing happens when nothing is missing.
@@ -67,14 +77,17 @@ class MessageCheck {
   // True while take() has left something of what is there.
   bool behind() const { return behind_; }
   // True when the signatures can be verified: the message is complete and hashed, the keys are
-  // there. Adds what is to be verified.
-  bool collect(std::vector<crypto::RsaCheck*>& checks);
+  // there. Each is given out once, in as many turns as it takes; conclude() when all are verified.
+  bool collect();
+  bool signatures_left() const { return signatures_given_ < signatures_.size(); }
+  crypto::RsaCheck* next_signature();
   void conclude(base::MonoTime now);
 
   bool decided() const { return stage_ == Stage::kDecided; }
   const mailauth::Evaluation& evaluation() const { return evaluation_; }
-  base::SlotRef client() const { return client_; }
+  CheckSubject& subject() const { return *subject_; }
   base::MonoTime deadline() const { return deadline_; }
+  std::size_t memory_bytes() const;
 
   base::ListHook running_hook;  // of those whose time for DNS runs, the oldest deadline first
   base::ListHook touched_hook;  // of those to be looked at in this turn
@@ -84,6 +97,7 @@ class MessageCheck {
     kIdle,
     kReceiving,  // the message is not complete
     kComplete,   // it is, and handed to the hashes; keys may be missing
+    kVerifying,  // all there; signatures are given out
     kConcluded,  // signatures are decided; alignment may have questions
     kDecided,
   };
@@ -118,7 +132,9 @@ class MessageCheck {
   std::vector<std::string_view> runs_;
   std::string header_scratch_;
   std::uint64_t taken_bytes_ = 0;
-  base::SlotRef client_;
+  std::vector<crypto::RsaCheck*> signatures_;  // of a message being verified
+  std::size_t signatures_given_ = 0;
+  CheckSubject* subject_ = nullptr;
   base::MonoTime deadline_;
   Stage stage_ = Stage::kIdle;
   bool header_taken_ = false;

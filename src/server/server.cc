@@ -27,6 +27,7 @@
 #include "server/journal.h"
 #include "server/ledger.h"
 #include "server/policy.h"
+#include "server/result_counters.h"
 #include "server/retention_words.h"
 #include "server/shard.h"
 

@@ -8,16 +8,20 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
-#include <cerrno>
 #include <ctime>
 #include <future>
 #include <utility>
 
 #include "base/assert.h"
 #include "obs/allocations.h"
-#include "server/result_counters.h"
+#include "server/acceptor.h"
+#include "server/buffer_plan.h"
+#include "server/check_batch.h"
+#include "server/conversation.h"
+#include "server/memory_gate.h"
+#include "server/turn_context.h"
 #include "smtp/reply.h"
+#include "uring/ring.h"
 
 namespace mxring::server {
 
@@ -27,34 +31,18 @@ namespace {
 
 namespace replies = smtp::replies;
 
-constexpr std::uint32_t kBuffersMax = 32'768;  // what a 16-bit buffer id can name
-// For decryption, which must go on when all others wait to be received into, or hold messages.
-constexpr std::uint32_t kBuffersKeptBack = 16;
 constexpr std::int64_t kCountersEveryNs = base::kNsPerSecond;
-constexpr std::int64_t kAcceptRetryNs = 100 * base::kNsPerMs;
 constexpr std::size_t kGatheredEnough = 16;  // messages: what the widest hash lanes take
-// By a listener in one turn: a crowd that arrives at once does not hold up those who talk already.
-// Multishot would take all of them in, within the kernel and in one go.
-constexpr int kAcceptsPerTurn = 16;
+// Of one loop turn, before everybody else goes on: about one step of a TLS handshake with an ECDSA
+// key. One with an RSA key takes longer.
+constexpr std::int64_t kHandshakesNs = base::kNsPerMs / 5;
 constexpr std::int64_t kDrainGraceNs = 2 * base::kNsPerSecond;  // to send the last 421s
 
-// Enough buffers for the memory limit plus those offered to the kernel; larger ones when there
-// would be more than can be named.
-uring::BufferPool::Options pool_options(const Config& config) {
-  uring::BufferPool::Options options;
-  options.group = net::Connection::kBufferGroup;
-  options.buffer_bytes = std::bit_ceil(config.shards.buffer_bytes);
-  options.offered = std::bit_ceil(config.shards.buffers_offered);
-  options.kept_back = kBuffersKeptBack;
-  std::uint64_t buffers = 0;
-  for (;; options.buffer_bytes *= 2) {
-    buffers =
-        config.limits.memory_bytes / options.buffer_bytes + options.offered + options.kept_back;
-    if (buffers <= kBuffersMax) break;
-  }
-  options.buffers = static_cast<std::uint32_t>(buffers);
-  return options;
-}
+#ifdef NDEBUG
+constexpr bool kCheckEachTurn = false;
+#else
+constexpr bool kCheckEachTurn = true;
+#endif
 
 void pin_to(int cpu) {
   if (cpu < 0) return;
@@ -64,17 +52,119 @@ void pin_to(int cpu) {
   pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
+Conversation& conversation_of(ConversationMarks& marks) {
+  return static_cast<Conversation&>(marks);
+}
+
+bool asks_dns(const Config::Auth& auth) {
+  return auth.spf || auth.dkim || auth.dmarc;
+}
+
 }  // namespace
+
+// All that belongs to the thread, in the order of construction: each may refer to those above.
+struct Shard::Core {
+  using Conversations = base::SlotPool<Conversation>;
+
+  Core(Shard& shard, std::unique_ptr<uring::Ring> made, uring::BufferPool pool,
+       std::unique_ptr<Resolver> asked, base::Now now);
+  static std::expected<std::unique_ptr<Core>, std::string> create(Shard& shard);
+
+  std::unique_ptr<uring::Ring> ring;
+  uring::BufferPool buffers;
+  net::OutputPool outputs;
+  net::Connection::Context connections{*ring, buffers, outputs};
+  uring::TimerWheel timers;
+  obs::StageClock stages;
+  Delivery delivery;
+  std::unique_ptr<Resolver> resolver;  // none when nothing asks DNS
+  std::optional<CheckBatch> checks;
+  MemoryGate memory;
+  TurnContext context;
+  Acceptor acceptor;
+  Conversations conversations;
+
+  std::uint64_t event_value = 0;
+  std::size_t gathered = 0;  // messages the last turn left for the next to work on
+  std::int64_t last_update_ns = 0;
+  std::int64_t drain_deadline_ns = 0;
+  bool drained = false;
+};
+
+Shard::Core::Core(Shard& shard, std::unique_ptr<uring::Ring> made, uring::BufferPool pool,
+                  std::unique_ptr<Resolver> asked, base::Now now)
+    : ring(std::move(made)),
+      buffers(std::move(pool)),
+      timers(now.mono),
+      stages(shard.counters_),
+      delivery({.buffers = buffers,
+                .limits = shard.shared_.config.limits,
+                .hostname = shard.shared_.config.hostname,
+                .shard = shard.number_,
+                .to_writer = shard.lane_->to_writer,
+                .from_writer = shard.lane_->from_writer,
+                .counters = shard.counters_}),
+      resolver(std::move(asked)),
+      memory({.buffers = buffers,
+              .buffers_low = plan_buffers(shard.shared_.config).low,
+              .limits = shard.shared_.config.limits,
+              .counters = shard.counters_}),
+      context{.config = shard.shared_.config,
+              .policy = shard.shared_.policy,
+              .counters = shard.counters_,
+              .stages = stages,
+              .timers = timers,
+              .delivery = delivery,
+              .memory = memory,
+              .certificates = shard.shared_.certificates,
+              .now = now},
+      acceptor(context, *ring, shard.shared_.gate, std::move(shard.listeners_)),
+      conversations(shard.shared_.config.limits.connections) {
+  if (resolver == nullptr) return;
+  const Config::Auth& auth = shard.shared_.config.auth;
+  checks.emplace(
+      CheckBatch::Setup{.limits = shard.shared_.config.limits,
+                        .options = {.spf = auth.spf, .dkim = auth.dkim, .dmarc = auth.dmarc},
+                        .dns = resolver->client(),
+                        .stages = stages});
+  context.checks = &*checks;
+}
+
+std::expected<std::unique_ptr<Shard::Core>, std::string> Shard::Core::create(Shard& shard) {
+  const Config& config = shard.shared_.config;
+  auto ring = uring::Ring::create(
+      {config.shards.submission_entries, config.shards.completion_entries, config.shards.engine,
+       /*connects=*/false},
+      shard.shared_.faults);
+  if (!ring) return std::unexpected(ring.error().message);
+  if (shard.number_ == 0 && !ring->fallback_reason().empty()) {
+    shard.shared_.notice(
+        fmt::format("warning: receiving on epoll, which costs more processor time for "
+                    "each message (bench/README.md): {}",
+                    ring->fallback_reason()));
+  }
+  auto stays = std::make_unique<uring::Ring>(std::move(*ring));
+  auto buffers = uring::BufferPool::create(*stays, plan_buffers(config).pool);
+  if (!buffers) return std::unexpected(buffers.error().message);
+  const base::Now now = base::read_clocks();
+  std::unique_ptr<Resolver> resolver;
+  if (asks_dns(config.auth)) {
+    auto made = Resolver::create(config, *stays, shard.shared_.resolver_health);
+    if (!made) return std::unexpected(made.error());
+    resolver = std::move(*made);
+    resolver->start(now.mono);
+  }
+  return std::make_unique<Core>(shard, std::move(stays), std::move(*buffers), std::move(resolver),
+                                now);
+}
 
 Shard::Shard(ShardShared shared, std::uint32_t number, int cpu, ShardListeners listeners,
              obs::CounterSet& counters)
     : shared_(std::move(shared)),
       number_(number),
       cpu_(cpu),
-      listeners_(std::move(listeners.all)),
-      implicit_tls_from_(listeners.implicit_tls_from),
+      listeners_(std::move(listeners)),
       counters_(counters),
-      stages_(counters),
       session_options_{shared_.config.hostname,
                        shared_.config.limits,
                        {},
@@ -109,151 +199,153 @@ void Shard::join() {
   if (thread_.joinable()) thread_.join();
 }
 
-std::string Shard::set_up() {
-  const uring::Ring::Options options{shared_.config.shards.submission_entries,
-                                     shared_.config.shards.completion_entries,
-                                     shared_.config.shards.engine, /*connects=*/false};
-  auto ring = uring::Ring::create(options, shared_.faults);
-  if (!ring) return ring.error().message;
-  if (number_ == 0 && !ring->fallback_reason().empty()) {
-    shared_.notice(
-        fmt::format("warning: receiving on epoll, which costs more processor time for "
-                    "each message (bench/README.md): {}",
-                    ring->fallback_reason()));
-  }
-  ring_.emplace(std::move(*ring));
-  auto buffers = uring::BufferPool::create(*ring_, pool_options(shared_.config));
-  if (!buffers) return buffers.error().message;
-  buffers_.emplace(std::move(*buffers));
-  memory_low_buffers_ = std::max(buffers_->options().offered * 2, buffers_->options().buffers / 16);
-  now_ = base::read_clocks();
-  connection_context_.emplace(net::Connection::Context{*ring_, *buffers_, outputs_});
-  timers_.emplace(now_.mono);
-  delivery_.emplace(Delivery::Setup{.buffers = *buffers_,
-                                    .limits = shared_.config.limits,
-                                    .hostname = shared_.config.hostname,
-                                    .shard = number_,
-                                    .to_writer = lane_->to_writer,
-                                    .from_writer = lane_->from_writer,
-                                    .counters = counters_});
-  const Config::Auth& auth = shared_.config.auth;
-  if (auth.spf || auth.dkim || auth.dmarc) {
-    auto resolver = Resolver::create(shared_.config, *ring_, shared_.resolver_health);
-    if (!resolver) return resolver.error();
-    resolver_ = std::move(*resolver);
-    resolver_->start(now_.mono);
-  }
-  clients_.emplace(shared_.config.limits.connections);
-  accepts_armed_.assign(listeners_.size(), 0);
-  return {};
-}
-
 void Shard::run(std::function<void(std::string)> started) {
   pthread_setname_np(pthread_self(), ("mxring-" + std::to_string(number_)).c_str());
   pin_to(cpu_);
-  std::string error = set_up();
-  const bool ready = error.empty();
-  if (ready) shared_.undrained.fetch_add(1, std::memory_order_relaxed);
-  started(std::move(error));
+  auto core = Core::create(*this);
+  const bool ready = core.has_value();
+  if (ready) {
+    core_ = std::move(*core);
+    shared_.undrained.fetch_add(1, std::memory_order_relaxed);
+  }
+  started(ready ? std::string() : core.error());
   if (ready) {
     arm_wake();
     while (!finished()) turn();
     update_counters();
   }
+  core_.reset();  // no operation on a conversation is in flight any more
   ended_.store(true, std::memory_order_relaxed);
-  // No operation on a client is in flight any more. The pool unregisters itself from the ring, so
-  // the ring goes last.
-  clients_.reset();
-  names_.clear();
-  checks_.clear();
-  resolver_.reset();
-  delivery_.reset();
-  buffers_.reset();
-  ring_.reset();
 }
 
+// Collect what has happened, then act on all of it, then answer.
 void Shard::turn() {
+  Core& core = *core_;
+  TurnContext& context = core.context;
   progress_.fetch_add(1, std::memory_order_relaxed);
-  const bool measured = stages_.begin_turn();
-  if (!handshakes_.empty()) {
-    // A step takes longer than most turns: the replies of the last one do not wait for it.
-    stages_.in_kernel(obs::Stage::kReply, [this] { return ring_->submit(); });
-    run_handshakes();
-  }
-  const bool accepting = arm_accepts();
+  const bool measured = core.stages.begin_turn();
+  run_handshakes();
+  const std::int64_t timeout_ns = wait_ns(core.acceptor.arm());
   lane_->shard_wake.announce();
-  const bool nothing_due = timers_->empty() && accepting && !draining_;
-  if (nothing_due) update_counters();  // it may be a long sleep
-  std::int64_t timeout_ns = nothing_due ? -1 : uring::TimerWheel::kTickNs;
-  if (resolver_ != nullptr) {
-    const std::int64_t dns_ns = resolver_->wait_ns(now_.mono);
-    if (dns_ns >= 0 && (timeout_ns < 0 || dns_ns < timeout_ns)) timeout_ns = dns_ns;
-  }
-  const bool more_to_do = !touched_checks_.empty() || !handshakes_.empty() || !dirty_.empty() ||
-                          delivery_->unannounced() > 0;
-  if (!lane_->from_writer.empty() || more_to_do) timeout_ns = 0;
+  const bool work_left = !lane_->from_writer.empty();
   // What is queued is replies, mostly: in a measured turn their sending is a call of its own.
-  if (measured) {
-    stages_.in_kernel(obs::Stage::kReply, [this] { return ring_->submit(); });
-    // Sends complete at once, and a wait for what is there already would not enter the kernel,
-    // which is where receiving happens.
-    if (ring_->ready() > 0) timeout_ns = 0;
-  }
-  const auto completions =
-      stages_.in_kernel(obs::Stage::kReceive, [&] { return ring_->submit_and_wait(timeout_ns); });
+  if (measured) core.stages.in_kernel(obs::Stage::kReply, [&] { return core.ring->submit(); });
+  // Sends complete at once, and a wait for what is there already would not enter the kernel, which
+  // is where receiving happens.
+  const bool ready = measured && core.ring->ready() > 0;
+  const auto completions = core.stages.in_kernel(obs::Stage::kReceive, [&] {
+    return core.ring->submit_and_wait(work_left || ready ? 0 : timeout_ns);
+  });
   lane_->shard_wake.withdraw();
 
-  now_ = base::read_clocks();
+  context.now = base::read_clocks();
+  context.storage_low = shared_.writer.storage_low();
   counters_.add(obs::Counter::kLoopTurns);
   counters_.add(obs::Counter::kCompletions, completions.size());
   for (const uring::Completion& completion : completions) dispatch(completion);
-
-  {
-    const obs::InStage stage(stages_, obs::Stage::kCommit);
-    while (Message* message = delivery_->next_decided()) on_decided(*message);
+  take_decided();
+  if (core.resolver != nullptr) {
+    const obs::InStage stage(core.stages, obs::Stage::kEvaluate);
+    core.resolver->on_turn(context.now.mono);
+    core.checks->end_overdue(context.now.mono);
   }
-  if (resolver_ != nullptr) {
-    const obs::InStage stage(stages_, obs::Stage::kEvaluate);
-    resolver_->on_turn(now_.mono);
-    end_overdue_checks();
-  }
-  timers_->advance(now_.mono, [this](uring::Timer& timer) {
-    on_timer(*static_cast<ClientTimer&>(timer).client);
+  core.timers.advance(context.now.mono, [](uring::Timer& timer) {
+    static_cast<ConversationTimer&>(timer).conversation->on_timer();
   });
-  if (shared_.draining.load(std::memory_order_relaxed) && !draining_) start_draining();
-  if (draining_) drain_overdue();
+  if (shared_.draining.load(std::memory_order_relaxed) && !context.draining) start_draining();
+  if (context.draining) drain_overdue();
 
+  work_off();
+  end_turn();
+}
+
+std::int64_t Shard::wait_ns(bool accepting) {
+  Core& core = *core_;
+  const bool more_to_do = (core.checks && core.checks->touched() > 0) ||
+                          !core.context.handshakes.empty() || !core.context.dirty.empty() ||
+                          core.delivery.unannounced() > 0;
+  if (more_to_do) return 0;
+  const bool nothing_due = core.timers.empty() && accepting && !core.context.draining;
+  if (nothing_due) update_counters();  // it may be a long sleep
+  std::int64_t timeout_ns = nothing_due ? -1 : uring::TimerWheel::kTickNs;
+  if (core.resolver != nullptr) {
+    const std::int64_t dns_ns = core.resolver->wait_ns(core.context.now.mono);
+    if (dns_ns >= 0 && (timeout_ns < 0 || dns_ns < timeout_ns)) timeout_ns = dns_ns;
+  }
+  return timeout_ns;
+}
+
+// Everything that was marked: parsed, checked, then answered or closed. A conversation that becomes
+// dirty again meanwhile waits for the next turn, which then begins at once.
+void Shard::work_off() {
+  Core& core = *core_;
+  TurnContext& context = core.context;
+  for (ConversationMarks* m = context.dirty.front(); m != nullptr; m = context.dirty.next(*m)) {
+    conversation_of(*m).parse();
+  }
   const bool gathering = gathers_more();
-  if (!gathering) run_checks();
-  relieve_memory();
+  if (!gathering && core.checks) core.checks->run(context.now);
+  core.memory.relieve(context.now.mono, core.delivery.in_flight());
   {
-    const obs::InStage stage(stages_, obs::Stage::kReply);
-    while (Client* client = dirty_.front()) {
-      dirty_.remove(*client);
-      end_of_turn(*client);
+    const obs::InStage stage(core.stages, obs::Stage::kReply);
+    for (std::size_t left = context.dirty.size(); left > 0; --left) {
+      Conversation& conversation = conversation_of(*context.dirty.front());
+      context.dirty.remove(conversation);
+      if (!conversation.end_of_turn()) continue;
+      counters_.add(obs::Counter::kConnectionsClosed);
+      core.acceptor.leave(conversation.peer());
+      core.conversations.release(conversation.ref());
     }
   }
-  if (!gathering && delivery_->unannounced() > 0) {
-    const obs::InStage stage(stages_, obs::Stage::kCommit);
-    delivery_->announced();
-    shared_.writer.wake();
-  }
-  buffers_->replenish();
+  if (gathering || core.delivery.unannounced() == 0) return;
+  const obs::InStage stage(core.stages, obs::Stage::kCommit);
+  core.delivery.announced();
+  shared_.writer.wake();
+}
+
+void Shard::end_turn() {
+  Core& core = *core_;
+  core.buffers.replenish();
   resume_starved();
-  if (now_.mono.ns - last_update_ns_ >= kCountersEveryNs) update_counters();
-  stages_.end_turn();
+  if (kCheckEachTurn) check_invariants();
+  if (core.context.now.mono.ns - core.last_update_ns >= kCountersEveryNs) update_counters();
+  core.stages.end_turn();
+}
+
+void Shard::check_invariants() {
+  Core& core = *core_;
+  core.acceptor.invariants();
+  core.memory.invariants();
+  if (core.checks) core.checks->invariants();
+  core.conversations.for_each([](Conversation& conversation) { conversation.invariants(); });
 }
 
 // Few messages leave hash lanes empty and make a small commit. Then the ring is looked at once
 // more, without waiting, and again while each look brings more: true as long as that goes on.
 bool Shard::gathers_more() {
-  const std::size_t gathered = touched_checks_.size() + delivery_->unannounced();
-  const bool more = gathered > gathered_ && gathered < kGatheredEnough;
-  gathered_ = more ? gathered : 0;
+  Core& core = *core_;
+  const std::size_t touched = core.checks ? core.checks->touched() : 0;
+  const std::size_t gathered = touched + core.delivery.unannounced();
+  const bool more = gathered > core.gathered && gathered < kGatheredEnough;
+  core.gathered = more ? gathered : 0;
   return more;
 }
 
+// A step takes longer than most turns: the replies of the last turn do not wait for it.
+void Shard::run_handshakes() {
+  Core& core = *core_;
+  if (core.context.handshakes.empty()) return;
+  core.stages.in_kernel(obs::Stage::kReply, [&] { return core.ring->submit(); });
+  const std::int64_t end_ns = base::read_clocks().mono.ns + kHandshakesNs;
+  while (ConversationMarks* marks = core.context.handshakes.front()) {
+    core.context.handshakes.remove(*marks);
+    conversation_of(*marks).step_handshake();
+    if (base::read_clocks().mono.ns >= end_ns) return;
+  }
+}
+
 void Shard::dispatch(const uring::Completion& completion) {
+  Core& core = *core_;
   switch (completion.tag.operation) {
     case Operation::kAccept:
       on_accept(completion);
@@ -262,8 +354,8 @@ void Shard::dispatch(const uring::Completion& completion) {
       arm_wake();
       return;
     case Operation::kPoll: {
-      const obs::InStage stage(stages_, obs::Stage::kEvaluate);
-      resolver_->on_poll(completion, now_.mono);
+      const obs::InStage stage(core.stages, obs::Stage::kEvaluate);
+      core.resolver->on_poll(completion, core.context.now.mono);
       return;
     }
     case Operation::kReceive:
@@ -272,145 +364,123 @@ void Shard::dispatch(const uring::Completion& completion) {
     default:
       return;  // completions nobody waits for
   }
-  Client* client = clients_->find({completion.tag.slot, completion.tag.generation});
-  // A client is freed only when none of its operations is in flight.
-  MXRING_ASSERT(client != nullptr);
+  Conversation* conversation =
+      core.conversations.find({completion.tag.slot, completion.tag.generation});
+  // It is freed only when none of its operations is in flight.
+  MXRING_ASSERT(conversation != nullptr);
   if (completion.tag.operation == Operation::kReceive) {
-    on_receive(*client, completion);
+    conversation->on_receive(completion);
   } else {
-    on_send(*client, completion);
+    conversation->on_send(completion);
   }
 }
 
 void Shard::arm_wake() {
-  ring_->read(event_fd_, &event_value_, sizeof event_value_, {Operation::kWake, 0, 0});
-}
-
-// True when every listener is armed.
-bool Shard::arm_accepts() {
-  if (now_.mono.ns < accept_retry_ns_) return false;
-  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
-    for (int& armed = accepts_armed_[i]; armed < kAcceptsPerTurn; ++armed) {
-      ring_->accept(listeners_[i].fd(), {Operation::kAccept, 0, i});
-    }
-  }
-  return true;
+  core_->ring->read(event_fd_, &core_->event_value, sizeof core_->event_value,
+                    {Operation::kWake, 0, 0});
 }
 
 void Shard::on_accept(const uring::Completion& completion) {
-  --accepts_armed_[completion.tag.slot];
-  if (completion.result < 0) {
-    // Such as EMFILE: descriptors come back as clients leave, so try again, but not at once.
-    accept_retry_ns_ = now_.mono.ns + kAcceptRetryNs;
+  Core& core = *core_;
+  Acceptor::Newcomer newcomer;
+  if (!core.acceptor.on_accept(completion, &newcomer)) return;
+  base::SlotRef ref;
+  Conversation* conversation = core.conversations.acquire(
+      &ref, core.context, core.connections, session_options_, newcomer.fd, newcomer.peer, ref);
+  if (conversation == nullptr) {
+    core.acceptor.leave(newcomer.peer.address);
+    core.acceptor.turn_away(newcomer, replies::kTooManyConnections);
     return;
   }
-  counters_.add(obs::Counter::kConnectionsAccepted);
-  welcome(completion.result, completion.tag.slot >= implicit_tls_from_);
+  char byte = 0;
+  bool spoke_early = false;
+  if (!newcomer.implicit_tls) {
+    spoke_early = ::recv(newcomer.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+    ++core.context.direct_system_calls;
+  }
+  conversation->begin(newcomer.implicit_tls, spoke_early);
 }
 
-void Shard::welcome(int fd, bool implicit_tls) {
-  if (draining_) return turn_away(fd, implicit_tls, replies::kDraining);
-  const base::Endpoint peer = net::peer_of(fd);
-  if (!shared_.gate.enter(peer.address)) {
-    return turn_away(fd, implicit_tls, replies::kTooManyConnections);
+void Shard::take_decided() {
+  Core& core = *core_;
+  const obs::InStage stage(core.stages, obs::Stage::kCommit);
+  while (Message* message = core.delivery.next_decided()) {
+    // Its client may have gone: it is kept all the same, only the reply is lost.
+    Conversation* conversation = core.conversations.find(message->client);
+    if (conversation != nullptr) conversation->on_decided(*message);
+    if (message->is_refused()) {
+      counters_.add(obs::Counter::kMessagesRefused);
+      counters_.add(message->refusal().is_temporary() ? obs::Counter::kMessagesDeferredDmarc
+                                                      : obs::Counter::kMessagesRefusedDmarc);
+    } else if (message->outcome == CommitOutcome::kDurable) {
+      counters_.add(obs::Counter::kMessagesAccepted);
+      counters_.add(obs::Counter::kMessageBytes, message->bytes());
+      const std::int64_t waited_us = core.context.now.wall.us - message->received_at.us;
+      durable_ns_.record(static_cast<std::uint64_t>(std::max<std::int64_t>(waited_us, 0)) * 1000);
+    } else {
+      counters_.add(obs::Counter::kMessagesRefused);
+    }
+    core.delivery.recycle(message);
   }
-  Clients::Ref ref;
-  Client* client =
-      clients_->acquire(&ref, *connection_context_, session_options_, counters_, fd, ref);
-  if (client == nullptr) {
-    shared_.gate.leave(peer.address);
-    return turn_away(fd, implicit_tls, replies::kTooManyConnections);
-  }
-  client->address = peer.address;
-  client->facts.address = peer.address;
-  client->facts.ip = peer.address.to_string();
-  client->facts.port = peer.port;
-  client->facts.is_v6 = !peer.address.is_v4();
-
-  ++direct_system_calls_;
-  if (implicit_tls) {
-    begin_tls(*client);
-  } else {
-    char byte = 0;
-    greet(*client, ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
-    ++direct_system_calls_;
-  }
-  client->connection.resume_receiving();
-  begin_name(*client);
-  set_timer(*client);
-  mark_dirty(*client);
 }
 
-void Shard::greet(Client& client, bool spoke_early) {
-  smtp::ReplyBuffer out(client.connection.output(), &client.replies);
-  // A client that already spoke did not wait for the banner (RFC 5321 3.1).
-  if (spoke_early) {
-    client.session.refuse_early_talker(out);
-    client.phase = Client::Phase::kLastWords;
-  } else {
-    client.session.greet(out);
+// Each of them once a turn. Those that want to receive may take a buffer at once: no more of them
+// than there are buffers on offer. They do so at the end of the next turn, if nothing else speaks
+// against it by then.
+void Shard::resume_starved() {
+  TurnContext& context = core_->context;
+  std::uint32_t grants = core_->buffers.offered_buffers();
+  for (std::size_t left = context.starved.size(); left > 0 && grants > 0; --left) {
+    Conversation& conversation = conversation_of(*context.starved.front());
+    context.starved.remove(conversation);
+    if (conversation.wants_buffer()) --grants;
+    conversation.on_buffers();
   }
-  client.connection.wrote(out.size());
-  client.greeted = true;
-}
-
-void Shard::turn_away(int fd, bool implicit_tls, const smtp::Reply& reply) {
-  counters_.add(obs::Counter::kConnectionsRefused);
-  if (implicit_tls) {
-    // A reply in the clear would mean nothing to it.
-    ::close(fd);
-    ++direct_system_calls_;
-    return;
-  }
-  std::array<char, smtp::kReplyBytesMax> line{};
-  ReplyCounter counter(counters_);
-  smtp::ReplyBuffer out(line, &counter);
-  out.say(reply, smtp::Stage::kConnect);
-  // The socket is new and its send buffer empty: this neither blocks nor falls short.
-  [[maybe_unused]] const ssize_t sent =
-      ::send(fd, line.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  ::close(fd);
-  direct_system_calls_ += 2;
 }
 
 void Shard::start_draining() {
-  draining_ = true;
+  Core& core = *core_;
+  core.context.draining = true;
   const bool failed = shared_.writer.failed();
-  drain_deadline_ns_ = now_.mono.ns + (failed ? 0 : shared_.config.limits.drain_ns);
-  clients_->for_each([this](Client& client) {
-    const bool busy = client.session.in_transaction() || client.waiting();
-    if (!busy) say_last_words(client, replies::kDraining);
+  core.drain_deadline_ns = core.context.now.mono.ns + (failed ? 0 : shared_.config.limits.drain_ns);
+  core.conversations.for_each([](Conversation& conversation) {
+    if (!conversation.in_transaction()) conversation.say_last_words(replies::kDraining);
   });
 }
 
 void Shard::drain_overdue() {
-  if (now_.mono.ns < drain_deadline_ns_) return;
-  const bool give_up = now_.mono.ns >= drain_deadline_ns_ + kDrainGraceNs;
-  clients_->for_each([&](Client& client) {
+  Core& core = *core_;
+  const std::int64_t now_ns = core.context.now.mono.ns;
+  if (now_ns < core.drain_deadline_ns) return;
+  const bool give_up = now_ns >= core.drain_deadline_ns + kDrainGraceNs;
+  core.conversations.for_each([&](Conversation& conversation) {
     if (give_up) {
-      shut(client);
-      mark_dirty(client);
-    } else if (!client.awaiting_commit) {
-      say_last_words(client, replies::kDraining);
+      conversation.cut_off();
+    } else if (conversation.hold() != Conversation::Hold::kCommit) {
+      conversation.say_last_words(replies::kDraining);
     }
   });
 }
 
 bool Shard::finished() {
-  if (!drained_ && draining_ && clients_->live() == 0 && delivery_->in_flight() == 0) {
-    drained_ = true;
+  Core& core = *core_;
+  if (!core.drained && core.context.draining && core.conversations.live() == 0 &&
+      core.delivery.in_flight() == 0) {
+    core.drained = true;
     shared_.undrained.fetch_sub(1, std::memory_order_relaxed);
   }
-  return drained_ && shared_.undrained.load(std::memory_order_relaxed) == 0;
+  return core.drained && shared_.undrained.load(std::memory_order_relaxed) == 0;
 }
 
 void Shard::update_counters() {
-  last_update_ns_ = now_.mono.ns;
+  Core& core = *core_;
+  core.last_update_ns = core.context.now.mono.ns;
   timespec cpu{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
   counters_.set(obs::Counter::kLoopCpuNs,
                 static_cast<std::uint64_t>(cpu.tv_sec * base::kNsPerSecond + cpu.tv_nsec));
-  counters_.set(obs::Counter::kSystemCalls, ring_->system_calls() + direct_system_calls_);
+  counters_.set(obs::Counter::kSystemCalls,
+                core.ring->system_calls() + core.context.direct_system_calls);
   counters_.set(obs::Counter::kHeapAllocations, obs::thread_allocations());
 }
 

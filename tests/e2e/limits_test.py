@@ -308,19 +308,19 @@ class Memory(LimitCase):
     def test_commands_behind_an_evicted_message(self):
         self.start({"memory_wait": "1s"}, auth={"dkim": True},
                    dns={"servers": [silent_about(self, b"silent")]})
-        oldest = self.begun(6 << 20)
-        paused = self.begun()
         waiting = self.begun()
+        paused = self.begun()
         digest = base64.b64encode(bytes(32))
         waiting.send(b"DKIM-Signature: v=1; a=rsa-sha256; d=silent.test; s=s; h=From; b=AAAA;"
-                     b" bh=" + digest + b"\r\n" + mxtest.stuffed(sample_message(300)) +
+                     b" bh=" + digest + b"\r\n" + mxtest.stuffed(sample_message(6 << 20)) +
                      b"NOOP\r\nMAIL FROM:<a@client.test>\r\n")
-        # One that is not the oldest cannot go on; after a second the youngest is given up.
+        # The smaller one cannot go on; after a second the larger, which does not move, is given up.
         self.go_on_until_paused(paused)
         self.assertRegex(waiting.reply(), r"^452 4\.3\.1")
         self.assertRegex(waiting.reply(), "^250")
         self.assertRegex(waiting.reply(), "^(250|452)")
-        oldest.close()
+        paused.send(b"\r\n.\r\n")
+        self.assertRegex(paused.reply(), "^250 2.0.0 Ok")
 
     def test_no_buffer_does_not_end_a_pause(self):
         self.start({"memory_wait": "60s"}, shards={"count": 1, "buffers_offered": 8})

@@ -1,0 +1,81 @@
+#include "server/acceptor.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "base/assert.h"
+#include "server/result_counters.h"
+#include "smtp/reply_buffer.h"
+
+namespace mxring::server {
+
+namespace replies = smtp::replies;
+
+Acceptor::Acceptor(TurnContext& context, uring::Ring& ring, ConnectionGate& gate,
+                   ShardListeners listeners)
+    : context_(context),
+      ring_(ring),
+      gate_(gate),
+      listeners_(std::move(listeners.all)),
+      implicit_tls_from_(listeners.implicit_tls_from) {
+  armed_.assign(listeners_.size(), 0);
+}
+
+bool Acceptor::arm() {
+  if (context_.now.mono.ns < retry_at_ns_) return false;
+  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
+    for (int& armed = armed_[i]; armed < kAcceptsPerTurn; ++armed) {
+      ring_.accept(listeners_[i].fd(), {uring::Operation::kAccept, 0, i});
+    }
+  }
+  return true;
+}
+
+bool Acceptor::on_accept(const uring::Completion& completion, Newcomer* newcomer) {
+  const std::size_t listener = completion.tag.slot;
+  MXRING_ASSERT(listener < armed_.size() && armed_[listener] > 0);
+  --armed_[listener];
+  if (completion.result < 0) {
+    retry_at_ns_ = context_.now.mono.ns + kRetryNs;
+    return false;
+  }
+  context_.counters.add(obs::Counter::kConnectionsAccepted);
+  ++context_.direct_system_calls;
+  *newcomer = {.fd = completion.result,
+               .peer = net::peer_of(completion.result),
+               .implicit_tls = listener >= implicit_tls_from_};
+  if (context_.draining) {
+    turn_away(*newcomer, replies::kDraining);
+    return false;
+  }
+  if (!gate_.enter(newcomer->peer.address)) {
+    turn_away(*newcomer, replies::kTooManyConnections);
+    return false;
+  }
+  return true;
+}
+
+void Acceptor::turn_away(const Newcomer& newcomer, smtp::ReplyId why) {
+  context_.counters.add(obs::Counter::kConnectionsRefused);
+  if (!newcomer.implicit_tls) {  // a reply in the clear would mean nothing under TLS
+    ReplyCounter counter(context_.counters);
+    std::array<char, smtp::kReplyLineBytesMax> line{};
+    smtp::ReplyBuffer out(line, &counter);
+    out.say(why, smtp::Stage::kConnect);
+    // The socket is new and its send buffer empty: this neither blocks nor falls short.
+    [[maybe_unused]] const ssize_t sent =
+        ::send(newcomer.fd, line.data(), out.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    ++context_.direct_system_calls;
+  }
+  ::close(newcomer.fd);
+  ++context_.direct_system_calls;
+}
+
+void Acceptor::invariants() const {
+  MXRING_ASSERT(armed_.size() == listeners_.size());
+  for (const int armed : armed_) MXRING_ASSERT(armed >= 0 && armed <= kAcceptsPerTurn);
+}
+
+}  // namespace mxring::server

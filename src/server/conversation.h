@@ -1,0 +1,218 @@
+// One connected client: its connection, the SMTP session on it and the message it sends, from the
+// banner to the closed descriptor. Receives completions, timers and verdicts; what it does about
+// them happens in two places of a turn, each once for every conversation that is marked dirty:
+//
+//   parse()        received chunks into the session, its events into messages and replies
+//   end_of_turn()  one send for all replies; go on, wait or close
+//
+// State is three things and no more. `Phase`: how far the connection is. `Hold`: why nothing is
+// parsed, one reason at a time. `PauseSet`: why nothing is received, any number of reasons.
+//
+// Memory must stay small: most clients of a bulk receiver are idle most of the time.
+//
+// Thread: the shard's. Failure: a dead or hostile peer ends in kShut, never in an exception. The
+// owner frees it once end_of_turn() says that it is closed.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <numeric>
+
+#include "base/ip_address.h"
+#include "base/slot_pool.h"
+#include "net/connection.h"
+#include "server/check_batch.h"
+#include "server/client_name.h"
+#include "server/delivery.h"
+#include "server/memory_gate.h"
+#include "server/message.h"
+#include "server/message_check.h"
+#include "server/result_counters.h"
+#include "server/turn_context.h"
+#include "smtp/session.h"
+#include "uring/timer_wheel.h"
+
+namespace mxring::server {
+
+// Bytes received in each sixth of the data-rate window, so that "any window" is honoured to within
+// a sixth of it.
+class RateWindow {
+ public:
+  static constexpr std::size_t kParts = 6;
+
+  void restart() {
+    parts_ = {};
+    filled_ = 0;
+  }
+  void add(std::uint64_t bytes) { parts_[current_] += bytes; }
+  // A sixth has passed. True when a whole window is known and held fewer than `bytes_min`.
+  bool turn(std::uint64_t bytes_min) {
+    filled_ = std::min(filled_ + 1, kParts);
+    const bool slow = filled_ == kParts &&
+                      std::accumulate(parts_.begin(), parts_.end(), std::uint64_t{0}) < bytes_min;
+    current_ = (current_ + 1) % kParts;
+    parts_[current_] = 0;
+    return slow;
+  }
+
+ private:
+  std::array<std::uint64_t, kParts> parts_{};
+  std::size_t current_ = 0;
+  std::size_t filled_ = 0;
+};
+
+class Conversation;
+
+struct ConversationTimer : uring::Timer {
+  Conversation* conversation = nullptr;
+};
+
+class Conversation final : public ConversationMarks, public MemoryHolder, private CheckSubject {
+ public:
+  enum class Phase : std::uint8_t {
+    kTalking,    // the first one, also before the banner
+    kHandshake,  // TLS is being set up; the session has not begun, or forgets what it knew
+    kLastWords,  // the final reply is being sent
+    kLingering,  // sent; waiting for the peer to close so that it can read the reply
+    kShut,       // winding up ring operations
+  };
+  enum class Hold : std::uint8_t {
+    kNone,
+    kVerdict,  // the message is here, its verdict is not
+    kCommit,   // the writer has the message
+    kOutput,   // no room for a reply until the send in flight is done
+    kSlowed,   // soft error limit: until the timer
+  };
+  enum class Pause : std::uint8_t {
+    kChunks = 1,     // too many are unparsed
+    kMemory = 2,     // MemoryGate says so
+    kStarved = 4,    // no buffer was free; it is in TurnContext::starved
+    kHandshake = 8,  // a step has more than it needs
+  };
+  class PauseSet {
+   public:
+    void add(Pause why) { bits_ |= static_cast<std::uint8_t>(why); }
+    void remove(Pause why) { bits_ &= static_cast<std::uint8_t>(~static_cast<unsigned>(why)); }
+    bool has(Pause why) const { return (bits_ & static_cast<std::uint8_t>(why)) != 0; }
+    bool empty() const { return bits_ == 0; }
+
+   private:
+    std::uint8_t bits_ = 0;
+  };
+
+  // Unparsed chunks (while its message is committed, or its replies are not read) before its bytes
+  // are left in the kernel.
+  static constexpr std::size_t kChunksMax = 4;
+  static constexpr std::int64_t kLingerNs = 2 * base::kNsPerSecond;
+
+  Conversation(TurnContext& context, net::Connection::Context& connection,
+               const smtp::SessionOptions& options, int fd, const base::Endpoint& peer,
+               const base::SlotRef& self);
+  ~Conversation();
+
+  // Right after it is made. `spoke_early`: bytes are there already.
+  void begin(bool implicit_tls, bool spoke_early);
+
+  // What the ring, the clock, the writer and the operator bring. Each marks it dirty.
+  void on_receive(const uring::Completion& completion);
+  void on_send(const uring::Completion& completion);
+  void on_timer();
+  void on_decided(const Message& message);
+  void on_buffers();  // some are free again: it has been taken off TurnContext::starved
+  void step_handshake();
+  void say_last_words(const smtp::Reply& reply);
+  void cut_off();  // without a word
+
+  // The turn. A conversation that parses in one turn does so once or twice.
+  void parse();
+  bool end_of_turn();
+
+  Phase phase() const { return phase_; }
+  Hold hold() const { return hold_; }
+  const PauseSet& pauses() const { return pauses_; }
+  bool wants_buffer() const;  // of those starved: not for decryption, but to receive into
+  bool is_waiting() const { return hold_ == Hold::kVerdict || hold_ == Hold::kCommit; }
+  bool in_transaction() const { return session_.in_transaction() || is_waiting(); }
+  base::SlotRef ref() const { return ref_; }
+  const base::IpAddress& peer() const { return facts_.address; }
+  const net::Connection& connection() const { return connection_; }
+  const smtp::Session& session() const { return session_; }
+  void invariants() const;
+
+  // MemoryHolder.
+  HeldBytes held() const override;
+  std::uint64_t message_bytes() const override;
+  void set_memory_pause(bool on) override;
+  void give_up_for_memory() override;
+  void cut_off_for_memory() override;
+
+ private:
+  // CheckSubject.
+  Message* message_to_check() override { return message_; }
+  bool message_complete() const override { return hold_ == Hold::kVerdict; }
+  void on_verdict() override;
+
+  void enter(Phase next);
+  void hold(Hold why);
+  void release(Hold why);
+  void pause(Pause why);
+  void mark();
+
+  // The dialogue. False: nothing more is parsed for now.
+  bool handle(const smtp::Step& step, smtp::ReplyBuffer& out);
+  void greet(bool spoke_early);
+  void on_mail(smtp::ReplyBuffer& out);
+  void on_data(smtp::ReplyBuffer& out);
+  void on_content(std::string_view run);
+  void on_message(smtp::ReplyBuffer& out);
+  bool deliver(mailauth::Disposition disposition);
+  void finish(const smtp::Reply& reply);
+  void give_up();
+  bool is_short() const;
+
+  // conversation_end.cc: time, and the way to a closed connection.
+  void shut();
+  void on_rate_tick();
+  void set_timer();
+  bool close_if_done();
+  bool go_on();
+  bool end_last_words();
+  void count();
+
+  // conversation_tls.cc
+  void begin_tls();
+  void queue_handshake();
+  void on_encrypted();
+  void decrypt_waiting();
+  void end_untrusted();
+  void starve();
+
+  TurnContext& context_;
+  net::Connection connection_;
+  smtp::Session session_;
+  ReplyCounter replies_;  // hears of every reply
+  ClientFacts facts_;
+  const base::SlotRef ref_;
+
+  Message* message_ = nullptr;     // under reception, or waiting for its verdict
+  ClientName* name_ = nullptr;     // being looked up, or found; none where nothing asks DNS
+  MessageCheck* check_ = nullptr;  // SPF, DKIM and DMARC of this transaction
+  Phase phase_ = Phase::kTalking;
+  Hold hold_ = Hold::kNone;
+  PauseSet pauses_;
+  bool greeted_ = false;       // the banner was sent, in the clear or under TLS
+  bool parse_due_ = false;     // something may be parsed that could not before
+  bool timer_ticks_ = false;   // it measures the data rate (or the slow-down), not idleness
+  bool no_lingering_ = false;  // what it holds is needed
+
+  ConversationTimer timer_;
+  RateWindow rate_;
+  std::int64_t handshake_deadline_ns_ = 0;
+  // Of the session's figures, what has been counted.
+  std::uint64_t counted_tls_copies_ = 0;
+  std::uint64_t counted_commands_ = 0;
+  std::uint64_t counted_copies_ = 0;
+};
+
+}  // namespace mxring::server

@@ -1,0 +1,188 @@
+// Time, the end of a turn, and the way to a closed connection.
+#include "base/assert.h"
+#include "server/conversation.h"
+#include "smtp/reply.h"
+
+namespace mxring::server {
+
+namespace replies = smtp::replies;
+
+void Conversation::on_timer() {
+  switch (phase_) {
+    case Phase::kShut:
+      return;
+    case Phase::kHandshake:
+      context_.counters.add(obs::Counter::kTimeouts);
+      [[fallthrough]];
+    case Phase::kLastWords:
+    case Phase::kLingering:
+      return cut_off();
+    case Phase::kTalking:
+      break;
+  }
+  if (hold_ == Hold::kSlowed) {
+    release(Hold::kSlowed);  // the end of the turn sets the timer for what comes then
+  } else if (is_waiting() || pauses_.has(Pause::kMemory)) {
+    rate_.restart();  // it is we who are slow
+    set_timer();
+  } else if (session_.receiving()) {
+    on_rate_tick();
+  } else if (timer_ticks_) {
+    // Set while data arrived; the data ended in this very turn, and its reply waits to be sent.
+    timer_ticks_ = false;
+    set_timer();
+  } else {
+    context_.counters.add(obs::Counter::kTimeouts);
+    if (connection_.has_unsent()) {
+      cut_off();  // it has not read our replies for all this time
+    } else {
+      say_last_words(replies::kCommandTimeout);
+    }
+  }
+}
+
+void Conversation::on_rate_tick() {
+  const base::Limits& limits = context_.config.limits;
+  const std::uint64_t bytes_min = limits.data_rate_bytes *
+                                  static_cast<std::uint64_t>(limits.data_rate_window_ns) /
+                                  base::kNsPerSecond;
+  if (!rate_.turn(bytes_min)) return set_timer();
+  context_.counters.add(obs::Counter::kTimeouts);
+  say_last_words(replies::kTooSlow);
+}
+
+void Conversation::set_timer() {
+  const base::Limits& limits = context_.config.limits;
+  std::int64_t wait_ns = limits.command_wait_ns;
+  if (phase_ == Phase::kHandshake) {
+    wait_ns = handshake_deadline_ns_ - context_.now.mono.ns;
+  } else if (phase_ != Phase::kTalking) {
+    wait_ns = kLingerNs;
+  } else if (hold_ == Hold::kSlowed) {
+    wait_ns = limits.error_delay_ns;
+  } else if (session_.receiving()) {
+    wait_ns = limits.data_rate_window_ns / static_cast<std::int64_t>(RateWindow::kParts);
+  }
+  context_.timers.set(timer_, context_.now.mono + wait_ns);
+}
+
+void Conversation::say_last_words(const smtp::Reply& reply) {
+  if (phase_ == Phase::kHandshake) return cut_off();  // nothing can be said to it
+  if (phase_ != Phase::kTalking) return;
+  give_up();
+  smtp::ReplyBuffer out(connection_.output(), &replies_);
+  // A client that does not read its replies will not read this one either.
+  if (out.free() >= smtp::kReplyBytesMax) {
+    session_.terminate(reply, out);
+    connection_.wrote(out.size());
+  }
+  enter(Phase::kLastWords);
+  connection_.drop_input();
+  set_timer();
+  mark();
+}
+
+void Conversation::cut_off() {
+  shut();
+  mark();
+}
+
+void Conversation::shut() {
+  if (phase_ == Phase::kShut) return;
+  give_up();
+  enter(Phase::kShut);
+  connection_.shut();
+}
+
+// Everything that waits until all that the turn brought is handled: one send for all replies, and
+// the decision whether to go on, wait or close. True: closed, to be freed.
+bool Conversation::end_of_turn() {
+  parse();
+  count();
+  if (phase_ == Phase::kLastWords) connection_.end_tls();
+  if (phase_ != Phase::kShut) connection_.flush();
+  const bool over = close_if_done();
+  if (!over) context_.memory.recount(*this);
+  return over;
+}
+
+bool Conversation::close_if_done() {
+  bool done = false;
+  switch (phase_) {
+    case Phase::kHandshake:
+      done = connection_.end_of_file();
+      if (done) break;
+      if (connection_.handshake_full()) {
+        pause(Pause::kHandshake);
+      } else {
+        pauses_.remove(Pause::kHandshake);
+        if (pauses_.empty()) connection_.resume_receiving();
+      }
+      break;
+    case Phase::kTalking:
+      done = !go_on();
+      break;
+    case Phase::kLastWords:
+      done = end_last_words();
+      break;
+    case Phase::kLingering:
+      connection_.drop_input();
+      done = connection_.end_of_file();
+      if (!done && !pauses_.has(Pause::kStarved)) connection_.resume_receiving();
+      break;
+    case Phase::kShut:
+      break;
+  }
+  if (done) shut();
+  return phase_ == Phase::kShut && connection_.try_close();
+}
+
+// False: the peer has sent its last and has everything.
+bool Conversation::go_on() {
+  if (connection_.chunks() == 0) pauses_.remove(Pause::kChunks);
+  const bool idle = connection_.chunks() == 0 && hold_ == Hold::kNone;
+  if (idle && connection_.end_of_file() && !connection_.has_unsent()) return false;
+  if (idle && context_.draining && !session_.in_transaction()) {
+    say_last_words(replies::kDraining);
+    return true;
+  }
+  if (pauses_.empty()) connection_.resume_receiving();
+  // While data arrives the timer ticks through the rate window on its own.
+  const bool ticks = session_.receiving() || hold_ == Hold::kSlowed;
+  if (!ticks || !timer_.armed() || !timer_ticks_) set_timer();
+  timer_ticks_ = ticks;
+  return true;
+}
+
+// True: nothing is left to say, and the peer has it or is not waited for.
+bool Conversation::end_last_words() {
+  connection_.drop_input();
+  if (connection_.has_unsent()) return false;
+  if (connection_.end_of_file() || session_.said_goodbye() || no_lingering_) return true;
+  // Closing with unread bytes in the kernel would send a reset that may overtake the reply.
+  connection_.finish_sending();
+  ++context_.direct_system_calls;
+  enter(Phase::kLingering);
+  if (!pauses_.has(Pause::kStarved)) connection_.resume_receiving();
+  set_timer();
+  return false;
+}
+
+void Conversation::count() {
+  obs::CounterSet& counters = context_.counters;
+  const std::uint64_t commands = session_.commands();
+  counters.add(obs::Counter::kCommands, commands - counted_commands_);
+  counted_commands_ = commands;
+  const std::uint64_t copied = session_.line_bytes_copied();
+  if (copied != counted_copies_) {
+    counters.add(obs::Counter::kBytesCopiedLine, copied - counted_copies_);
+    counted_copies_ = copied;
+  }
+  if (connection_.has_tls()) {
+    const std::uint64_t decrypted = connection_.tls().bytes_copied();
+    counters.add(obs::Counter::kBytesCopiedTls, decrypted - counted_tls_copies_);
+    counted_tls_copies_ = decrypted;
+  }
+}
+
+}  // namespace mxring::server

@@ -1,0 +1,124 @@
+// How a connection becomes encrypted: the handshakes of a shard wait in line and are given a share
+// of each loop turn (Shard::run_handshakes), so that a flood of them delays only itself.
+#include <utility>
+
+#include "base/assert.h"
+#include "base/json.h"
+#include "server/certificates.h"
+#include "server/conversation.h"
+
+namespace mxring::server {
+
+namespace {
+
+std::string to_json(const net::TlsFacts& facts, const std::string& server_name) {
+  base::JsonWriter json;
+  json.begin_object();
+  json.key("version").value(facts.version);
+  json.key("cipher").value(facts.cipher);
+  json.key("sni");
+  server_name.empty() ? json.null() : json.value(server_name);
+  json.key("resumed").value(facts.resumed);
+  json.end_object();
+  return std::move(json).text();
+}
+
+}  // namespace
+
+void Conversation::begin_tls() {
+  MXRING_ASSERT(context_.certificates != nullptr);
+  enter(Phase::kHandshake);
+  // Whatever came behind STARTTLS came in the clear, from the client or from somebody in between:
+  // it is never looked at (RFC 3207 5).
+  connection_.drop_input();
+  pauses_.remove(Pause::kChunks);
+  connection_.start_tls(context_.certificates->current());
+  session_.start_tls();
+  handshake_deadline_ns_ = context_.now.mono.ns + context_.config.limits.tls_handshake_ns;
+  set_timer();
+  mark();
+}
+
+void Conversation::queue_handshake() {
+  if (phase_ != Phase::kHandshake || handshake_hook.linked()) return;
+  if (connection_.handshake_ready()) context_.handshakes.push_back(*this);
+}
+
+void Conversation::step_handshake() {
+  mark();
+  MXRING_ASSERT(phase_ == Phase::kHandshake);
+  switch (connection_.handshake()) {
+    case net::TlsState::kHello:
+    case net::TlsState::kHandshake:
+      return;
+    case net::TlsState::kOpen:
+      on_encrypted();
+      return;
+    case net::TlsState::kClosed:
+    case net::TlsState::kFailed:
+      end_untrusted();
+      return;
+  }
+}
+
+void Conversation::on_encrypted() {
+  const net::TlsFacts facts = connection_.tls().facts();
+  context_.counters.add(obs::Counter::kTlsHandshakes);
+  if (facts.resumed) context_.counters.add(obs::Counter::kTlsResumed);
+  facts_.tls = to_json(facts, connection_.tls().hello().server_name);
+  facts_.tls_cipher = facts.cipher;
+  enter(Phase::kTalking);
+  pauses_.remove(Pause::kHandshake);
+  decrypt_waiting();
+  if (phase_ != Phase::kTalking) return;
+  if (!greeted_) {
+    greet(connection_.chunks() > 0);
+  } else {
+    parse_due_ = true;
+  }
+  set_timer();
+}
+
+// What came behind the handshake, or waited for a free buffer.
+void Conversation::decrypt_waiting() {
+  const bool enough = connection_.decrypt();
+  if (connection_.tls().state() == net::TlsState::kFailed) {
+    end_untrusted();
+  } else if (!enough) {
+    starve();
+  }
+}
+
+void Conversation::starve() {
+  context_.counters.add(obs::Counter::kRecvStarved);
+  if (starved_hook.linked()) return;
+  pauses_.add(Pause::kStarved);
+  context_.starved.push_back(*this);
+}
+
+bool Conversation::wants_buffer() const {
+  return !connection_.decrypt_starved() || phase_ != Phase::kTalking;
+}
+
+void Conversation::on_buffers() {
+  MXRING_ASSERT(!starved_hook.linked());
+  pauses_.remove(Pause::kStarved);
+  if (!wants_buffer()) {
+    decrypt_waiting();
+    parse_due_ = true;
+  }
+  mark();
+}
+
+// The alert that says why is written already.
+void Conversation::end_untrusted() {
+  if (phase_ != Phase::kTalking && phase_ != Phase::kHandshake) return;
+  context_.counters.add(obs::Counter::kTlsFailures);
+  give_up();
+  enter(Phase::kLastWords);
+  connection_.drop_input();
+  set_timer();
+  mark();
+}
+
+}  // namespace mxring::server

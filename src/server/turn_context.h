@@ -1,0 +1,55 @@
+// What the parts of a shard share: the configuration, the moment of this turn of the loop, where to
+// count, and the marks that a conversation leaves for the turn to work off. A conversation knows of
+// its shard nothing else.
+//
+// Thread: the shard's.
+#pragma once
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "base/intrusive_list.h"
+#include "obs/counters.h"
+#include "obs/stage_clock.h"
+#include "server/config.h"
+#include "server/delivery.h"
+#include "server/policy.h"
+#include "uring/timer_wheel.h"
+
+namespace mxring::server {
+
+class Certificates;
+class CheckBatch;
+class MemoryGate;
+
+// The places a conversation may wait in, beside its timer.
+struct ConversationMarks {
+  base::ListHook dirty_hook;      // something happened: to be looked at in this turn
+  base::ListHook starved_hook;    // its receive found no buffer
+  base::ListHook handshake_hook;  // has what its next step of the TLS handshake needs
+};
+
+struct TurnContext {
+  const Config& config;
+  const Policy& policy;
+  obs::CounterSet& counters;
+  obs::StageClock& stages;
+  uring::TimerWheel& timers;
+  Delivery& delivery;
+  MemoryGate& memory;
+  CheckBatch* checks = nullptr;                // none where nothing asks DNS
+  const Certificates* certificates = nullptr;  // none: no TLS at all
+
+  base::Now now;
+  bool draining = false;
+  bool storage_low = false;
+  std::uint64_t direct_system_calls = 0;
+  PolicyScratch policy_scratch{};
+
+  // Marks.
+  base::IntrusiveList<ConversationMarks, &ConversationMarks::dirty_hook> dirty{};
+  base::IntrusiveList<ConversationMarks, &ConversationMarks::starved_hook> starved{};
+  base::IntrusiveList<ConversationMarks, &ConversationMarks::handshake_hook> handshakes{};
+};
+
+}  // namespace mxring::server

@@ -1,0 +1,388 @@
+// A conversation in every phase and hold, every way of giving up, and the way to a closed
+// connection. No sockets: see shard_parts.h.
+#include "server/conversation.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "smtp/reply.h"
+#include "tests/server/shard_parts.h"
+
+namespace mxring::server {
+namespace {
+
+using Hold = Conversation::Hold;
+using Pause = Conversation::Pause;
+using Phase = Conversation::Phase;
+using test::Peer;
+using test::ShardParts;
+
+constexpr std::string_view kEnvelope =
+    "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.test>\r\n";
+constexpr std::string_view kMessage = "From: a@c.example\r\n\r\nhi\r\n";
+constexpr std::int64_t kSecond = base::kNsPerSecond;
+
+bool has(std::string_view text, std::string_view part) {
+  return text.contains(part);
+}
+
+TEST(Conversation, AMessageFromBannerToReply) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  EXPECT_EQ(peer.heard, "220 mx.test ESMTP mxring\r\n");
+  shard.say(peer, std::string(kEnvelope) + "DATA\r\n");
+  EXPECT_TRUE(has(peer.heard, "\r\n354 ")) << peer.heard;
+  EXPECT_EQ(shard.say(peer, std::string(kMessage) + ".\r\n"), "");
+  EXPECT_EQ(shard.of(peer).hold(), Hold::kCommit);
+  EXPECT_EQ(shard.memory->receiving(), 0U);
+  shard.decide(CommitOutcome::kDurable);
+  EXPECT_EQ(peer.heard, "250 2.0.0 Ok 0\r\n");
+  EXPECT_EQ(shard.of(peer).hold(), Hold::kNone);
+}
+
+TEST(Conversation, EveryOutcomeOfACommitHasItsReply) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  shard.say(peer, "EHLO c.example\r\n");
+  for (const auto& [outcome, reply] : std::vector<std::pair<CommitOutcome, std::string>>{
+           {CommitOutcome::kDurable, "250 2.0.0"},
+           {CommitOutcome::kNoSpace, "452 4.3.1"},
+           {CommitOutcome::kNoResources, "451 4.3.0"},
+           {CommitOutcome::kFailed, "451 4.3.0"}}) {
+    shard.say(peer, "MAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.test>\r\n");
+    shard.say(peer, "DATA\r\n");
+    shard.say(peer, std::string(kMessage) + ".\r\n");
+    shard.decide(outcome);
+    EXPECT_EQ(peer.heard.substr(0, 9), reply);
+  }
+}
+
+TEST(Conversation, NothingIsParsedWhileACommitIsWaitedFor) {
+  ShardParts shard;
+  Peer& peer = shard.at_data();
+  EXPECT_EQ(shard.say(peer, std::string(kMessage) + ".\r\nNOOP\r\n"), "");
+  for (std::size_t i = 1; i < Conversation::kChunksMax; ++i) shard.say(peer, "NOOP\r\n");
+  EXPECT_EQ(peer.heard, "");
+  EXPECT_TRUE(shard.of(peer).pauses().has(Pause::kChunks));
+  EXPECT_FALSE(peer.receiving);
+  shard.decide(CommitOutcome::kDurable);
+  EXPECT_TRUE(peer.heard.starts_with("250 2.0.0 Ok 0\r\n250 2.0.0 Ok\r\n")) << peer.heard;
+  EXPECT_TRUE(shard.of(peer).pauses().empty());
+  EXPECT_TRUE(peer.receiving);
+}
+
+TEST(Conversation, NothingIsParsedWhileAVerdictIsWaitedFor) {
+  ShardParts shard({.checks = true});
+  Peer& peer = shard.at_data();
+  EXPECT_EQ(shard.say(peer, std::string(kMessage) + ".\r\nNOOP\r\n"), "");
+  EXPECT_EQ(shard.of(peer).hold(), Hold::kVerdict);  // SPF's answer does not come
+  EXPECT_EQ(shard.memory->receiving(), 1U);
+  shard.pass(shard.config.limits.dns_time_ns + kSecond);
+  EXPECT_EQ(shard.of(peer).hold(), Hold::kCommit);
+  EXPECT_EQ(shard.checks->live(), 0U);
+  shard.decide(CommitOutcome::kDurable);
+  EXPECT_EQ(peer.heard, "250 2.0.0 Ok 0\r\n250 2.0.0 Ok\r\n");
+}
+
+TEST(Conversation, AClientThatReadsNoRepliesIsNotParsedAndLeavesItsBytesInTheKernel) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  peer.reads = false;
+  std::string noops;
+  for (int i = 0; i < 1000; ++i) noops += "NOOP\r\n";
+  for (int i = 0; i < 20 && peer.receiving; ++i) {
+    shard.arrive(peer, noops.substr(0, 4096));
+    shard.turn();
+  }
+  EXPECT_FALSE(peer.receiving);
+  EXPECT_EQ(shard.of(peer).hold(), Hold::kOutput);
+  EXPECT_TRUE(shard.of(peer).pauses().has(Pause::kChunks));
+  EXPECT_LE(shard.of(peer).held().sum(), 64U * 1024);
+  // It reads again before its time is up: everything is answered.
+  const std::uint64_t before = shard.count(obs::Counter::kCommands);
+  peer.reads = true;
+  shard.sent(peer, static_cast<std::int32_t>(peer.send_bytes));
+  shard.turn();
+  EXPECT_GT(shard.count(obs::Counter::kCommands), before + 1000);
+  EXPECT_EQ(shard.of(peer).hold(), Hold::kNone);
+}
+
+TEST(Conversation, AClientThatNeverReadsIsLetGo) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  peer.reads = false;
+  std::string hellos;
+  for (int i = 0; i < 400; ++i) hellos += "EHLO c.example\r\n";
+  shard.arrive(peer, hellos);
+  shard.turn();
+  EXPECT_EQ(shard.of(peer).hold(), Hold::kOutput);
+  shard.pass(shard.config.limits.command_wait_ns + kSecond);
+  EXPECT_TRUE(peer.freed);
+  EXPECT_EQ(shard.buffers->held_buffers(), 0U);
+}
+
+TEST(Conversation, ErrorsSlowItDownUntilTheTimer) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  std::string wrong;
+  for (std::uint32_t i = 0; i < shard.config.limits.errors_soft; ++i) wrong += "FOO\r\n";
+  shard.say(peer, wrong + "NOOP\r\n");
+  EXPECT_EQ(shard.of(peer).hold(), Hold::kSlowed);
+  EXPECT_FALSE(has(peer.heard, "250"));
+  peer.heard.clear();
+  shard.pass(shard.config.limits.error_delay_ns + kSecond);
+  EXPECT_EQ(peer.heard, "250 2.0.0 Ok\r\n");
+  EXPECT_EQ(shard.of(peer).hold(), Hold::kNone);
+}
+
+TEST(Conversation, QuitAfterOtherCommandsClosesAtOnce) {
+  for (const std::string_view said :
+       {"QUIT\r\n", "NOOP\r\nQUIT\r\n", "NOOP\r\nFOO\r\nQUIT\r\nX\r\n"}) {
+    ShardParts shard;
+    Peer& peer = shard.connect();
+    shard.say(peer, said);
+    EXPECT_TRUE(peer.heard.ends_with("221 2.0.0 Bye\r\n")) << said;
+    EXPECT_TRUE(peer.freed) << said;
+  }
+}
+
+TEST(Conversation, AfterItsLastWordsItLingersUntilThePeerClosesOrTheTimer) {
+  for (const bool closes : {true, false}) {
+    ShardParts shard;
+    Peer& peer = shard.connect();
+    shard.pass(shard.config.limits.command_wait_ns + kSecond);
+    EXPECT_TRUE(has(peer.heard, "421 4.4.2 Timed out")) << peer.heard;
+    ASSERT_EQ(shard.of(peer).phase(), Phase::kLingering);
+    shard.arrive(peer, "NOOP\r\n");  // comes too late, and is dropped
+    shard.turn();
+    EXPECT_EQ(shard.buffers->held_buffers(), 0U);
+    EXPECT_FALSE(peer.freed);
+    if (closes) {
+      shard.receive_ends(peer, 0);
+      shard.turn();
+    } else {
+      shard.pass(Conversation::kLingerNs + kSecond);
+    }
+    EXPECT_TRUE(peer.freed);
+  }
+}
+
+TEST(Conversation, WhoSpeaksBeforeTheBannerIsSentAway) {
+  ShardParts shard;
+  Peer& peer = shard.connect("192.0.2.1", true);
+  EXPECT_EQ(peer.heard.substr(0, 9), "554 5.5.0");
+  EXPECT_EQ(shard.of(peer).phase(), Phase::kLingering);
+}
+
+TEST(Conversation, TheEndOfAPeerIsSeenWhenItsLastCommandIsAnswered) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  shard.arrive(peer, "NOOP\r\n");
+  shard.receive_ends(peer, 0);
+  shard.turn();
+  EXPECT_TRUE(has(peer.heard, "250 2.0.0 Ok"));
+  EXPECT_TRUE(peer.freed);
+}
+
+TEST(Conversation, ASlowSenderIsToldSo) {
+  ShardParts shard;
+  Peer& peer = shard.at_data();
+  shard.say(peer, "From: a@c.example\r\n\r\n");
+  const std::int64_t sixth =
+      shard.config.limits.data_rate_window_ns / static_cast<std::int64_t>(RateWindow::kParts);
+  for (std::size_t i = 0; i < RateWindow::kParts + 2 && peer.heard.empty(); ++i) {
+    shard.arrive(peer, "x");
+    shard.pass(sixth + kSecond);
+  }
+  EXPECT_TRUE(has(peer.heard, "421 4.4.2 Data arrives too slowly")) << peer.heard;
+}
+
+TEST(Conversation, DrainingLetsATransactionEndAndNobodyBegin) {
+  ShardParts shard;
+  Peer& busy = shard.at_data();
+  Peer& idle = shard.connect();
+  shard.context->draining = true;
+  shard.say(idle, "NOOP\r\n");
+  EXPECT_TRUE(has(idle.heard, "421 4.3.2")) << idle.heard;
+  shard.say(busy, std::string(kMessage) + ".\r\n");
+  shard.decide(CommitOutcome::kDurable);
+  EXPECT_TRUE(busy.heard.starts_with("250 2.0.0 Ok 0\r\n421 4.3.2")) << busy.heard;
+}
+
+TEST(Conversation, WithoutRoomOnDiskOrInTheQueueMailIsPutOff) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  shard.say(peer, "EHLO c.example\r\n");
+  shard.context->storage_low = true;
+  EXPECT_EQ(shard.say(peer, "MAIL FROM:<a@c.example>\r\n").substr(0, 9), "452 4.3.1");
+}
+
+TEST(Conversation, AFullQueueToTheWriterRefusesAndLosesNobody) {
+  ShardParts shard;
+  std::vector<Peer*> peers;
+  for (std::size_t i = 0; i < shard.to_writer.capacity() + 2; ++i) {
+    peers.push_back(&shard.at_data());
+    shard.say(*peers.back(), kMessage);
+  }
+  for (Peer* peer : peers) shard.say(*peer, ".\r\n");
+  std::size_t refused = 0;
+  for (Peer* peer : peers) refused += peer->heard.starts_with("452 4.3.1") ? 1 : 0;
+  EXPECT_EQ(refused, 2U);
+  // No new transaction either, until the writer has decided.
+  Peer& late = shard.connect();
+  EXPECT_TRUE(has(shard.say(late, kEnvelope), "452 4.3.1"));
+  shard.decide(CommitOutcome::kDurable);
+  std::size_t accepted = 0;
+  for (Peer* peer : peers) accepted += peer->heard.starts_with("250 2.0.0 Ok") ? 1 : 0;
+  EXPECT_EQ(accepted, peers.size() - 2);
+  EXPECT_TRUE(has(shard.say(late, kEnvelope), "250 2.1.5"));
+}
+
+// ---- giving up
+
+struct Way {
+  const char* name;
+  // Of a conversation that receives a message whose check waits for answers.
+  std::function<void(ShardParts&, Peer&)> go;
+};
+void PrintTo(const Way& way, std::ostream* out) {
+  *out << way.name;
+}
+
+const std::vector<Way> kWays = {
+    {"Nul", [](ShardParts& s, Peer& p) { s.say(p, std::string("x\0y\r\n.\r\n", 8)); }},
+    {"BareLf", [](ShardParts& s, Peer& p) { s.say(p, "x\ny\r\n.\r\n"); }},
+    {"BareCr", [](ShardParts& s, Peer& p) { s.say(p, "x\ry\r\n.\r\n"); }},
+    {"LongLine", [](ShardParts& s, Peer& p) { s.say(p, std::string(70'000, 'x') + "\r\n.\r\n"); }},
+    {"TooLarge",
+     [](ShardParts& s, Peer& p) {
+       for (int i = 0; i < 6; ++i) s.say(p, std::string(32'768, 'x').replace(0, 2, "\r\n"));
+     }},
+    {"Reset", [](ShardParts& s, Peer& p) { s.receive_ends(p, -ECONNRESET); }},
+    {"Closed", [](ShardParts& s, Peer& p) { s.receive_ends(p, 0); }},
+    {"LastWords", [](ShardParts& s, Peer& p) { s.of(p).say_last_words(smtp::replies::kDraining); }},
+    {"CutOff", [](ShardParts& s, Peer& p) { s.of(p).cut_off(); }},
+    {"ForMemory", [](ShardParts& s, Peer& p) { s.of(p).give_up_for_memory(); }},
+    {"CutOffForMemory", [](ShardParts& s, Peer& p) { s.of(p).cut_off_for_memory(); }},
+    {"SendFails",
+     [](ShardParts& s, Peer& p) {
+       s.of(p).on_send(
+           {.tag = {uring::Operation::kSend, p.ref.generation, p.ref.slot}, .result = -EPIPE});
+     }},
+};
+
+class GivingUp : public testing::TestWithParam<Way> {};
+
+void small_messages(Config& config) {
+  config.limits.message_bytes = 150'000;
+}
+
+TEST_P(GivingUp, WhileReceivingLeavesNothingBehind) {
+  ShardParts shard({.checks = true, .adjust = small_messages});
+  Peer& peer = shard.at_data();
+  shard.say(peer,
+            "DKIM-Signature: v=1; a=rsa-sha256; d=c.example; s=s; h=from; bh=YQ==; b=YQ==\r\n" +
+                std::string(kMessage) + std::string(3000, 'x') + "\r\n");
+  ASSERT_EQ(shard.checks->live(), 1U);
+  if (std::string_view(GetParam().name) == "SendFails") {
+    peer.reads = false;
+    return;  // a send is in flight only while replies are: see WhileWaiting
+  }
+  GetParam().go(shard, peer);
+  shard.turn();
+  EXPECT_EQ(shard.checks->live(), 0U);
+  EXPECT_EQ(shard.memory->receiving(), 0U);
+  EXPECT_EQ(shard.buffers->held_buffers(), 0U);
+  EXPECT_EQ(shard.delivery->in_flight(), 0U);
+}
+
+TEST_P(GivingUp, WhileWaitingForTheVerdictLeavesNothingBehind) {
+  const std::string_view name = GetParam().name;
+  const bool by_content =
+      name == "Nul" || name.starts_with("Bare") || name == "LongLine" || name == "TooLarge";
+  if (by_content) return;  // the message is complete: what follows is commands
+  ShardParts shard({.checks = true, .adjust = small_messages});
+  Peer& peer = shard.connect();
+  shard.say(peer, kEnvelope);
+  peer.reads = false;  // 354 stays in flight
+  shard.arrive(peer, "DATA\r\n");
+  shard.turn();
+  shard.arrive(peer, std::string(kMessage) + ".\r\n");
+  shard.turn();
+  ASSERT_EQ(shard.of(peer).hold(), Hold::kVerdict);
+  ASSERT_TRUE(peer.sending);
+  if (name == "SendFails") peer.sending = false;
+  GetParam().go(shard, peer);
+  shard.turn();
+  if (name == "Closed") {
+    // It may still read its reply: the message is judged and kept.
+    EXPECT_EQ(shard.checks->live(), 1U);
+    shard.pass(shard.config.limits.dns_time_ns + kSecond);
+    EXPECT_EQ(shard.delivery->in_flight(), 1U);
+    return;
+  }
+  EXPECT_EQ(shard.checks->live(), 0U);
+  EXPECT_EQ(shard.memory->receiving(), 0U);
+  EXPECT_EQ(shard.buffers->held_buffers(), 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, GivingUp, testing::ValuesIn(kWays),
+                         [](const auto& found) { return std::string(found.param.name); });
+
+TEST(Conversation, WhoIsGivenUpForMemoryHears452AndGoesOn) {
+  ShardParts shard;
+  Peer& peer = shard.at_data();
+  shard.say(peer, kMessage);
+  shard.of(peer).give_up_for_memory();
+  EXPECT_EQ(shard.say(peer, "more\r\n.\r\n").substr(0, 9), "452 4.3.1");
+  EXPECT_EQ(shard.say(peer, "NOOP\r\n"), "250 2.0.0 Ok\r\n");
+}
+
+TEST(Conversation, WhoIsCutOffForMemoryHears421AndIsGone) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  shard.of(peer).cut_off_for_memory();
+  shard.turn();
+  EXPECT_TRUE(has(peer.heard, "421 4.3.2")) << peer.heard;
+  EXPECT_TRUE(peer.freed) << "it must not linger";
+}
+
+TEST(Conversation, AnEnvelopeCountsInWhatItHolds) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  const std::uint64_t before = shard.of(peer).held().sum();
+  shard.say(peer, "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\n");
+  std::string recipients;
+  const std::string recipient =
+      "RCPT TO:<" + std::string(64, 'x') + "@" + std::string(60, 'd') + ".example>\r\n";
+  for (int i = 0; i < 500; ++i) recipients += recipient;
+  shard.say(peer, recipients);
+  EXPECT_GT(shard.of(peer).held().sum(), before + 500U * 130);
+  shard.say(peer, "RSET\r\n");
+  EXPECT_LT(shard.of(peer).held().sum(), before + 16U * 1024);
+}
+
+// ---- the invariants fire
+
+using ConversationDeathTest = testing::Test;
+
+TEST(ConversationDeathTest, ACommitThatNobodyWaitsFor) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  Message message(*shard.buffers, shard.config.limits);
+  message.outcome = CommitOutcome::kDurable;
+  EXPECT_DEATH(shard.of(peer).on_decided(message), "hold_ == Hold::kCommit");
+}
+
+TEST(ConversationDeathTest, APauseThatOnlyOneSideKnows) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  shard.of(peer).set_memory_pause(true);
+  EXPECT_DEATH(shard.of(peer).invariants(), "Pause::kMemory");
+}
+
+}  // namespace
+}  // namespace mxring::server

@@ -14,8 +14,10 @@ constexpr std::uint32_t kBuffersPerResume = 32;
 constexpr std::uint64_t kMovesBytes = 16 * base::kKiB;
 // Evictions go on until this part more is free than makes memory short.
 constexpr std::int64_t kBeyondLow = 4;
-// What connections without a message may hold while memory is short.
+// Connections without a message may hold this part of the memory while it is short; whoever holds
+// as little as an honest client that waits is not let go for more.
 constexpr std::uint64_t kIdleShare = 4;
+constexpr std::uint64_t kModestBytes = 8 * base::kKiB;
 
 }  // namespace
 
@@ -128,10 +130,14 @@ void MemoryGate::choose_favoured(base::MonoTime now) {
   }
 }
 
+bool MemoryGate::idle_too_much() const {
+  return idle_bytes_ - going_bytes_ > limits_.memory_bytes / kIdleShare;
+}
+
 bool MemoryGate::must_evict(base::MonoTime now, std::size_t in_flight) {
   // Nothing is on its way to the log that would free memory, and no receive finds a buffer.
   if (in_flight == 0 && buffers_.free_buffers() < buffers_.options().offered) return true;
-  if (idle_bytes_ - going_bytes_ > limits_.memory_bytes / kIdleShare) return true;
+  if (idle_too_much()) return true;
   for (MemoryHolder* h = receiving_.front(); h != nullptr; h = receiving_.next(*h)) {
     if (h->paused_ && now - h->paused_at_ > limits_.memory_wait_ns) return true;
   }
@@ -157,7 +163,9 @@ std::uint64_t MemoryGate::evictable(const MemoryAccount& account) const {
 MemoryHolder* MemoryGate::largest_of(MemoryAccount& account) const {
   MemoryHolder* largest = nullptr;
   for (MemoryHolder* h = account.holders.front(); h != nullptr; h = account.holders.next(*h)) {
-    if (h->going_ || h == favoured_ || h->counted_.sum() == 0) continue;
+    if (h->going_ || h == favoured_) continue;
+    const bool has_message = h->receiving_hook_.linked();
+    if (!has_message && (!idle_too_much() || h->counted_.sum() <= kModestBytes)) continue;
     if (largest == nullptr || h->counted_.sum() > largest->counted_.sum()) largest = h;
   }
   return largest;

@@ -118,6 +118,7 @@ class MemoryGate {
   std::int64_t low_bytes() const;
   bool stale(MemoryHolder& holder, base::MonoTime now);
   void choose_favoured(base::MonoTime now);
+  bool idle_too_much() const;
   bool must_evict(base::MonoTime now, std::size_t in_flight);
   void evict();
   void evict(MemoryHolder& holder);

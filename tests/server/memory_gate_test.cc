@@ -223,6 +223,20 @@ TEST_F(MemoryGateTest, WhenNothingCanMoveSomebodyGoesAtOnce) {
   EXPECT_EQ(one.given_up, 0);
 }
 
+TEST_F(MemoryGateTest, WhoHoldsLittleDoesNotPayForMessages) {
+  Holder& large = enter("192.0.2.1");
+  Holder& other = enter("192.0.2.2");
+  Holder& idle = enter("192.0.2.3");
+  receives(large, 34);
+  receives(other, kBuffers - 34 - 4);
+  holds_buffers(idle, 2);
+  gate_->pause(other, now_);
+  relieve(/*in_flight=*/0);
+  EXPECT_EQ(other.given_up, 1);
+  relieve(/*in_flight=*/0);
+  EXPECT_EQ(idle.cut_off, 0);
+}
+
 TEST_F(MemoryGateTest, ATurnEvictsABoundedNumber) {
   std::vector<Holder*> crowd;
   for (int i = 0; i < 200; ++i) crowd.push_back(&enter("198.51.100." + std::to_string(i)));

@@ -31,3 +31,14 @@ foreach(expected
   endif()
 endforeach()
 message(STATUS "${output}")
+
+run(${WORK}/build/group ${WORK}/log readers 5)
+run(${WORK}/build/group ${WORK}/log readers 7)
+foreach(expected "_11 sender-11@example.net 11016 11032 one@example.org two@example.org dkim=0\n"
+    "12 of 12\n")
+  string(FIND "${output}" "${expected}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "not in the group reader's output: ${expected}\n${output}")
+  endif()
+endforeach()
+message(STATUS "${output}")

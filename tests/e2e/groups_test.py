@@ -442,5 +442,144 @@ class Cursors(GroupCase):
         self.assertIsNone(self.group("g")["error"])
 
 
+class Retention(GroupCase):
+    """Against a group whose reader has stopped."""
+
+    def start(self, hold_bytes, full):
+        self.assertEqual(self.server.stop(), 0)
+        self.server.config["log"]["retain_bytes"] = "6MiB"
+        self.server.config["listen"]["admin"] = "127.0.0.1:0"
+        self.server.config["groups"] = {"hold_bytes": hold_bytes, "on_hold_full": full}
+        self.server.start()
+
+    def send_until_refused(self, most=120):
+        for i in range(most):
+            with Wire(self.server.address) as wire:
+                wire.hello()
+                answer = wire.message(sample_message(400_000))
+                if not answer.startswith("250"):
+                    return answer
+                self.sent.append(answer)
+            time.sleep(0.02)
+        return None
+
+    def metric(self, name, group):
+        text = self.server.http("/metrics")
+        (value,) = [l.split()[-1] for l in text.splitlines()
+                    if l.startswith(f'mxring_group_{name}{{group="{group}"}}')]
+        return float(value)
+
+    def test_refuse_and_recovery(self):
+        self.start("12MiB", "refuse")
+        self.send(1)
+        self.groups("create", "g")
+        answer = self.send_until_refused()
+        self.assertEqual((answer or "never refused")[:9], "452 4.3.1")
+        self.assertEqual(self.log.info()["first"], 0)
+        self.assertEqual(self.metric("lag_records", "g"), len(self.sent))
+        self.assertGreater(self.metric("lag_bytes", "g"), 12 << 20)
+        self.assertGreater(self.metric("lag_seconds", "g"), 0)
+        said = self.server.stderr()
+        self.assertIn("for group g, which stands at offset 0", said)
+        self.assertIn("more than groups.hold_bytes allows", said)
+        # A reader goes on: retention does too, and mail is taken again.
+        tail = self.tail("g")
+        self.assertEqual([r["offset"] for r in tail.lines(len(self.sent))],
+                         list(range(len(self.sent))))
+        self.assertEqual(tail.end(), 0)
+        mxtest.wait_until(lambda: self.log.info()["first"] > 0, 10, "retention goes on")
+
+        def accepted():
+            with Wire(self.server.address) as wire:
+                wire.hello()
+                return wire.message(sample_message()).startswith("250")
+        mxtest.wait_until(accepted, 10, "mail is accepted again")
+        self.assertEqual(self.metric("dropped_total", "g"), 0)
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_release_frees_it(self):
+        self.start("12MiB", "refuse")
+        self.send(1)
+        self.groups("create", "g")
+        self.assertIsNotNone(self.send_until_refused())
+        self.groups("release", "g")
+        mxtest.wait_until(lambda: self.log.info()["first"] > 0, 10, "retention goes on")
+
+    def test_drop(self):
+        self.start("12MiB", "drop")
+        self.send(1)
+        self.groups("create", "g")
+        self.assertIsNone(self.send_until_refused(90))
+        time.sleep(2.2)  # what is over goes within a second, and is counted then
+        first = self.log.info()["first"]
+        self.assertGreater(first, 0)
+        self.assertEqual(self.metric("dropped_total", "g"), first)
+        tail = self.tail("g")
+        self.assertEqual(tail.line(), {"gap": {"first": 0, "next": first, "why": "removed"}})
+        self.assertEqual(tail.line()["offset"], first)
+        self.assertEqual(tail.end(), 0)
+        self.assertEqual(self.server.stop(), 0)
+        self.assertIn("although groups had not dealt with it", self.server.stderr())
+
+
+class Finding(GroupCase):
+    def find(self, *args):
+        return [r["offset"] for r in map(json.loads, self.log.run(
+            "find", *args, "--json").stdout.splitlines())]
+
+    def test_find(self):
+        with Wire(self.server.address) as wire:
+            wire.hello()
+            for i in range(300):
+                sender = "" if i % 100 == 7 else f"s{i % 10}@from{i % 3}.test"
+                answer = wire.message(sample_message(20_000 if i % 50 == 3 else 300, f"mark{i}"),
+                                      sender, [f"r{i % 7}@mx.test", f"Other{i}@To.test"])
+                self.assertEqual(answer, f"250 2.0.0 Ok {i}")
+        records = self.log.records()
+        everything = list(range(300))
+        self.assertEqual(self.find(), everything)
+        self.assertEqual(self.find("--recipient", "R3@MX.test"),
+                         [i for i in everything if i % 7 == 3])
+        self.assertEqual(self.find("--recipient", "other17@to.test"), [17])
+        self.assertEqual(self.find("--recipient", "@to.test"), everything)
+        self.assertEqual(self.find("--sender", "s4@from1.test", "--recipient", "r4@mx.test"),
+                         [i for i in everything if i % 100 != 7 and i % 10 == 4 and i % 3 == 1
+                          and i % 7 == 4])
+        self.assertEqual(self.find("--sender", "<>"), [7, 107, 207])
+        self.assertEqual(self.find("--header-from", "alice@client.test"), everything)
+        self.assertEqual(self.find("--header-from", "nobody@client.test"), [])
+        for i in (0, 53, 299):
+            record = records[i]
+            self.assertEqual(record["message_id"], f"<mark{i}.{os.getpid()}@client.test>")
+            self.assertEqual((record["subject"], record["from"]),
+                             (f"mark{i}", "alice@client.test"))
+            self.assertIn(f" id {record['queue_id']}".encode(), self.log.delivered(i))
+            for args in (("--message-id", record["message_id"]),
+                         ("--message-id", record["message_id"][1:-1]), ("--id", record["id"]),
+                         ("--id", i), ("--id", record["queue_id"])):
+                self.assertEqual(self.find(*args), [i], args)
+        self.assertEqual(self.find("--id", "0" * 32 + "_5"), [])
+        self.assertEqual(self.find("--client", "127.0.0.0/8"), everything)
+        self.assertEqual(self.find("--client", "127.0.0.2"), [])
+        self.assertEqual(self.find("--disposition", "quarantine"), [])
+        times = [r["received_at"] for r in records]
+        self.assertEqual(self.find("--since", times[100], "--until", times[200]),
+                         [i for i in everything if times[100] <= times[i] < times[200]])
+        self.assertEqual(self.log.run("find", "--client", "x", check=False).returncode, 2)
+
+    def test_find_in_an_older_log(self):
+        golden = os.path.join(os.path.dirname(__file__), "..", "corpus", "log_format_1", "sealed")
+        shutil.copytree(golden, self.directory + "/old")
+        self.log = Log(self.directory + "/old")
+        self.assertEqual(self.find("--message-id", "two@example.org"), [1])
+        self.assertEqual(self.find("--message-id", "folded@example.org"), [4])
+        self.assertEqual(self.find("--header-from", "alice@example.org"), [0, 1, 4])
+        self.assertEqual(self.find("--disposition", "reject"), [2])
+        self.assertEqual(self.find("--refused", "--sender", "x@bad.example"), [2])
+        self.assertEqual(self.find("--sender", "x@bad.example"), [])
+        queue_id = self.log.records("--from", 3)[0]["queue_id"]
+        self.assertEqual(self.find("--id", queue_id), [3])
+
+
 if __name__ == "__main__":
     mxtest.main()

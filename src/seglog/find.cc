@@ -1,0 +1,148 @@
+#include "seglog/find.h"
+
+#include <algorithm>
+#include <atomic>
+#include <system_error>
+#include <thread>
+
+#include "seglog/identity.h"
+#include "seglog/log_directory.h"
+#include "seglog/log_end.h"
+#include "seglog/metadata.h"
+#include "seglog/segment_cursor.h"
+#include "seglog/segment_seek.h"
+
+namespace mxring::seglog {
+
+namespace {
+
+// Where records are small, reading everything costs less than a system call for each.
+constexpr std::uint64_t kSmallRecordBytes = 6 << 10;
+constexpr std::uint64_t kSparseAhead = 512;
+constexpr unsigned kThreadsMax = 8;
+
+struct Job {
+  std::uint64_t base = 0;
+  std::uint64_t limit = 0;
+};
+
+class Search {
+ public:
+  Search(int log_fd, Offset first, Offset next, const std::function<bool(const Record&)>& matches)
+      : log_fd_(log_fd), first_(first), next_(next), matches_(matches) {}
+
+  FindResult run();
+
+ private:
+  void work();
+  void look_through(const Job& job, FindResult& found, Record& record);
+  void look_at(const SegmentCursor::Event& event, FileWindow& metadata, std::uint64_t limit,
+               FindResult& found, Record& record);
+
+  int log_fd_;
+  Offset first_;
+  Offset next_;
+  const std::function<bool(const Record&)>& matches_;
+  std::vector<Job> jobs_;
+  std::vector<FindResult> results_;       // one a job
+  std::atomic<std::size_t> next_job_{0};  // who adds to it has that job, and its result, alone
+};
+
+FindResult Search::run() {
+  LogEnd end(log_fd_);
+  end.refresh();
+  next_ = std::min(next_, end.offset());
+  const auto bases = list_segments(log_fd_).value_or(std::vector<std::uint64_t>{});
+  for (std::size_t i = 0; i < bases.size() && bases[i] < next_; ++i) {
+    if (i + 1 < bases.size() && bases[i + 1] <= first_) continue;
+    if (const auto segment = open_segment(log_fd_, bases[i])) {
+      jobs_.push_back({bases[i], end.limit(*segment)});
+    }
+  }
+  results_.resize(jobs_.size());
+  const std::size_t threads = std::min<std::size_t>(
+      {jobs_.size(), std::max(1U, std::thread::hardware_concurrency()), kThreadsMax});
+  std::vector<std::thread> others;
+  for (std::size_t i = 1; i < threads; ++i) {
+    try {
+      others.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      break;  // with those there are
+    }
+  }
+  work();
+  for (std::thread& thread : others) thread.join();
+  FindResult all;
+  for (const FindResult& one : results_) {
+    all.offsets.insert(all.offsets.end(), one.offsets.begin(), one.offsets.end());
+    all.records_seen += one.records_seen;
+    all.bytes_read += one.bytes_read;
+  }
+  return all;
+}
+
+void Search::work() {
+  Record record;  // its vectors' memory serves every record
+  for (std::size_t i = next_job_.fetch_add(1); i < jobs_.size(); i = next_job_.fetch_add(1)) {
+    look_through(jobs_[i], results_[i], record);
+  }
+}
+
+void Search::look_through(const Job& job, FindResult& found, Record& record) {
+  const auto segment = open_segment(log_fd_, job.base);
+  if (!segment) return;
+  record.log_id = log_id_of(segment->header);
+  // The first thousand or so tell how large records are here.
+  bool small = true;
+  SegmentCursor cursor(SegmentCursor::kReadAhead);
+  SegmentCursor sparse(kSparseAhead);
+  FileWindow metadata(segment->file.fd(), 1);
+  FileWindow wide(segment->file.fd(), SegmentCursor::kReadAhead);
+  seek_in_segment(log_fd_, *segment, job.limit, std::max(first_, job.base), cursor);
+  const std::uint64_t begin = cursor.position();
+  SegmentCursor* with = &cursor;
+  while (true) {
+    const auto event = with->read(job.limit, false);
+    if (event.kind == SegmentCursor::Kind::kSeal || event.kind == SegmentCursor::Kind::kEnd) break;
+    if (event.first_offset >= next_) break;
+    if (event.kind == SegmentCursor::Kind::kRecord && event.header.offset >= first_) {
+      look_at(event, small ? wide : metadata, job.limit, found, record);
+    }
+    with->advance(event);
+    if (small && found.records_seen == 64 &&
+        (with->position() - begin) / found.records_seen > kSmallRecordBytes) {
+      small = false;
+      sparse.start(segment->file.fd(), segment->key(), with->position(), with->offset());
+      with = &sparse;
+    }
+  }
+  if (!still_same_segment(log_fd_, *segment)) found = {};  // removed, and used for something else
+}
+
+void Search::look_at(const SegmentCursor::Event& event, FileWindow& metadata, std::uint64_t limit,
+                     FindResult& found, Record& record) {
+  const RecordHeader& header = event.header;
+  ++found.records_seen;
+  const char* bytes = metadata.at(event.position + kRecordHeaderBytes + header.message_bytes,
+                                  header.metadata_bytes, limit);
+  found.bytes_read += kRecordHeaderBytes + header.metadata_bytes;
+  if (bytes == nullptr) return;
+  record.offset = header.offset;
+  record.received_at_us = header.received_at_us;
+  record.bytes = {bytes, header.metadata_bytes};
+  if (!decode_metadata(record.bytes, record) || matches_(record)) {
+    found.offsets.push_back(header.offset);
+  }
+}
+
+}  // namespace
+
+std::expected<FindResult, LogError> find_records(
+    const std::filesystem::path& log, Offset first, Offset next,
+    const std::function<bool(const Record&)>& matches) {
+  const auto opened = open_log(log);
+  if (!opened) return std::unexpected(opened.error());
+  return Search(opened->fd(), first, next, matches).run();
+}
+
+}  // namespace mxring::seglog

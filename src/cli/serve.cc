@@ -1,6 +1,7 @@
 // `mxring serve`: runs the receiver until SIGTERM or SIGINT, which drain it: transactions in
 // progress finish, everything acknowledged is durable, exit code 0. A second signal ends it at
-// once; that loses nothing that was acknowledged either. SIGHUP reads the certificates again.
+// once; that loses nothing that was acknowledged either. SIGHUP reads the certificates again and
+// opens the journal's file anew.
 //
 // Threads: the main thread waits for the server; one thread waits for signals; the journal's writes
 // what the operator is told. Signals are blocked before any thread starts, so no other thread ever
@@ -146,6 +147,7 @@ class SignalThread {
         continue;
       }
       if (signal == SIGHUP) {
+        journal.reopen();
         if (!draining) receiver.reload_certificates();
         continue;
       }
@@ -189,12 +191,19 @@ int run_serve(const ServeOptions& options) {
   SignalThread signals;
   server::Journal journal(STDERR_FILENO);
   for (const std::string& warning : warnings(*config)) journal.notice(warning);
+  if (const auto ready = journal.configure({config->journal.to, config->journal.format,
+                                            config->journal.accepted, config->journal.rate});
+      !ready) {
+    journal.notice(ready.error());
+    return kBadConfiguration;
+  }
   const auto notice = [&journal](const std::string& line) { journal.notice(line); };
   server::Confinement confinement(*config, notice);
   if (const auto prepared = confinement.prepare(); !prepared) {
     journal.notice(prepared.error());
     return kBadConfiguration;
   }
+  if (journal.on() && config->journal.to != "stderr") confinement.give(config->journal.to);
   auto receiver = server::Server::start(*config, notice, nullptr, &journal, &confinement);
   if (!receiver) {
     journal.notice(receiver.error().message);
@@ -202,6 +211,7 @@ int run_serve(const ServeOptions& options) {
   }
   signals.start(**receiver, journal);
   journal.settle();  // whoever waits for the ready line has the warnings before it
+  journal.serve();
   const Listening listening{(*receiver)->smtp_endpoints(), (*receiver)->smtps_endpoints(),
                             (*receiver)->admin_endpoint(), config->log.dir,
                             (*receiver)->shards(),         getpid()};
@@ -237,7 +247,9 @@ void add_serve(CLI::App& program, Commands& commands) {
   serve->add_flag("--welcome", options->welcome,
                   "Say how to send a message even when standard output is no terminal");
   serve->footer(
-      "SIGTERM drains; SIGHUP reads the certificates again; SIGUSR1 prints where the CPU time "
+      "SIGTERM drains; SIGHUP reads the certificates again and opens the journal's file anew; "
+      "SIGUSR1\n"
+      "prints where the CPU time "
       "went.\n"
       "Flags go over the file; without a file: 127.0.0.1:2525, TLS on 127.0.0.1:4650, log in\n"
       "./mxring-log.");

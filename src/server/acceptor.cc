@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/assert.h"
+#include "server/journal.h"
 #include "server/result_counters.h"
 #include "smtp/reply_buffer.h"
 
@@ -59,6 +60,7 @@ bool Acceptor::on_accept(const uring::Completion& completion, Newcomer* newcomer
 
 void Acceptor::turn_away(const Newcomer& newcomer, smtp::ReplyId why) {
   context_.counters.add(obs::Counter::kConnectionsRefused);
+  journal(newcomer, why);
   if (!newcomer.implicit_tls) {  // a reply in the clear would mean nothing under TLS
     ReplyCounter counter(context_.counters);
     std::array<char, smtp::kReplyLineBytesMax> line{};
@@ -71,6 +73,19 @@ void Acceptor::turn_away(const Newcomer& newcomer, smtp::ReplyId why) {
   }
   ::close(newcomer.fd);
   ++context_.direct_system_calls;
+}
+
+void Acceptor::journal(const Newcomer& newcomer, smtp::ReplyId why) {
+  Journal* const journal = context_.journal;
+  if (journal == nullptr || !journal->wants(why)) return;
+  if (!journal->admit(why, smtp::Stage::kConnect, context_.now.wall)) return;
+  JournalLine line;
+  line.time = context_.now.wall;
+  line.session = context_.next_session();
+  const std::string ip = newcomer.peer.address.to_string();
+  line.ip = ip;
+  line.port = newcomer.peer.port;
+  journal->say(line, why, smtp::Stage::kConnect);
 }
 
 void Acceptor::invariants() const {

@@ -45,6 +45,7 @@ class Acceptor {
   bool on_accept(const uring::Completion& completion, Newcomer* newcomer);
   // There is no room for it after all.
   void turn_away(const Newcomer& newcomer, smtp::ReplyId why);
+  void journal(const Newcomer& newcomer, smtp::ReplyId why);
   void leave(const base::IpAddress& client) { gate_.leave(client); }
   void invariants() const;
 

@@ -83,17 +83,18 @@ constexpr std::array kKeys{
                                         "Where SMTP is spoken; port 0 = a free one."),
     key<Endpoints, MEMBER(listen.smtps)>(
         "listen", "smtps", "Where TLS comes first; none by default once smtp is set."),
-    key<AdminAddress, MEMBER(listen.admin)>(
-        "listen", "admin",
-        "Where /metrics, /status and /healthz are served over HTTP: ADDR:PORT, or unix:PATH for this "
-        "host only; \"\" = nowhere."),
+    key<AdminAddress, MEMBER(listen.admin)>("listen", "admin",
+                                            "Where /metrics, /status and /healthz are served over "
+                                            "HTTP: ADDR:PORT, or unix:PATH for this "
+                                            "host only; \"\" = nowhere."),
 
     key<Count<0, 1024>, MEMBER(shards.count)>(
         "shards", "count", "Receiving threads; 0 = chosen from the cores this process may use."),
     key<Flag, MEMBER(shards.pin)>("shards", "pin", "Bind each shard to one core."),
     key<Choice<kEngineWords>, MEMBER(shards.engine)>(
         "shards", "engine",
-        "What carries the operations out; auto = io_uring, or epoll (slower) where that is forbidden."),
+        "What carries the operations out; auto = io_uring, or epoll (slower) where that is "
+        "forbidden."),
     key<Bytes<4096, base::kMiB>, MEMBER(shards.buffer_bytes)>(
         "shards", "buffer_bytes", "The size of one receive buffer; a power of two."),
     key<Count<8, 32768>, MEMBER(shards.buffers_offered)>(
@@ -171,13 +172,27 @@ constexpr std::array kKeys{
     key<Choice<kNoAuthorWords>, MEMBER(auth.on_no_author)>(
         "auth", "on_no_author",
         "What happens, with dmarc, to mail without a From field, or whose From names no domain at "
-        "all, as that of many bounces does (\"MAILER-DAEMON\"): 550 5.6.0, or it is accepted without "
+        "all, as that of many bounces does (\"MAILER-DAEMON\"): 550 5.6.0, or it is accepted "
+        "without "
         "a verdict."),
 
     key<Domains, MEMBER(recipients.domains)>(
         "recipients", "domains",
         "Accepted recipient domains, in any script; others get 550 5.7.1; empty = all are "
         "accepted."),
+
+    key<Text, MEMBER(journal.to)>("journal", "to",
+                                  "Where a line goes for everything that is refused or cut off: "
+                                  "\"stderr\", a file (SIGHUP opens "
+                                  "it again), or \"\" for nowhere."),
+    key<Choice<kJournalWords>, MEMBER(journal.format)>("journal", "format",
+                                                       "How a line is written."),
+    key<Flag, MEMBER(journal.accepted)>("journal", "accepted",
+                                        "A line for accepted messages, too."),
+    key<Count<1, 1'000'000>, MEMBER(journal.rate)>(
+        "journal", "rate",
+        "Lines in a second; beyond it those equal in event, stage and reply are counted and become "
+        "one line."),
 
     key<Bytes<1024, 2 * kGiB>, MEMBER(limits.message_bytes)>(
         "limits", "message_size", "The size of a message; a larger one gets 552 5.3.4."),
@@ -267,11 +282,13 @@ constexpr std::array kKeys{
         "limits", "dns_cache", "Memory of each shard for DNS answers; the least recently used go."),
     key<Count<16, 60'000>, MEMBER(limits.dns_outstanding)>(
         "limits", "dns_outstanding",
-        "DNS questions of each shard under way, a quarter of them kept for DMARC policies; more are "
+        "DNS questions of each shard under way, a quarter of them kept for DMARC policies; more "
+        "are "
         "a temperror, and 451 4.4.5 where the policy could not be asked for."),
     key<Count<8, 60'000>, MEMBER(limits.dns_outstanding_per_ip)>(
         "limits", "dns_outstanding_per_ip",
-        "How many of these one client (IPv6: one /64) may cause, and as many for policies, loopback "
+        "How many of these one client (IPv6: one /64) may cause, and as many for policies, "
+        "loopback "
         "excepted; more have the same result."),
 };
 #undef MEMBER

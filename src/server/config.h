@@ -21,6 +21,7 @@ namespace mxring::server {
 enum class HoldFull : std::uint8_t { kRefuse, kDrop };
 
 enum class SyncMode : std::uint8_t { kCommit, kNone };
+enum class JournalFormat : std::uint8_t { kJson, kLogfmt };
 
 struct Config {
   std::string hostname;  // empty: the system's host name
@@ -87,6 +88,13 @@ struct Config {
     mailauth::Disposition on_dmarc_temperror = mailauth::Disposition::kQuarantine;
     mailauth::Disposition on_no_author = mailauth::Disposition::kReject;
   } auth;
+
+  struct Journal {
+    std::string to = "stderr";  // or a file's path; "" = off
+    JournalFormat format = JournalFormat::kJson;
+    bool accepted = false;
+    std::uint32_t rate = 1000;  // lines a second
+  } journal;
 
   struct Recipients {
     std::vector<std::string> domains;  // lower-case A-labels; empty = accept every domain

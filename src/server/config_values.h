@@ -394,6 +394,8 @@ constexpr std::array kSyncWords{Word<SyncMode>{"commit", SyncMode::kCommit},
                                 Word<SyncMode>{"none", SyncMode::kNone}};
 constexpr std::array kHoldFullWords{Word<HoldFull>{"refuse", HoldFull::kRefuse},
                                     Word<HoldFull>{"drop", HoldFull::kDrop}};
+constexpr std::array kJournalWords{Word<JournalFormat>{"json", JournalFormat::kJson},
+                                   Word<JournalFormat>{"logfmt", JournalFormat::kLogfmt}};
 constexpr std::array kRejectWords{
     Word<mailauth::Disposition>{"reject", mailauth::Disposition::kReject},
     Word<mailauth::Disposition>{"quarantine", mailauth::Disposition::kQuarantine},

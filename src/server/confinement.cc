@@ -109,6 +109,9 @@ std::vector<PathRule> path_rules(const Config& config) {
     if (folder != "/etc") rules.push_back({std::move(folder), PathUse::kRead, "the resolver"});
   }
   rules.push_back({"/etc/resolv.conf", PathUse::kRead, "the resolver"});
+  if (!config.journal.to.empty() && config.journal.to != "stderr") {
+    rules.push_back({folder_of(config.journal.to), PathUse::kWrite, "journal.to, opened again"});
+  }
   if (config.listen.admin.starts_with(kUnix)) {
     rules.push_back({folder_of(config.listen.admin.substr(kUnix.size())), PathUse::kRemove,
                      "the administration's socket goes with the server"});

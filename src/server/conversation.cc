@@ -58,8 +58,8 @@ Conversation::Conversation(TurnContext& context, net::Connection::Context& conne
     : context_(context),
       connection_(connection, fd, self.slot, self.generation),
       session_(options),
-      replies_(context.counters),
-      ref_(self) {
+      ref_(self),
+      session_id_(context.next_session()) {
   timer_.conversation = this;
   facts_.address = peer.address;
   facts_.ip = peer.address.to_string();
@@ -125,7 +125,7 @@ bool Conversation::is_short() const {
 }
 
 void Conversation::greet(bool spoke_early) {
-  smtp::ReplyBuffer out(connection_.output(), &replies_);
+  smtp::ReplyBuffer out(connection_.output(), this);
   // A client that already spoke did not wait for the banner (RFC 5321 3.1).
   if (spoke_early) {
     session_.refuse_early_talker(out);
@@ -189,7 +189,7 @@ void Conversation::parse() {
   while (phase_ == Phase::kTalking && hold_ == Hold::kNone && connection_.chunks() > 0) {
     const uring::BufferId buffer = connection_.front().buffer;
     const smtp::Input input{connection_.front_bytes(), connection_.chunks() > 1};
-    smtp::ReplyBuffer out(connection_.output(), &replies_);
+    smtp::ReplyBuffer out(connection_.output(), this);
     if (out.free() < smtp::kReplyBytesMax) {
       hold(Hold::kOutput);  // what fills the block are replies of earlier steps
       break;
@@ -354,6 +354,9 @@ void Conversation::on_verdict() {
   MXRING_ASSERT(hold_ == Hold::kVerdict && check_ != nullptr && check_->decided());
   const Config::Auth& auth = context_.config.auth;
   count_results(context_.counters, check_->evaluation(), auth);
+  if (const auto* spf = check_->evaluation().spf()) judged_.spf = mailauth::word(spf->result);
+  if (const auto* dmarc = check_->evaluation().dmarc())
+    judged_.dmarc = mailauth::word(dmarc->result);
   const mailauth::Disposition disposition =
       mailauth::decide(check_->evaluation().dmarc(), {.on_reject = auth.on_dmarc_reject,
                                                       .on_quarantine = auth.on_dmarc_quarantine,
@@ -386,7 +389,7 @@ bool Conversation::deliver(mailauth::Disposition disposition) {
 // The answer to a message that was waited for. It fits: kReplyBytesMax were free before DATA, and
 // only 354 was written since.
 void Conversation::finish(const smtp::Reply& reply) {
-  smtp::ReplyBuffer out(connection_.output(), &replies_);
+  smtp::ReplyBuffer out(connection_.output(), this);
   session_.finish(reply, out);
   connection_.wrote(out.size());
   release(hold_);
@@ -437,7 +440,10 @@ void Conversation::give_up_for_memory() {
 void Conversation::cut_off_for_memory() {
   no_lingering_ = true;
   // Who has not read the replies so far will not read this one.
-  if (connection_.has_unsent() || phase_ != Phase::kTalking) return cut_off();
+  if (connection_.has_unsent() || phase_ != Phase::kTalking) {
+    if (phase_ == Phase::kTalking) journal_reply(replies::kMemoryTaken, smtp::Stage::kCommand);
+    return cut_off();
+  }
   say_last_words(replies::kMemoryTaken);
 }
 

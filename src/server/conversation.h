@@ -25,6 +25,7 @@
 #include "server/check_batch.h"
 #include "server/client_name.h"
 #include "server/delivery.h"
+#include "server/journal.h"
 #include "server/memory_gate.h"
 #include "server/message.h"
 #include "server/message_check.h"
@@ -68,7 +69,10 @@ struct ConversationTimer : uring::Timer {
   Conversation* conversation = nullptr;
 };
 
-class Conversation final : public ConversationMarks, public MemoryHolder, private CheckSubject {
+class Conversation final : public ConversationMarks,
+                           public MemoryHolder,
+                           private CheckSubject,
+                           private smtp::ReplyListener {
  public:
   enum class Phase : std::uint8_t {
     kTalking,    // the first one, also before the banner
@@ -153,6 +157,12 @@ class Conversation final : public ConversationMarks, public MemoryHolder, privat
   bool message_complete() const override { return hold_ == Hold::kVerdict; }
   void on_verdict() override;
 
+  // conversation_journal.cc. ReplyListener: every reply, once.
+  void said(const smtp::Reply& reply, smtp::Stage stage) override;
+  void journal_reply(const smtp::Reply& reply, smtp::Stage stage);
+  void journal_cut_off(CutOff why);
+  JournalLine journal_line() const;
+
   void enter(Phase next);
   void hold(Hold why);
   void release(Hold why);
@@ -191,7 +201,6 @@ class Conversation final : public ConversationMarks, public MemoryHolder, privat
   TurnContext& context_;
   net::Connection connection_;
   smtp::Session session_;
-  ReplyCounter replies_;  // hears of every reply
   ClientFacts facts_;
   const base::SlotRef ref_;
 
@@ -209,6 +218,13 @@ class Conversation final : public ConversationMarks, public MemoryHolder, privat
   ConversationTimer timer_;
   RateWindow rate_;
   std::int64_t handshake_deadline_ns_ = 0;
+  // For the journal.
+  const std::uint64_t session_id_;
+  std::string_view offered_to_journal_;  // while a line is written
+  struct Judged {
+    std::string_view spf;
+    std::string_view dmarc;
+  } judged_;  // of this transaction, in the words of RFC 8601
   // Of the session's figures, what has been counted.
   std::uint64_t counted_tls_copies_ = 0;
   std::uint64_t counted_commands_ = 0;

@@ -13,6 +13,7 @@ void Conversation::on_timer() {
       return;
     case Phase::kHandshake:
       context_.counters.add(obs::Counter::kTimeouts);
+      journal_cut_off(CutOff::kTlsTimeout);
       [[fallthrough]];
     case Phase::kLastWords:
     case Phase::kLingering:
@@ -70,11 +71,13 @@ void Conversation::say_last_words(const smtp::Reply& reply) {
   if (phase_ == Phase::kHandshake) return cut_off();  // nothing can be said to it
   if (phase_ != Phase::kTalking) return;
   give_up();
-  smtp::ReplyBuffer out(connection_.output(), &replies_);
+  smtp::ReplyBuffer out(connection_.output(), this);
   // A client that does not read its replies will not read this one either.
   if (out.free() >= smtp::kReplyBytesMax) {
     session_.terminate(reply, out);
     connection_.wrote(out.size());
+  } else {
+    journal_reply(reply, smtp::Stage::kCommand);
   }
   enter(Phase::kLastWords);
   connection_.drop_input();

@@ -114,6 +114,7 @@ void Conversation::on_buffers() {
 void Conversation::end_untrusted() {
   if (phase_ != Phase::kTalking && phase_ != Phase::kHandshake) return;
   context_.counters.add(obs::Counter::kTlsFailures);
+  journal_cut_off(CutOff::kTlsFailed);
   give_up();
   enter(Phase::kLastWords);
   connection_.drop_input();

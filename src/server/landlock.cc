@@ -72,6 +72,8 @@ std::uint64_t allowed(PathUse use) {
       return kReadFile | kReadDir;
     case PathUse::kRemove:
       return kRemoveFile;
+    case PathUse::kWrite:
+      return kWriteFile | kMakeRegular;
     case PathUse::kChange:
       return kReadFile | kReadDir | kWriteFile | kRemoveDir | kRemoveFile | kMakeDir |
              kMakeRegular | kMakeFifo | kRefer | kTruncate;

@@ -24,6 +24,7 @@ namespace mxring::server {
 enum class PathUse : std::uint8_t {
   kRead,    // files, and what a folder contains
   kRemove,  // files directly or anywhere below it
+  kWrite,   // files, made if need be; not read
   kChange,  // everything but executing
 };
 

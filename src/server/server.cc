@@ -234,8 +234,9 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
           },
       .on_removed =
           [this](const seglog::Removal& removal) {
-            notice(removed(config.log.dir, removal,
-                           {config.log.retain_bytes, config.log.retain_age_ns}));
+            const std::string text = removed(config.log.dir, removal,
+                                             {config.log.retain_bytes, config.log.retain_age_ns});
+            journal != nullptr && journal->on() ? journal->say_removed(text) : notice(text);
           }});
   return {};
 }
@@ -244,7 +245,7 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
     shards.push_back(std::make_unique<Shard>(
         ShardShared{config, policy, gate, *writer, draining, undrained, notice, faults,
-                    certificates.get(), resolver_health},
+                    certificates.get(), resolver_health, journal},
         static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners[i]),
         counters.make_set(fmt::format("shard-{}", i))));
     writer->add_lane(&shards.back()->lane());

@@ -117,6 +117,8 @@ Shard::Core::Core(Shard& shard, std::unique_ptr<uring::Ring> made, uring::Buffer
               .delivery = delivery,
               .memory = memory,
               .certificates = shard.shared_.certificates,
+              .journal = shard.shared_.journal,
+              .sessions = std::uint64_t{shard.number_} << 48,
               .now = now},
       acceptor(context, *ring, shard.shared_.gate, std::move(shard.listeners_)),
       conversations(shard.shared_.config.limits.connections) {

@@ -31,6 +31,7 @@
 namespace mxring::server {
 
 class Certificates;
+class Journal;
 
 // Shared by all shards, owned by the server.
 struct ShardShared {
@@ -46,6 +47,7 @@ struct ShardShared {
   uring::FaultPlan* faults = nullptr;
   const Certificates* certificates = nullptr;  // none: no TLS at all
   ResolverHealth& resolver_health;
+  Journal* journal = nullptr;  // none: nobody writes lines
 };
 
 class Shard final {

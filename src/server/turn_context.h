@@ -20,6 +20,7 @@ namespace mxring::server {
 
 class Certificates;
 class CheckBatch;
+class Journal;
 class MemoryGate;
 
 // The places a conversation may wait in, beside its timer.
@@ -39,12 +40,16 @@ struct TurnContext {
   MemoryGate& memory;
   CheckBatch* checks = nullptr;                // none where nothing asks DNS
   const Certificates* certificates = nullptr;  // none: no TLS at all
+  Journal* journal = nullptr;                  // none: nobody writes lines
+  std::uint64_t sessions = 0;                  // the last one's number; the shard's is in front
 
   base::Now now;
   bool draining = false;
   bool storage_low = false;
   std::uint64_t direct_system_calls = 0;
   PolicyScratch policy_scratch{};
+
+  std::uint64_t next_session() { return ++sessions; }
 
   // Marks.
   base::IntrusiveList<ConversationMarks, &ConversationMarks::dirty_hook> dirty{};

@@ -257,6 +257,8 @@ void Session::accept(ReplyBuffer& out) {
 
 void Session::refuse(const Reply& reply, ReplyBuffer& out) {
   MXRING_ASSERT(phase_ == Phase::kAnswer);
+  // First of all: who hears of it looks at what was refused.
+  out.say(reply, stage_);
   phase_ = Phase::kCommand;
   if (asked_ == Event::kMail) {
     envelope_.clear();
@@ -264,7 +266,6 @@ void Session::refuse(const Reply& reply, ReplyBuffer& out) {
   }
   offered_ = {};
   trim_line();
-  out.say(reply, stage_);
 }
 
 void Session::finish(const Reply& reply, ReplyBuffer& out) {

@@ -293,7 +293,7 @@ class StoppedReader(ServeCase):
         while b"lines were dropped here" not in text and time.monotonic() < end:
             if select.select([self.reading], [], [], 0.1)[0]:
                 text += os.read(self.reading, 65536)
-        said = re.search(rb"\nmxring: warning: (\d+) lines were dropped here", text)
+        said = re.search(rb"warning: (\d+) lines were dropped here", text)
         self.assertTrue(said, text[self.filler:])
         self.assertGreater(int(said[1]), 0)
         self.server.terminate()

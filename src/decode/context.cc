@@ -123,12 +123,13 @@ std::string_view Context::content(const mail::MimePart& part, std::string& room)
 }
 
 std::string_view Context::name_of(const mail::MimePart& part) {
-  part_name_.assign("part ");
-  append_number(part_name_, static_cast<std::uint64_t>(&part - walker().parts().data()));
-  part_name_.append(" (").append(part.type.type);
-  if (!part.type.subtype.empty()) part_name_.append("/").append(part.type.subtype);
-  part_name_ += ')';
-  return part_name_;
+  std::string& name = scratch_.part_name;
+  name.assign("part ");
+  append_number(name, static_cast<std::uint64_t>(&part - walker().parts().data()));
+  name.append(" (").append(part.type.type);
+  if (!part.type.subtype.empty()) name.append("/").append(part.type.subtype);
+  name += ')';
+  return name;
 }
 
 void Context::note_encoding(const mail::MimePart& part, const mail::DecodeNotes& notes) {

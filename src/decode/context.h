@@ -34,6 +34,7 @@ struct Scratch {
   mail::MediaField field;
   std::string text;  // of whoever is at work, for one step
   std::string note;
+  std::string part_name;
   std::string piece;
   std::vector<PartUse> uses;
   std::vector<BodyFrame> frames;
@@ -99,7 +100,6 @@ class Context {
   const Options& options_;
   Facts& out_;
   Scratch& scratch_;
-  std::string part_name_;
   std::uint64_t used_ = 0;
 };
 

@@ -194,11 +194,13 @@ void MimeWalker::close_levels(std::size_t keep, std::size_t end) {
   if (open_leaf_ != kNoPart) {
     MimePart& leaf = parts_[open_leaf_];
     leaf.body_end = std::max(leaf.body_begin, end);
+    end = leaf.body_end;  // what it is in ends no sooner
     open_leaf_ = kNoPart;
   }
   while (depth_ > keep) {
     MimePart& part = parts_[levels_[--depth_].part];
     part.body_end = std::max(part.body_begin, end);
+    end = part.body_end;
   }
   note_lengths();
 }

@@ -52,8 +52,7 @@ class Decoder::Work {
     scratch_.limits.clear();
     scratch_.defects.clear();
     Context context(message, options, out, scratch_);
-    if (looks_like_report_file(message)) {
-      decode_file(context);
+    if (looks_like_report_file(message) && decode_file(context)) {
       context.finish();
       return;
     }
@@ -69,16 +68,18 @@ class Decoder::Work {
     return !context.options().as || *context.options().as == kind;
   }
 
-  // The report itself, without a message around it.
-  void decode_file(Context& context) {
-    scratch_.walker.walk({}, context.budget().mime, scratch_.charsets);
+  // The report itself, without a message around it. False: it is none, and read as a message.
+  bool decode_file(Context& context) {
     const ReportFile::Wanted wanted{wants(context, Kind::kDmarcReport),
                                     wants(context, Kind::kTlsReport)};
-    if (!file_.read(context, context.message(), mail::TransferEncoding::kIdentity, "the file",
-                    wanted)) {
-      context.reason("the file is no report");
-      context.out().as_wanted = !context.options().as;
+    if (!wanted.dmarc && !wanted.tls) return false;
+    scratch_.walker.walk({}, context.budget().mime, scratch_.charsets);
+    if (file_.read(context, context.message(), mail::TransferEncoding::kIdentity, "the file",
+                   wanted)) {
+      return true;
     }
+    context.reason("it begins like a report's file and is none");
+    return false;
   }
 
   bool read_kind(Context& context) {

@@ -242,10 +242,11 @@ std::size_t XmlReader::take_text(std::string_view text, bool last) {
 }
 
 std::size_t XmlReader::take_entity(std::string_view text, bool last) {
-  const std::size_t end = text.substr(0, kEntityBytesMax).find(';');
+  // A tag ends what would have become an entity.
+  const std::size_t end = text.substr(0, kEntityBytesMax).find_first_of(";<");
   const bool inside = depth_ <= depth_max_;
-  if (end == std::string_view::npos) {
-    if (text.size() < kEntityBytesMax && !last && text.find_first_of("<", 1) == text.npos) return 0;
+  if (end == std::string_view::npos || text[end] == '<') {
+    if (end == std::string_view::npos && text.size() < kEntityBytesMax && !last) return 0;
     unknown_entity_ = true;
     if (inside) handler_->text("&");
     return 1;

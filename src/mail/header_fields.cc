@@ -37,7 +37,8 @@ std::string_view first_line(std::string_view text) {
 }
 
 std::string_view without_line_end(std::string_view line) {
-  if (line.ends_with('\n')) line.remove_suffix(1);
+  if (!line.ends_with('\n')) return line;  // a CR alone ends no line
+  line.remove_suffix(1);
   if (line.ends_with('\r')) line.remove_suffix(1);
   return line;
 }

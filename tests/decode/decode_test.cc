@@ -320,6 +320,13 @@ TEST(Mail, AnyBytesAreMail) {
   }
 }
 
+TEST(Mail, WhatOnlyBeginsLikeAReportIsMail) {
+  const Facts facts = decode("<html>hello</html>\r\n");
+  EXPECT_EQ(facts.kind, Kind::kMail);
+  EXPECT_EQ(facts.message.text, "<html>hello</html>\n");
+  EXPECT_TRUE(facts.reason);
+}
+
 TEST(Mail, BudgetOfDecodedBytesCutsAtACharacter) {
   Options options;
   options.budget.decoded_bytes = 5;

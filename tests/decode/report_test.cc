@@ -50,6 +50,7 @@ TEST(XmlReader, EverySplitGivesTheSame) {
       {"<a>", {"<a>", XmlError::kEnd, false}},
       {"<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>", {"", XmlError::kDoctype, false}},
       {"<a>&nbsp;&amp &#xD800;</a>", {"<a>&nbsp;&amp &#xD800;</>", XmlError::kNone, false}},
+      {"<a>&b<c/>;&lt</a>", {"<a>&b<c></>;&lt</>", XmlError::kNone, false}},
       {"text<a/>", {"", XmlError::kSyntax, false}},
       {"<a b='", {"", XmlError::kEnd, false}},
       {"", {"", XmlError::kEnd, false}},

@@ -75,7 +75,7 @@ class Command(unittest.TestCase):
         self.assertEqual(json.loads(run.stdout)["tls_report_key"], "!r")
         run = decode("-", data=b"<html></html>")
         self.assertEqual((run.returncode, run.stdout), (1, b""))
-        self.assertIn(b"no report", run.stderr)
+        self.assertIn(b"begins like a report", run.stderr)
 
     def test_budgets_and_content(self):
         run = decode("--json", "--max-rows", "1", "dmarc.eml")

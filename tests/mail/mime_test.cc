@@ -295,6 +295,8 @@ TEST(HeaderFields, SeesWhatTheHeaderIndexSees) {
       " folded\r\nSubject: a\r\n\r\n",
       "Subject : a\r\nX:\r\n:\r\n",
       "Subject: no end",
+      "Subject: no end\r",
+      "Subject: a\r\n\r",
       "",
       "\r\nbody",
       std::string(998, 'n') + ": x\r\n" + std::string(999, 'n') + ": y\r\n\r\n",

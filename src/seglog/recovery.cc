@@ -11,6 +11,7 @@
 #include <system_error>
 #include <tuple>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "seglog/index_file.h"
 #include "seglog/log_directory.h"
@@ -80,17 +81,18 @@ class Recovery {
  private:
   using Result = std::expected<void, OpenError>;
 
-  Result look_at_older(std::uint64_t base);
-  Result look_at_newest(std::uint64_t base);
-  Result newest_unreadable(std::uint64_t base, const SegmentError& error);
-  Result set_aside(std::uint64_t base);
+  Result take_in(std::uint64_t base);
+  Result end_newest(std::uint64_t base);
+  Result judge_unreadable_newest(std::uint64_t base, const SegmentError& error);
+  Result move_aside(std::uint64_t base);
   void keep_unreadable(std::uint64_t base, const SegmentError& error);
   Result add_set_aside();
-  Result go_on_behind(const std::string& name, std::uint64_t base, std::uint64_t file_bytes);
-  SealedSegment from_outside(std::uint64_t base, std::uint64_t number) const;
-  Result cut(const OpenSegment& segment);
-  Result end_at(uring::File& file, const OpenSegment& segment, const Tail& tail);
+  Result pass_offsets_of(const std::string& name, std::uint64_t base, std::uint64_t file_bytes);
+  SealedSegment facts_from_outside(std::uint64_t base, std::uint64_t number) const;
+  Result end_unsealed(const OpenSegment& segment);
+  Result seal_at(uring::File& file, const OpenSegment& segment, const Tail& tail);
   void describe();
+  void invariants() const;
 
   std::uint64_t durable() const { return state_ ? state_->durable : 0; }
   bool must_sync() const { return options_.sync == Sync::kCommit; }
@@ -126,7 +128,7 @@ std::expected<Recovered, OpenError> Recovery::run() {
   found_.next_offset = durable();  // offsets are never used twice, even when every segment has gone
   for (std::size_t i = 0; i < bases->size(); ++i) {
     const std::uint64_t base = (*bases)[i];
-    const Result looked = i + 1 < bases->size() ? look_at_older(base) : look_at_newest(base);
+    const Result looked = i + 1 < bases->size() ? take_in(base) : end_newest(base);
     if (!looked) return std::unexpected(looked.error());
   }
   // An index whose segment has gone.
@@ -137,11 +139,28 @@ std::expected<Recovered, OpenError> Recovery::run() {
     }
   }
   if (auto added = add_set_aside(); !added) return std::unexpected(added.error());
+  // Whatever a seal says: names of segments are offsets that were used.
+  for (const SealedSegment& segment : found_.segments) {
+    found_.next_offset = std::max(found_.next_offset, segment.base_offset);
+  }
   describe();
+  invariants();
   return std::move(found_);
 }
 
-Recovery::Result Recovery::look_at_older(std::uint64_t base) {
+// What the writer goes on from.
+void Recovery::invariants() const {
+  MXRING_ASSERT(found_.next_offset >= durable());  // offsets are never used twice
+  std::uint64_t last = 0;
+  for (const SealedSegment& segment : found_.segments) {
+    MXRING_ASSERT(segment.base_offset >= last);
+    MXRING_ASSERT(segment.base_offset <= found_.next_offset);
+    last = segment.base_offset;
+  }
+  MXRING_ASSERT((unreadable_.empty()) == (found_.report.unreadable_segments == 0));
+}
+
+Recovery::Result Recovery::take_in(std::uint64_t base) {
   auto segment = open_segment(directory_.fd(), base);
   if (!segment) {
     const int error = segment.error().error;
@@ -167,14 +186,14 @@ Recovery::Result Recovery::look_at_older(std::uint64_t base) {
   return {};
 }
 
-Recovery::Result Recovery::look_at_newest(std::uint64_t base) {
+Recovery::Result Recovery::end_newest(std::uint64_t base) {
   auto segment = open_segment(directory_.fd(), base);
-  if (!segment) return newest_unreadable(base, segment.error());
+  if (!segment) return judge_unreadable_newest(base, segment.error());
   found_.newest_epoch = std::max(found_.newest_epoch, segment->header.epoch);
   const auto seal = read_seal(segment->file.fd(), segment->file_bytes, segment->key());
-  if (!seal) return cut(*segment);
+  if (!seal) return end_unsealed(*segment);
   found_.next_offset = std::max(durable(), seal->offset);
-  if (found_.next_offset > base) return look_at_older(base);
+  if (found_.next_offset > base) return take_in(base);
   return {};  // empty: the new segment takes its place
 }
 
@@ -183,11 +202,11 @@ void Recovery::keep_unreadable(std::uint64_t base, const SegmentError& error) {
   if (found_.report.unreadable_segments++ == 0) {
     unreadable_ = segment_name(base) + " (" + why_unreadable(error) + ")";
   }
-  found_.segments.push_back(from_outside(base, 0));
+  found_.segments.push_back(facts_from_outside(base, 0));
 }
 
 // Retention must not take what it knows nothing of for older than everything else.
-SealedSegment Recovery::from_outside(std::uint64_t base, std::uint64_t number) const {
+SealedSegment Recovery::facts_from_outside(std::uint64_t base, std::uint64_t number) const {
   SealedSegment segment{base, 0, 0, number};
   struct stat status {};
   if (::fstatat(directory_.fd(), segment.file_name().c_str(), &status, 0) == 0) {
@@ -203,10 +222,10 @@ SealedSegment Recovery::from_outside(std::uint64_t base, std::uint64_t number) c
 Recovery::Result Recovery::add_set_aside() {
   for (const SetAside& aside : list_set_aside(directory_.fd())) {
     const std::uint64_t base = aside.name.base_offset;
-    found_.segments.push_back(from_outside(base, aside.name.number));
-    if (base < found_.next_offset) continue;  // the log went on behind it long ago
+    found_.segments.push_back(facts_from_outside(base, aside.name.number));
+    if (base < found_.next_offset) continue;  // the log went on after it long ago
     const std::string name = damaged_name(aside.name);
-    if (auto gone_on = go_on_behind(name, base, aside.file_bytes); !gone_on) return gone_on;
+    if (auto passed = pass_offsets_of(name, base, aside.file_bytes); !passed) return passed;
   }
   std::sort(found_.segments.begin(), found_.segments.end(),
             [](const SealedSegment& a, const SealedSegment& b) {
@@ -217,15 +236,15 @@ Recovery::Result Recovery::add_set_aside() {
 }
 
 // Offsets are never used twice: not those either that a file may have given without our knowing.
-Recovery::Result Recovery::go_on_behind(const std::string& name, std::uint64_t base,
-                                        std::uint64_t file_bytes) {
+Recovery::Result Recovery::pass_offsets_of(const std::string& name, std::uint64_t base,
+                                           std::uint64_t file_bytes) {
   const ReadFile file = ReadFile::open_at(directory_.fd(), name);
   if (!file.is_open()) return std::unexpected(io(base, "opening", errno));
   found_.next_offset = std::max(found_.next_offset, guess_next_offset(file.fd(), base, file_bytes));
   return {};
 }
 
-Recovery::Result Recovery::newest_unreadable(std::uint64_t base, const SegmentError& error) {
+Recovery::Result Recovery::judge_unreadable_newest(std::uint64_t base, const SegmentError& error) {
   if (error.kind == SegmentError::Kind::kIo || error.kind == SegmentError::Kind::kGone) {
     return std::unexpected(io(base, "reading", error.error));
   }
@@ -243,9 +262,9 @@ Recovery::Result Recovery::newest_unreadable(std::uint64_t base, const SegmentEr
         path(base) + ": its header is damaged and there is no state file to tell which offsets it "
                      "used; move the whole directory away to begin a new log"});
   }
-  if (state_->durable <= base) return set_aside(base);
-  if (auto gone_on = go_on_behind(segment_name(base), base, error.file_bytes); !gone_on) {
-    return gone_on;
+  if (state_->durable <= base) return move_aside(base);
+  if (auto passed = pass_offsets_of(segment_name(base), base, error.file_bytes); !passed) {
+    return passed;
   }
   found_.report.damaged_records += found_.next_offset - base;
   keep_unreadable(base, error);
@@ -254,7 +273,7 @@ Recovery::Result Recovery::newest_unreadable(std::uint64_t base, const SegmentEr
 
 // As far as we know nothing was ever acknowledged from it, but the state page may be older than the
 // file. The new segment may need its name, so it gets another one; it is never written over.
-Recovery::Result Recovery::set_aside(std::uint64_t base) {
+Recovery::Result Recovery::move_aside(std::uint64_t base) {
   DamagedName name{base, 1};
   for (const SetAside& aside : list_set_aside(directory_.fd())) {
     if (aside.name.base_offset == base) name.number = aside.name.number + 1;
@@ -276,7 +295,7 @@ Recovery::Result Recovery::set_aside(std::uint64_t base) {
   return {};
 }
 
-Recovery::Result Recovery::cut(const OpenSegment& segment) {
+Recovery::Result Recovery::end_unsealed(const OpenSegment& segment) {
   const std::uint64_t base = segment.header.base_offset;
   auto file = uring::File::open(path(base), O_RDWR, 0, options_.faults);
   if (!file) return std::unexpected(io(base, "opening", file.error()));
@@ -300,9 +319,10 @@ Recovery::Result Recovery::cut(const OpenSegment& segment) {
   report.records += tail.records;
   report.damaged_records += tail.damaged_records;
   report.torn_bytes += tail.torn_bytes;
+  MXRING_ASSERT(tail.next_offset >= std::max(base, question.poisoned ? 0 : durable()));
   found_.next_offset = tail.next_offset;
   if (tail.next_offset == base) return {};  // empty: the new segment takes its place
-  if (Result ended = end_at(*file, segment, tail); !ended) return ended;
+  if (Result ended = seal_at(*file, segment, tail); !ended) return ended;
   found_.segments.push_back({base, tail.position + kRecordHeaderBytes,
                              std::max(tail.newest_us, segment.header.created_at_us)});
   IndexFile index;
@@ -312,8 +332,11 @@ Recovery::Result Recovery::cut(const OpenSegment& segment) {
 
 // In this order: seal, sync, cut, sync. Whenever we are interrupted, the next start finds either no
 // seal and judges the same bytes again, or a seal with everything before it durable.
-Recovery::Result Recovery::end_at(uring::File& file, const OpenSegment& segment, const Tail& tail) {
+Recovery::Result Recovery::seal_at(uring::File& file, const OpenSegment& segment,
+                                   const Tail& tail) {
   const std::uint64_t base = segment.header.base_offset;
+  MXRING_ASSERT(tail.position >= kHeaderBlockBytes && tail.position % kRecordAlign == 0);
+  MXRING_ASSERT(tail.next_offset > base);
   if (!tail.sealed) {
     RecordHeader seal;
     seal.magic = kSealMagic;

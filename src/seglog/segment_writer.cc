@@ -39,6 +39,7 @@ std::expected<SegmentWriter, SegmentWriter::Failure> SegmentWriter::create(
   segment.file_ = std::move(spare.file);
   segment.header_ = header;
   segment.file_bytes_ = spare.bytes;
+  MXRING_ASSERT(spare.bytes >= kHeaderBlockBytes + kSealRoomBytes);
 
   alignas(64) char block[kHeaderBlockBytes];
   encode_segment_header(header, block);
@@ -115,11 +116,20 @@ std::uint64_t SegmentWriter::lay_out(std::span<const Append> records, std::uint6
 std::expected<void, SegmentWriter::Failure> SegmentWriter::append(std::span<const Append> records,
                                                                   std::uint64_t first_offset,
                                                                   std::uint64_t durable_before) {
+  MXRING_ASSERT(!records.empty());
+  MXRING_ASSERT(first_offset >= header_.base_offset && durable_before <= first_offset);
   const std::uint64_t end = lay_out(records, first_offset, durable_before);
   MXRING_ASSERT(end + kSealRoomBytes <= file_bytes_);
   if (auto written = write_all(slices_); !written) return written;
   MXRING_ASSERT(position_ == end);
+  invariants();
   return sync("sync");
+}
+
+void SegmentWriter::invariants() const {
+  MXRING_ASSERT(position_ >= kHeaderBlockBytes && position_ + kSealRoomBytes <= file_bytes_);
+  MXRING_ASSERT(position_ % (place_.sync == Sync::kCommit ? kBatchAlign : kRecordAlign) == 0);
+  MXRING_ASSERT(dropped_to_ <= position_);
 }
 
 std::expected<void, SegmentWriter::Failure> SegmentWriter::seal(std::uint64_t next_offset) {
@@ -130,6 +140,7 @@ std::expected<void, SegmentWriter::Failure> SegmentWriter::seal(std::uint64_t ne
   header.durable_before = next_offset;
   header.span_bytes = kRecordHeaderBytes;
   finish_record_header(header, key());
+  MXRING_ASSERT(next_offset >= header_.base_offset);
   const std::uint64_t seal_at = position_;
   // Whole pages, so that the kernel need not read the old ones first.
   const std::uint64_t seal_end = seal_at + sizeof header;

@@ -63,6 +63,7 @@ class SegmentWriter {
   std::expected<void, Failure> sync(const char* what);
   std::uint64_t lay_out(std::span<const Append> records, std::uint64_t first_offset,
                         std::uint64_t durable_before);
+  void invariants() const;
   Failure failed(const char* what, int error) const;
   SegmentKey key() const { return {header_.epoch, header_.salt}; }
 

@@ -16,6 +16,7 @@
 #include "seglog/identity.h"
 #include "seglog/log_home.h"
 #include "seglog/log_identity.h"
+#include "seglog/marks.h"
 #include "seglog/recovery.h"
 #include "seglog/segment_writer.h"
 #include "seglog/spare_pool.h"
@@ -66,7 +67,7 @@ struct Writer::Impl {
   std::optional<KeptSegments> kept;
   std::optional<SparePool> spares;
   std::optional<SegmentWriter> active;
-  std::uint64_t next_offset = 0;
+  Marks marks;  // with sync = "none" durable is what would be
   std::uint64_t epoch = 0;
   LogId log_id;
   Totals totals;
@@ -80,6 +81,8 @@ struct Writer::Impl {
   std::vector<Part> parts;   // of the batch in work
   std::vector<Spare> taken;  // the segments it rolls into
 
+  // Of the next record: nobody has been told of anything at or after it.
+  std::uint64_t next_offset() const { return marks.told().next; }
   std::expected<void, OpenError> open(const std::function<void(double)>& progress);
   std::expected<void, OpenError> identify();
   std::string group_beyond() const;
@@ -92,6 +95,7 @@ struct Writer::Impl {
   std::expected<void, std::string> activate(Spare spare, std::uint64_t base, std::int64_t now_us);
   std::expected<void, std::string> seal_active(std::uint64_t next);
   void publish(bool poisoned);
+  void invariants() const;
   void retire(bool disk_low);
   void refresh_space();
   void close();
@@ -113,7 +117,7 @@ std::expected<void, OpenError> Writer::Impl::open(const std::function<void(doubl
   auto result = recover(options, home.directory, home.state.found(), progress);
   if (!result) return std::unexpected(result.error());
   recovered = std::move(*result);
-  next_offset = recovered.next_offset;
+  marks.begin(recovered.next_offset);
   epoch = recovered.newest_epoch;
   if (auto known = identify(); !known) return known;
   spares.emplace(SparePool::Options{.directory = options.directory.string(),
@@ -145,14 +149,14 @@ std::expected<void, OpenError> Writer::Impl::open(const std::function<void(doubl
 std::expected<void, OpenError> Writer::Impl::identify() {
   const int at = home.directory.fd();
   const auto file = read_log_id(at);
-  const bool empty = next_offset == 0 && recovered.segments.empty();
+  const bool empty = next_offset() == 0 && recovered.segments.empty();
   log_id = empty ? LogId{} : current_log_id(at);
   if (const std::string group = group_beyond(); !empty && !group.empty()) {
     log_id = LogId{};
     std::string& text = recovered.report.text;
     text += (text.empty() ? "" : "; ") +
             ("group " + group + " has dealt with records beyond the end of the log, " +
-             std::to_string(next_offset) +
+             std::to_string(next_offset()) +
              ": it was put back from an older copy, and goes on under a new log id");
   }
   (void)make_groups(at);  // whoever is first to read for a group can make it too
@@ -171,7 +175,7 @@ std::string Writer::Impl::group_beyond() const {
   const auto folder = open_groups(at);
   if (!folder) return {};
   const auto bases = list_segments(at).value_or(std::vector<std::uint64_t>{});
-  const LogExtent extent{bases.empty() ? next_offset : bases.front(), next_offset};
+  const LogExtent extent{bases.empty() ? next_offset() : bases.front(), next_offset()};
   for (const std::string& group : list_groups(at).value_or(std::vector<std::string>{})) {
     const ReadFile cursor = ReadFile::open_at(folder->fd(), cursor_name(group));
     const auto fields = read_cursor(cursor.fd());
@@ -190,7 +194,7 @@ std::expected<void, OpenError> Writer::Impl::first_segment() {
         refuse(OpenErrorKind::kIo, "no segment can be made: " + reason(spare.error())));
   }
   const std::int64_t now_us = base::read_clocks().wall.us;
-  if (auto activated = activate(std::move(*spare), next_offset, now_us); !activated) {
+  if (auto activated = activate(std::move(*spare), next_offset(), now_us); !activated) {
     return std::unexpected(OpenError{OpenErrorKind::kIo, activated.error()});
   }
   return {};
@@ -199,7 +203,9 @@ std::expected<void, OpenError> Writer::Impl::first_segment() {
 std::expected<void, std::string> Writer::Impl::activate(Spare spare, std::uint64_t base,
                                                         std::int64_t now_us) {
   const std::uint64_t random = random_bits();
+  const std::uint64_t before = epoch;
   epoch = (((epoch >> 32) + 1) << 32) | (random & 0xFFFFFFFF);
+  MXRING_ASSERT(epoch > before);  // what the file held before is not taken for this life's
   SegmentHeader header;
   header.flags = options.sync == Sync::kNone ? kSegmentUnsynced : 0;
   header.epoch = epoch;
@@ -286,10 +292,10 @@ std::expected<void, CommitError> Writer::Impl::take_spares(std::span<const Appen
 
 std::expected<void, std::string> Writer::Impl::write_batch(std::span<const Append> batch) {
   // Under sync = "none" nothing is durable, and no record claims that anything before it was.
-  const std::uint64_t durable_before = options.sync == Sync::kCommit ? next_offset : 0;
+  const std::uint64_t durable_before = options.sync == Sync::kCommit ? next_offset() : 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const Part& part = parts[i];
-    const std::uint64_t first_offset = next_offset + part.first;
+    const std::uint64_t first_offset = next_offset() + part.first;
     if (i > 0) {
       // The old segment is whole and durable before the new one has a name. One that never got a
       // record is replaced instead: the new one has its name.
@@ -305,13 +311,14 @@ std::expected<void, std::string> Writer::Impl::write_batch(std::span<const Appen
     auto appended =
         active->append(batch.subspan(part.first, part.count), first_offset, durable_before);
     if (!appended) return appended;
+    marks.write(Written{first_offset + part.count});
   }
   return {};
 }
 
 std::expected<std::uint64_t, CommitError> Writer::Impl::commit(std::span<const Append> batch) {
   if (!failure.empty() || closed) return std::unexpected(CommitError::kFailed);
-  if (batch.empty()) return next_offset;
+  if (batch.empty()) return next_offset();
   if (auto taken_all = take_spares(batch); !taken_all) return std::unexpected(taken_all.error());
   if (auto written = write_batch(batch); !written) {
     failure = written.error();
@@ -319,8 +326,8 @@ std::expected<std::uint64_t, CommitError> Writer::Impl::commit(std::span<const A
     publish(true);
     return std::unexpected(CommitError::kFailed);
   }
-  const std::uint64_t first = next_offset;
-  next_offset += batch.size();
+  const std::uint64_t first = next_offset();
+  marks.sync(Durable{marks.written().next});
   publish(false);
   active->tidy();
   if (!taken.empty()) {
@@ -330,12 +337,14 @@ std::expected<std::uint64_t, CommitError> Writer::Impl::commit(std::span<const A
     spares->refill();
     refresh_space();
   }
+  invariants();
   return first;
 }
 
 void Writer::Impl::publish(bool poisoned) {
   StateFields fields;
-  fields.durable = next_offset;
+  if (!poisoned) marks.tell(Told{marks.durable().next});
+  fields.durable = marks.told().next;
   fields.segment = active ? active->header().base_offset : 0;
   fields.position = active ? active->position() : 0;
   fields.epoch = epoch;
@@ -343,9 +352,24 @@ void Writer::Impl::publish(bool poisoned) {
   home.state.publish(fields);
 }
 
+// What must hold between two calls, as long as nothing has failed.
+void Writer::Impl::invariants() const {
+  if (!failure.empty() || !active) return;
+  MXRING_ASSERT(active->header().base_offset <= next_offset());
+  MXRING_ASSERT(active->header().epoch == epoch);
+  MXRING_ASSERT(marks.told().next == marks.durable().next);
+  MXRING_ASSERT(marks.durable().next == marks.written().next);
+  MXRING_ASSERT(taken.empty());
+  MXRING_ASSERT(kept->segments().empty() ||
+                kept->segments().back().base_offset <= active->header().base_offset);
+  // An empty segment has nothing after its header, and one with records has.
+  MXRING_ASSERT((active->position() == kHeaderBlockBytes) ==
+                (active->header().base_offset == next_offset()));
+}
+
 void Writer::Impl::retire(bool disk_low) {
   kept->retire(
-      {active ? active->header().base_offset : next_offset, active ? active->position() : 0},
+      {active ? active->header().base_offset : next_offset(), active ? active->position() : 0},
       *spares, disk_low);
 }
 
@@ -364,7 +388,7 @@ void Writer::Impl::close() {
   closed = true;
   if (failure.empty() && active) {
     // Everything is durable already. A seal that cannot be written costs the next start a scan.
-    if (auto sealed = seal_active(next_offset); !sealed) failure = sealed.error();
+    if (auto sealed = seal_active(next_offset()); !sealed) failure = sealed.error();
   }
   spares.reset();
   active.reset();
@@ -408,6 +432,7 @@ void Writer::maintain(base::Now now, bool disk_low) {
   impl_->retire(disk_low);
   if (impl_->failure.empty()) impl_->spares->refill();
   impl_->refresh_space();
+  impl_->invariants();
 }
 
 void Writer::wake_readers() {
@@ -447,7 +472,7 @@ const LogId& Writer::log_id() const {
 }
 
 std::uint64_t Writer::next_offset() const {
-  return impl_->next_offset;
+  return impl_->next_offset();
 }
 
 std::string_view Writer::refusal() const {

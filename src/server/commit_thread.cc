@@ -128,6 +128,7 @@ void CommitThread::gather() {
 }
 
 void CommitThread::commit_group() {
+  MXRING_ASSERT(!group_.empty() && group_.size() <= kGroupMessagesMax);
   if (failed()) {
     give_back(CommitOutcome::kFailed, 0);
     return;
@@ -147,6 +148,7 @@ void CommitThread::commit_group() {
   committing_since_ns_.store(0, std::memory_order_relaxed);
   commit_ns_.record(static_cast<std::uint64_t>(base::read_clocks().mono - before));
   if (first_offset) {
+    MXRING_ASSERT(*first_offset >= next_offset_.load(std::memory_order_relaxed));
     setup_.counters->add(obs::Counter::kCommits);
     setup_.counters->add(obs::Counter::kCommittedRecords, group_.size());
     next_offset_.store(*first_offset + group_.size(), std::memory_order_relaxed);
@@ -188,7 +190,9 @@ void CommitThread::refuse_for_now(seglog::CommitError why) {
 
 void CommitThread::give_back(CommitOutcome outcome, std::uint64_t first_offset) {
   std::uint64_t offset = first_offset;
+  MXRING_ASSERT(outcome != CommitOutcome::kPending);
   for (const Queued& queued : group_) {
+    MXRING_ASSERT(queued.message->outcome == CommitOutcome::kPending);  // answered once
     queued.message->outcome = outcome;
     queued.message->offset = offset++;
     // Holds as many messages as the queue to us: there is always room.

@@ -210,7 +210,9 @@ TEST_F(WriterTest, AClockThatJumpsDeletesNothing) {
   now.wall.us += kAheadUs;
   for (int i = 0; i < 3; ++i) pass(1);
   EXPECT_EQ(files(".seg"), before);
-  EXPECT_EQ(writer.take_clock_moved_us(), kAheadUs);
+  const auto moved = writer.take_clock_moved_us();
+  ASSERT_TRUE(moved);
+  EXPECT_NEAR(static_cast<double>(*moved), static_cast<double>(kAheadUs), 10.0);
   // A segment filled meanwhile removes nothing either.
   for (int i = 0; i < 12; ++i) append(writer, 12);
   ASSERT_GT(files(".seg").size(), before.size());

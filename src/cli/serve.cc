@@ -20,6 +20,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/serve_words.h"
+#include "cli/watchdog.h"
 #include "server/certificates.h"
 #include "server/config.h"
 #include "server/confinement.h"
@@ -210,6 +211,8 @@ int run_serve(const ServeOptions& options) {
     return receiver.error().exit_code;
   }
   signals.start(**receiver, journal);
+  Watchdog watchdog;
+  watchdog.start(**receiver, journal);
   journal.settle();  // whoever waits for the ready line has the warnings before it
   journal.serve();
   const Listening listening{(*receiver)->smtp_endpoints(), (*receiver)->smtps_endpoints(),
@@ -219,6 +222,7 @@ int run_serve(const ServeOptions& options) {
   if (options.welcome || isatty(STDOUT_FILENO) == 1) fmt::print("\n{}", welcome(listening));
   std::fflush(stdout);
   const int result = (*receiver)->wait();
+  watchdog.stop();
   signals.stop();
   return result;
 }

@@ -1,6 +1,7 @@
 """The server as a process: start, refusal to start, signals, metrics."""
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -306,6 +307,62 @@ class StoppedReader(ServeCase):
         self.deliver(0)
         self.server.terminate()
         self.assertEqual(self.server.wait(timeout=8), 0)
+
+
+class Watchdog(ServeCase):
+    """The service manager's part is played by a socket of the test's own."""
+
+    PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
+
+    def setUp(self):
+        super().setUp()
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.manager.close)
+        path = os.path.join(mxtest.short_directory(self), "notify")
+        self.manager.bind(path)
+        self.server = self.serve(env={**os.environ, "NOTIFY_SOCKET": path,
+                                      "WATCHDOG_USEC": "600000"})
+
+    def signs_of_life(self, seconds):
+        end = time.monotonic() + seconds
+        count = 0
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self.manager], [], [], left)[0]:
+                count += self.manager.recv(4096).split(b"\n").count(b"WATCHDOG=1")
+        return count
+
+    def thread(self, name):
+        for task in os.listdir(f"/proc/{self.server.pid}/task"):
+            with open(f"/proc/{self.server.pid}/task/{task}/comm") as comm:
+                if comm.read().strip() == name:
+                    return int(task)
+        return self.fail(f"no thread {name}")
+
+    def ptrace(self, request, thread):
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+        libc.ptrace.restype = ctypes.c_long
+        if libc.ptrace(request, thread, None, None) != 0:
+            self.skipTest(f"ptrace(2) is refused here: {os.strerror(ctypes.get_errno())}")
+
+    def test_an_idle_server_lives(self):
+        self.assertGreater(self.signs_of_life(2), 4)
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_a_thread_that_stands_still_is_told(self):
+        for name in ("mxring-0", "mxring-writer"):
+            with self.subTest(name=name):
+                thread = self.thread(name)
+                self.ptrace(self.PTRACE_SEIZE, thread)
+                self.ptrace(self.PTRACE_INTERRUPT, thread)
+                os.waitpid(thread, 0x40000000)  # __WALL
+                self.signs_of_life(0.5)  # those of before
+                self.assertEqual(self.signs_of_life(1.5), 0)
+                self.ptrace(self.PTRACE_DETACH, thread)
+                self.assertGreater(self.signs_of_life(2), 2)
+        self.assertEqual(self.server.stop(), 0)
+        self.assertRegex(self.server.stderr(), "fatal: shard-0 stands still")
+        self.assertRegex(self.server.stderr(), "fatal: writer stands still")
 
 
 class Admin(ServeCase):

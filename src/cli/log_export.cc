@@ -5,12 +5,15 @@
 #include <map>
 #include <memory>
 
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "base/units.h"
 #include "cli/command.h"
 #include "cli/log_walk.h"
 #include "cli/mail_store.h"
 #include "cli/output.h"
+#include "seglog/group_reader.h"
 
 namespace mxring::cli {
 
@@ -31,6 +34,7 @@ struct ExportOptions {
   bool force = false;
   bool as_received = false;
   bool json = false;
+  std::string group;
 };
 
 struct Exported {
@@ -60,7 +64,59 @@ int report(const ExportOptions& options, const Exported& exported, int result) {
   return output.failed() ? kFailed : result;
 }
 
+// What the group has not dealt with, as of now. Committed once it is stored, and not before.
+int run_group_export(const ExportOptions& options) {
+  auto opened = seglog::GroupReader::open(options.selection.directory, options.group, {},
+                                          base::read_clocks());
+  if (!opened) {
+    complain(base::escaped(opened.error().message));
+    return kFailed;
+  }
+  seglog::GroupReader& reader = *opened;
+  auto store = MailStore::create({formats().at(options.format), options.out, options.force});
+  if (!store) {
+    complain(store.error());
+    return kFailed;
+  }
+  const Offset end = reader.log().end();
+  Exported exported;
+  Stored stored;
+  int result = kDone;
+  while (stored && reader.position() < end) {
+    const auto step = reader.next();
+    if (!step) {
+      complain(base::escaped(step.error().message));
+      return kFailed;  // nothing is committed, and all of it comes again
+    }
+    if (step->gap) {
+      complain(fmt::format("records {} to {} {}", step->gap->first, step->gap->next - 1,
+                           step->gap->removed ? "were removed" : "are damaged"));
+      result = kFailed;
+    }
+    if (!step->record) continue;
+    const Record& record = *step->record;
+    stored = options.as_received ? (*store)->add(record, record.message)
+                                 : (*store)->add(record, record.delivered());
+    ++exported.records;
+    exported.bytes += record.message.size();
+  }
+  if (stored) stored = (*store)->finish();
+  if (!stored) {
+    complain(stored.error());
+    return kFailed;
+  }
+  const base::Now now = base::read_clocks();
+  auto done = reader.commit(reader.position(), now);
+  if (done) done = reader.flush(now);
+  if (!done) {
+    complain(base::escaped(done.error().message));
+    return kFailed;
+  }
+  return report(options, exported, result);
+}
+
 int run_export(const ExportOptions& options) {
+  if (!options.group.empty()) return run_group_export(options);
   auto reader = open_log(options.selection.directory);
   if (!reader) return reader.error();
   // Before anything is made: a beginning that is wrong leaves nothing behind.
@@ -109,6 +165,14 @@ void add_log_export(CLI::App& log, Commands& commands) {
                    "Directory (eml, maildir) or file (mbox, jsonl; - is standard\noutput)")
       ->required()
       ->type_name("PATH");
+  command
+      ->add_option("--group", options->group,
+                   "What this group has not dealt with; committed once it is stored")
+      ->type_name("G")
+      ->excludes("--from")
+      ->excludes("--since")
+      ->excludes("--until")
+      ->excludes("--count");
   command->add_flag("--force", options->force, "Replace files that exist");
   command->add_flag("--as-received", options->as_received,
                     "Without our trace fields, exactly as received");

@@ -442,6 +442,26 @@ class Cursors(GroupCase):
         self.assertIsNone(self.group("g")["error"])
 
 
+class Exports(GroupCase):
+    def test_export_for_a_group(self):
+        self.send(4)
+        out = os.path.join(self.directory, "mail")
+        for there, count in ((4, 4), (4, 0)):
+            done = self.log.run("export", "--format", "maildir", "--out", out, "--group", "x",
+                                "--json")
+            self.assertEqual(json.loads(done.stdout)["records"], count)
+            self.assertEqual(len(os.listdir(out + "/new")), there)
+        self.send(2)
+        # What cannot be stored is not committed.
+        done = self.log.run("export", "--format", "mbox", "--out", "/nowhere/box", "--group", "x",
+                            check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(self.group("x")["current"], 4)
+        self.log.run("export", "--format", "maildir", "--out", out, "--group", "x")
+        self.assertEqual(len(os.listdir(out + "/new")), 6)
+        self.assertEqual(self.group("x")["current"], 6)
+
+
 class Retention(GroupCase):
     """Against a group whose reader has stopped."""
 

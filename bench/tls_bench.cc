@@ -54,6 +54,7 @@ const Sides& sides() {
 
 // A connection between two ends in memory, the time of the server's end taken apart.
 struct Pair {
+  ClientHello hello;
   Memory client_side;
   Memory server_side;
   std::unique_ptr<TlsStream> client;
@@ -67,7 +68,6 @@ struct Pair {
     for (int turn = 0; turn < 4; ++turn) {
       const std::int64_t begin = base::read_clocks().mono.ns;
       if (server == nullptr) {
-        ClientHello hello;
         read_client_hello(server_side.inward, hello);
         server = sides().server->accept(hello, server_side);
       }

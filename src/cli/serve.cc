@@ -217,7 +217,8 @@ int run_serve(const ServeOptions& options) {
   journal.serve();
   const Listening listening{(*receiver)->smtp_endpoints(), (*receiver)->smtps_endpoints(),
                             (*receiver)->admin_endpoint(), config->log.dir,
-                            (*receiver)->shards(),         getpid()};
+                            (*receiver)->shards(),         getpid(),
+                            uses_self_signed(*config)};
   fmt::print("{}\n", ready_line(listening));
   if (options.welcome || isatty(STDOUT_FILENO) == 1) fmt::print("\n{}", welcome(listening));
   std::fflush(stdout);

@@ -93,8 +93,19 @@ std::string welcome(const Listening& listening) {
   out += fmt::format("  {} log tail {}\n", program, log);
   out += "Read them, as a mail program would get them:\n";
   out += fmt::format("  {} log cat --raw {}\n", program, log);
+  if (listening.self_signed) {
+    out +=
+        "STARTTLS is offered with a self-signed certificate; clients that check it, as nodemailer\n"
+        "does, refuse it. nodemailer sends with  tls: {rejectUnauthorized: false}  among its options,\n"
+        "or once tls.certificate and tls.key name a certificate that it trusts.\n";
+  }
   out += "Ctrl-C stops it; nothing that was acknowledged is lost.\n";
   return out;
+}
+
+bool uses_self_signed(const server::Config& config) {
+  const bool tls = config.tls.starttls || !config.listen.smtps.empty();
+  return tls && config.tls.certificate.empty() && config.tls.certificates.empty();
 }
 
 std::vector<std::string> warnings(const server::Config& config) {
@@ -107,7 +118,7 @@ std::vector<std::string> warnings(const server::Config& config) {
   const bool own_certificate = !config.tls.certificate.empty() || !config.tls.certificates.empty();
   if (!own_certificate && !config.listen.smtps.empty() && config.set_at.contains("listen.smtps")) {
     lines.push_back(
-        "warning: no tls.certificate: a self-made one is used, which clients that check "
+        "warning: no tls.certificate: a self-signed one is used, which clients that check "
         "certificates refuse");
   }
   return lines;

@@ -17,6 +17,7 @@ struct Listening {
   std::string log_dir;
   std::uint32_t shards = 0;
   int pid = 0;
+  bool self_signed = false;  // TLS is offered with a certificate of our own making
 };
 
 // "ready smtp=127.0.0.1:2525 smtps=127.0.0.1:4650 admin=off log=./mxring-log shards=2 pid=1234";
@@ -25,6 +26,9 @@ std::string ready_line(const Listening& listening);
 
 // How to send a message and read it back, with commands to copy.
 std::string welcome(const Listening& listening);
+
+// TLS is offered, and no certificate was configured.
+bool uses_self_signed(const server::Config& config);
 
 // What the operator should know about a configuration that is accepted.
 std::vector<std::string> warnings(const server::Config& config);

@@ -1,6 +1,7 @@
 #include "net/client_hello.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/text.h"
 
@@ -27,13 +28,24 @@ constexpr std::uint16_t kSignatureAlgorithms = 13;
 constexpr std::uint16_t kSupportedVersions = 43;
 
 constexpr std::uint16_t kP256 = 23;
+constexpr std::uint16_t kP384 = 24;
+constexpr std::uint16_t kP521 = 25;
 // As in tls_policy.cc: X25519, P-256, P-384.
-constexpr std::uint16_t kGroups[] = {29, kP256, 24};
+constexpr std::uint16_t kGroups[] = {29, kP256, kP384};
+// Signature algorithms (RFC 8446 4.2.3); in TLS 1.2 the numbers name a hash and RSA or ECDSA.
 constexpr std::uint16_t kEcdsaP256Sha256 = 0x0403;
+constexpr std::uint16_t kEcdsaP384Sha384 = 0x0503;
+constexpr std::uint16_t kEcdsaP521Sha512 = 0x0603;
+constexpr std::uint16_t kEcdsaAlgorithms[] = {kEcdsaP256Sha256, kEcdsaP384Sha384, kEcdsaP521Sha512};
+constexpr std::uint16_t kRsaPssAlgorithms[] = {0x0804, 0x0805, 0x0806};
+constexpr std::uint16_t kRsaAlgorithms12[] = {0x0401, 0x0501, 0x0601, 0x0201,
+                                              0x0804, 0x0805, 0x0806};
 // TLS 1.3 with AES-128-GCM, AES-256-GCM; as in tls_policy.cc.
 constexpr std::uint16_t kTls13Suites[] = {0x1301, 0x1302};
 // ECDHE-ECDSA with AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305.
 constexpr std::uint16_t kEcdsaSuites[] = {0xC02B, 0xC02C, 0xCCA9};
+// ECDHE-RSA with the same.
+constexpr std::uint16_t kRsaSuites[] = {0xC02F, 0xC030, 0xCCA8};
 
 // A view that gives big-endian numbers and vectors; failed() once anything was missing.
 class Reader {
@@ -95,44 +107,83 @@ bool lists(std::string_view numbers, std::uint16_t wanted) {
   return false;
 }
 
+bool lists_any(std::string_view numbers, std::span<const std::uint16_t> wanted) {
+  return std::ranges::any_of(wanted, [&](std::uint16_t one) { return lists(numbers, one); });
+}
+
+// What was said about certificates; views into the hello.
+struct Offer {
+  std::string_view suites;
+  std::string_view groups;
+  std::string_view algorithms;
+  bool named_groups = false;
+  bool named_algorithms = false;
+};
+
+// In TLS 1.3 the curve of a certificate is part of the signature algorithm.
+void read_keys13(const Offer& offer, ClientHello& hello) {
+  hello.takes_rsa = lists_any(offer.algorithms, kRsaPssAlgorithms);
+  hello.takes_p256 = lists(offer.algorithms, kEcdsaP256Sha256);
+  hello.takes_p384 = lists(offer.algorithms, kEcdsaP384Sha384);
+  hello.takes_p521 = lists(offer.algorithms, kEcdsaP521Sha512);
+}
+
+// Without its extension any curve is taken, and of signatures those with SHA-1, which we do not
+// make with ECDSA.
+void read_keys12(const Offer& offer, ClientHello& hello) {
+  const bool ecdsa =
+      lists_any(offer.suites, kEcdsaSuites) && lists_any(offer.algorithms, kEcdsaAlgorithms);
+  const auto curve = [&](std::uint16_t group) {
+    return ecdsa && (!offer.named_groups || lists(offer.groups, group));
+  };
+  hello.takes_p256 = curve(kP256);
+  hello.takes_p384 = curve(kP384);
+  hello.takes_p521 = curve(kP521);
+  hello.takes_rsa = lists_any(offer.suites, kRsaSuites) &&
+                    (!offer.named_algorithms || lists_any(offer.algorithms, kRsaAlgorithms12));
+}
+
+// False: cut off.
+bool read_extensions(std::string_view bytes, ClientHello& hello, Offer& offer) {
+  Reader extensions(bytes);
+  while (!extensions.empty()) {
+    const std::uint32_t type = extensions.number(2);
+    const std::string_view data = extensions.vector(2);
+    if (extensions.failed()) return false;
+    if (type == kServerName) read_server_name(data, hello);
+    if (type == kSupportedGroups) {
+      offer.named_groups = true;
+      offer.groups = Reader(data).vector(2);
+      hello.shares_group = lists_any(offer.groups, kGroups);
+    }
+    if (type == kSignatureAlgorithms) {
+      offer.named_algorithms = true;
+      offer.algorithms = Reader(data).vector(2);
+    }
+    if (type == kSupportedVersions) hello.takes_tls13 = lists(Reader(data).vector(1), kTls13);
+  }
+  return true;
+}
+
 // The body of the ClientHello message.
 bool read_body(std::string_view body, ClientHello& hello) {
   Reader reader(body);
+  Offer offer;
   const std::uint32_t version = reader.number(2);
   reader.take(32);   // random
   reader.vector(1);  // session id
-  const std::string_view suites = reader.vector(2);
+  offer.suites = reader.vector(2);
   reader.vector(1);  // compression methods
   if (reader.failed()) return false;
-  bool p256 = true;  // without the extension, any curve
-  bool ecdsa_signature = false;
-  if (!reader.empty()) {
-    Reader extensions(reader.vector(2));
-    while (!extensions.empty()) {
-      const std::uint32_t type = extensions.number(2);
-      const std::string_view data = extensions.vector(2);
-      if (extensions.failed()) return false;
-      if (type == kServerName) read_server_name(data, hello);
-      if (type == kSupportedGroups) {
-        const std::string_view groups = Reader(data).vector(2);
-        p256 = lists(groups, kP256);
-        hello.shares_group =
-            std::ranges::any_of(kGroups, [&](std::uint16_t group) { return lists(groups, group); });
-      }
-      if (type == kSignatureAlgorithms) {
-        ecdsa_signature = lists(Reader(data).vector(2), kEcdsaP256Sha256);
-      }
-      if (type == kSupportedVersions) hello.takes_tls13 = lists(Reader(data).vector(1), kTls13);
-    }
-  }
+  if (!reader.empty() && !read_extensions(reader.vector(2), hello, offer)) return false;
   if (reader.failed() || version < 0x0300) return false;
-  const auto offers = [&](std::uint16_t suite) { return lists(suites, suite); };
-  hello.only_other_suites13 = hello.takes_tls13 && std::ranges::none_of(kTls13Suites, offers);
+  hello.only_other_suites13 = hello.takes_tls13 && !lists_any(offer.suites, kTls13Suites);
   if (hello.only_other_suites13) hello.takes_tls13 = false;
-  const bool suite = std::ranges::any_of(kEcdsaSuites, offers);
-  // In TLS 1.3 the curve of a certificate is part of the signature algorithm.
-  hello.takes_ecdsa =
-      ecdsa_signature && (hello.takes_tls13 || (version >= kTls12 && suite && p256));
+  if (hello.takes_tls13) {
+    read_keys13(offer, hello);
+  } else if (version >= kTls12) {
+    read_keys12(offer, hello);
+  }
   return true;
 }
 
@@ -147,6 +198,21 @@ std::string one_record(std::string_view message) {
 }
 
 }  // namespace
+
+bool ClientHello::takes(CertificateKey key) const {
+  switch (key) {
+    case CertificateKey::kRsa:
+      return takes_rsa;
+    case CertificateKey::kP256:
+      return takes_p256;
+    case CertificateKey::kP384:
+      return takes_p384;
+    case CertificateKey::kP521:
+      return takes_p521;
+    default:
+      return false;
+  }
+}
 
 HelloOutcome read_client_hello(std::string_view bytes, ClientHello& hello,
                                HelloRecords* record_shape) {

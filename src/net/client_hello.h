@@ -1,5 +1,5 @@
 // What a TLS server wants to know of a ClientHello before it answers: the name asked for, and
-// whether an ECDSA certificate would be understood (RFC 8446 4.1.2, RFC 6066 3, RFC 8422). The
+// which certificates it can check (RFC 8446 4.1.2, RFC 6066 3, RFC 8422). The
 // certificate is chosen from this, and a connection that never gets as far as a whole ClientHello
 // costs no TLS state.
 //
@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+
+#include "net/certificate_key.h"
 
 namespace mxring::net {
 
@@ -27,7 +29,13 @@ struct ClientHello {
   // It would take TLS 1.3, but with none of our suites for it: 1.2 is left.
   bool only_other_suites13 = false;
   bool shares_group = true;  // a curve for the key exchange that we have, too
-  bool takes_ecdsa = false;  // with P-256, in a version and cipher suite that has it
+  // The kinds of certificate that it can check, in the version and the cipher suites that it and we
+  // have.
+  bool takes_rsa = false;
+  bool takes_p256 = false;
+  bool takes_p384 = false;
+  bool takes_p521 = false;
+  bool takes(CertificateKey key) const;
 };
 
 enum class HelloOutcome : std::uint8_t {

@@ -6,6 +6,7 @@
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ecc.h>
+#include <wolfssl/wolfcrypt/rsa.h>
 
 #include <algorithm>
 #include <array>
@@ -14,7 +15,9 @@
 #include <cstring>
 #include <ctime>
 #include <memory>
+#include <span>
 
+#include "base/assert.h"
 #include "base/text.h"
 #include "net/record_cipher.h"
 
@@ -88,21 +91,38 @@ int put_alt_name(Cert& cert, std::string_view name) {
   return static_cast<int>(name.size() + 4);
 }
 
+// The key of a certificate in the making, of either kind.
 struct MakingKey {
+  static constexpr int kRsaBits = 2048;
+
+  const bool rsa;
   WC_RNG rng{};
-  ecc_key key{};
+  ecc_key ecc{};
+  RsaKey rsa_key{};
   int state = 0;
-  MakingKey() {
+
+  explicit MakingKey(CertificateKey kind) : rsa(kind == CertificateKey::kRsa) {
     state = wc_InitRng(&rng);
-    if (state == 0) state = wc_ecc_init(&key);
-    if (state == 0) state = wc_ecc_make_key(&rng, 32, &key);
+    if (state == 0) state = rsa ? wc_InitRsaKey(&rsa_key, nullptr) : wc_ecc_init(&ecc);
+    if (state == 0) {
+      state = rsa ? wc_MakeRsaKey(&rsa_key, kRsaBits, WC_RSA_EXPONENT, &rng)
+                  : wc_ecc_make_key(&rng, 32, &ecc);
+    }
   }
   ~MakingKey() {
-    wc_ecc_free(&key);
+    rsa ? wc_FreeRsaKey(&rsa_key) : wc_ecc_free(&ecc);
     wc_FreeRng(&rng);
   }
   MakingKey(const MakingKey&) = delete;
   MakingKey& operator=(const MakingKey&) = delete;
+
+  int type() const { return rsa ? RSA_TYPE : ECC_TYPE; }
+  void* get() { return rsa ? static_cast<void*>(&rsa_key) : &ecc; }
+  int to_der(std::span<byte> out) {
+    const auto bytes = static_cast<word32>(out.size());
+    return rsa ? wc_RsaKeyToDer(&rsa_key, out.data(), bytes)
+               : wc_EccKeyToDer(&ecc, out.data(), bytes);
+  }
 };
 
 std::string to_pem(const byte* der, int der_bytes, int type) {
@@ -114,11 +134,36 @@ std::string to_pem(const byte* der, int der_bytes, int type) {
 
 }  // namespace
 
+namespace {
+
+// wolfSSL calls a certificate damaged whose kind of key it does not know, and takes some with which
+// no handshake ends well.
+std::expected<void, TlsError> inspect_key(TlsCertificate& certificate) {
+  DerBuffer* der = nullptr;
+  const int read = wc_PemToDer(reinterpret_cast<const byte*>(certificate.chain_pem.data()),
+                               static_cast<long>(certificate.chain_pem.size()), CERT_TYPE, &der,
+                               nullptr, nullptr, nullptr);
+  if (read == 0) {
+    certificate.key =
+        certificate_key({reinterpret_cast<const char*>(der->buffer), std::size_t{der->length}});
+  }
+  wc_FreeDer(&der);
+  if (certificate.key == CertificateKey::kUnknown || usable(certificate.key)) return {};
+  return refuse(
+      fmt::format("{}: its key is of the kind {}, which is not supported here and which few mail "
+                  "servers could check; have a certificate with an ECDSA P-256, P-384 or RSA key, "
+                  "or some of them side by side",
+                  base::escaped(certificate.source), name_of(certificate.key)));
+}
+
+}  // namespace
+
 TlsCertificate::~TlsCertificate() {
   wipe_secret({reinterpret_cast<unsigned char*>(key_pem.data()), key_pem.size()});
 }
 
 std::expected<void, TlsError> inspect(TlsCertificate& certificate) {
+  if (auto known = inspect_key(certificate); !known) return known;
   const X509 x509(wolfSSL_X509_load_certificate_buffer(
                       reinterpret_cast<const unsigned char*>(certificate.chain_pem.data()),
                       static_cast<int>(certificate.chain_pem.size()), WOLFSSL_FILETYPE_PEM),
@@ -141,7 +186,6 @@ std::expected<void, TlsError> inspect(TlsCertificate& certificate) {
   }
   certificate.not_before_s = unix_time(wolfSSL_X509_get_notBefore(x509.get()));
   certificate.not_after_s = unix_time(wolfSSL_X509_get_notAfter(x509.get()));
-  certificate.is_ecdsa = wolfSSL_X509_get_pubkey_type(x509.get()) == ECDSAk;
   return {};
 }
 
@@ -208,36 +252,38 @@ std::expected<TlsCertificate, TlsError> read_certificate(const std::string& cert
   return certificate;
 }
 
-std::expected<TlsCertificate, TlsError> make_certificate(std::string_view hostname) {
+std::expected<TlsCertificate, TlsError> make_certificate(std::string_view hostname,
+                                                         CertificateKey kind) {
   constexpr int kYears = 10;
-  MakingKey making;
+  MXRING_ASSERT(kind == CertificateKey::kP256 || kind == CertificateKey::kRsa);
+  MakingKey making(kind);
   const auto cert = std::make_unique<Cert>();
   int result = making.state;
   if (result == 0) result = wc_InitCert(cert.get());
-  std::array<byte, 2048> der{};
-  std::array<byte, 256> key_der{};
+  std::array<byte, 4096> der{};
+  std::array<byte, 2048> key_der{};
   int der_bytes = 0;
   if (result == 0) {
     const std::size_t name_bytes = std::min<std::size_t>(hostname.size(), CTC_NAME_SIZE - 1);
     std::memcpy(cert->subject.commonName, hostname.data(), name_bytes);
-    cert->sigType = CTC_SHA256wECDSA;
+    cert->sigType = making.rsa ? CTC_SHA256wRSA : CTC_SHA256wECDSA;
     cert->daysValid = kYears * 365;
     cert->altNamesSz = put_alt_name(*cert, hostname);
-    result = wc_MakeCert_ex(cert.get(), der.data(), der.size(), ECC_TYPE, &making.key, &making.rng);
+    result = wc_MakeCert_ex(cert.get(), der.data(), der.size(), making.type(), making.get(),
+                            &making.rng);
   }
   if (result > 0) {
-    der_bytes = wc_SignCert_ex(cert->bodySz, cert->sigType, der.data(), der.size(), ECC_TYPE,
-                               &making.key, &making.rng);
-    result =
-        der_bytes > 0 ? wc_EccKeyToDer(&making.key, key_der.data(), key_der.size()) : der_bytes;
+    der_bytes = wc_SignCert_ex(cert->bodySz, cert->sigType, der.data(), der.size(), making.type(),
+                               making.get(), &making.rng);
+    result = der_bytes > 0 ? making.to_der(key_der) : der_bytes;
   }
   if (result <= 0) {
     return refuse(fmt::format("no certificate could be made: {}", wc_GetErrorString(result)));
   }
   TlsCertificate made;
-  made.source = "self-made";
+  made.source = "self-signed";
   made.chain_pem = to_pem(der.data(), der_bytes, CERT_TYPE);
-  made.key_pem = to_pem(key_der.data(), result, ECC_PRIVATEKEY_TYPE);
+  made.key_pem = to_pem(key_der.data(), result, making.rsa ? PRIVATEKEY_TYPE : ECC_PRIVATEKEY_TYPE);
   wipe_secret(key_der);
   if (auto inspected = inspect(made); !inspected) return std::unexpected(inspected.error());
   return made;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "net/certificate_key.h"
 
 namespace mxring::net {
 
@@ -20,13 +21,13 @@ struct TlsError {
 struct TlsCertificate {
   std::string chain_pem;  // the server's own first
   std::string key_pem;
-  std::string source;  // for messages: the certificate's file, or "self-made"
+  std::string source;  // for messages: the certificate's file, or "self-signed"
 
   // Filled by inspect():
   std::vector<std::string> names;  // lower case; "*.example.org" among them
   std::int64_t not_before_s = 0;   // Unix time
   std::int64_t not_after_s = 0;
-  bool is_ecdsa = false;
+  CertificateKey key = CertificateKey::kUnknown;
 
   ~TlsCertificate();
   TlsCertificate() = default;
@@ -45,9 +46,11 @@ std::expected<void, TlsError> inspect(TlsCertificate& certificate);
 // Whether an ECDSA key makes the public key in its certificate. wolfSSL's own check takes any key
 // of the curve; for RSA it compares.
 bool ecdsa_key_matches(const TlsCertificate& certificate);
-// For a server that was given none: ECDSA P-256, ten years. Clients that check certificates will
-// not accept it; most mail servers do not check, and encrypt all the same (RFC 7435).
-std::expected<TlsCertificate, TlsError> make_certificate(std::string_view hostname);
+// For a server that was given none: ECDSA P-256 (or RSA, 2048 bits, which takes a fraction of a
+// second), ten years. Clients that check certificates will not accept it; most mail servers do not
+// check, and encrypt all the same (RFC 7435).
+std::expected<TlsCertificate, TlsError> make_certificate(
+    std::string_view hostname, CertificateKey kind = CertificateKey::kP256);
 
 // Whether a name in a certificate covers the name asked for; a "*" stands for one whole label on
 // the left (RFC 6125 6.4.3). Both in lower case.

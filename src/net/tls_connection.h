@@ -115,8 +115,8 @@ class TlsConnection final : private TlsTransport {
   uring::BufferPool& buffers_;
   OutputQueue& output_;
   OutputQueue plain_;
-  std::unique_ptr<TlsStream> stream_;
   ClientHello hello_;
+  std::unique_ptr<TlsStream> stream_;  // looks at the hello for as long as it lives
   // Received and not read by the stream yet: first kept_, then the chunks.
   std::string kept_;
   std::size_t kept_begin_ = 0;

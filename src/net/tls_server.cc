@@ -19,11 +19,16 @@ namespace mxring::net {
 
 namespace {
 
+// Where a session keeps the name that its client asked for.
+constexpr int kNameSlot = 0;
+
 // wolfSSL's ticket callback. It leaves room for a nonce of 16 bytes and a tag of 32; the rest of
 // both stays zero.
-int on_ticket(WOLFSSL*, unsigned char* name, unsigned char* nonce, unsigned char* tag, int encrypt,
-              unsigned char* ticket, int ticket_bytes, int* out_bytes, void* context) {
+int on_ticket(WOLFSSL* ssl, unsigned char* name, unsigned char* nonce, unsigned char* tag,
+              int encrypt, unsigned char* ticket, int ticket_bytes, int* out_bytes, void* context) {
   auto& keys = *static_cast<TlsTicketKeys*>(context);
+  const auto* asked_for = static_cast<const std::string*>(wolfSSL_get_ex_data(ssl, kNameSlot));
+  const std::string_view server_name = asked_for != nullptr ? *asked_for : std::string_view();
   const base::MonoTime now = base::read_clocks().mono;
   const std::span<unsigned char> whole(ticket, static_cast<std::size_t>(ticket_bytes));
   const std::span<unsigned char, TlsTicketKeys::kNameBytes> name_bytes(name,
@@ -35,11 +40,26 @@ int on_ticket(WOLFSSL*, unsigned char* name, unsigned char* nonce, unsigned char
   if (encrypt != 0) {
     std::memset(nonce, 0, WOLFSSL_TICKET_IV_SZ);
     std::memset(tag, 0, WOLFSSL_TICKET_MAC_SZ);
-    return keys.encrypt(whole, name_bytes, nonce_bytes, tag_bytes, now) ? WOLFSSL_TICKET_RET_OK
-                                                                        : WOLFSSL_TICKET_RET_FATAL;
+    return keys.encrypt(server_name, whole, name_bytes, nonce_bytes, tag_bytes, now)
+               ? WOLFSSL_TICKET_RET_OK
+               : WOLFSSL_TICKET_RET_FATAL;
   }
-  return keys.decrypt(whole, name_bytes, nonce_bytes, tag_bytes, now) ? WOLFSSL_TICKET_RET_OK
-                                                                      : WOLFSSL_TICKET_RET_REJECT;
+  return keys.decrypt(server_name, whole, name_bytes, nonce_bytes, tag_bytes, now)
+             ? WOLFSSL_TICKET_RET_OK
+             : WOLFSSL_TICKET_RET_REJECT;
+}
+
+int cheapness(CertificateKey key) {
+  switch (key) {
+    case CertificateKey::kP256:
+      return 3;
+    case CertificateKey::kP384:
+      return 2;
+    case CertificateKey::kRsa:
+      return 1;
+    default:
+      return 0;
+  }
 }
 
 std::string reason(int error) {
@@ -53,6 +73,7 @@ std::expected<std::shared_ptr<const TlsServer>, TlsError> TlsServer::load(const 
   tls_library();
   std::shared_ptr<TlsServer> server(new TlsServer);
   server->ticket_keys_ = options.ticket_keys;
+  server->for_rsa_only_ = options.for_rsa_only;
   for (const TlsCertificate& certificate : options.certificates) {
     if (auto added = server->add(certificate, options); !added) {
       return std::unexpected(added.error());
@@ -65,7 +86,7 @@ std::expected<void, TlsError> TlsServer::add(const TlsCertificate& certificate,
                                              const Options& options) {
   identities_.push_back({.context = wolfSSL_CTX_new(wolfTLS_server_method()),
                          .names = certificate.names,
-                         .is_ecdsa = certificate.is_ecdsa,
+                         .key = certificate.key,
                          .like_first = identities_.empty()});
   Identity& identity = identities_.back();
   WOLFSSL_CTX* context = identity.context;
@@ -93,7 +114,7 @@ std::expected<void, TlsError> TlsServer::add(const TlsCertificate& certificate,
                               reason(result)));
   }
   if (wolfSSL_CTX_check_private_key(context) != WOLFSSL_SUCCESS ||
-      (certificate.is_ecdsa && !ecdsa_key_matches(certificate))) {
+      (is_ecdsa(certificate.key) && !ecdsa_key_matches(certificate))) {
     return refuse(
         "the private key belongs to another certificate; compare: openssl x509 -pubkey "
         "-noout -in CERTIFICATE, and openssl pkey -pubout -in KEY");
@@ -121,7 +142,7 @@ TlsServer::~TlsServer() {
 }
 
 // An exact name before a wildcard, the wildcard before the first; among equals one that the client
-// can check, ECDSA before RSA: its signature costs a thirtieth.
+// can check, by what a signature costs: RSA's is thirty times that of P-256.
 std::size_t TlsServer::choose(const ClientHello& hello) const {
   constexpr int kNoFit = -1;
   std::size_t best = 0;
@@ -134,9 +155,8 @@ std::size_t TlsServer::choose(const ClientHello& hello) const {
       match = std::max(match, name == hello.server_name ? 3 : 2);
     }
     if (match == 0) continue;
-    const bool fits = !identity.is_ecdsa || hello.takes_ecdsa;
     // A certificate it cannot check is no use, whatever its name.
-    const int rank = (fits ? 100 : 0) + match * 10 + (identity.is_ecdsa ? 1 : 0);
+    const int rank = (hello.takes(identity.key) ? 100 : 0) + match * 10 + cheapness(identity.key);
     if (rank > best_rank) {
       best_rank = rank;
       best = i;
@@ -147,10 +167,18 @@ std::size_t TlsServer::choose(const ClientHello& hello) const {
 
 std::unique_ptr<TlsStream> TlsServer::accept(const ClientHello& hello,
                                              TlsTransport& transport) const {
+  const Identity& identity = identities_[choose(hello)];
+  if (for_rsa_only_.valid() && hello.takes_rsa && !hello.takes(identity.key)) {
+    if (const auto other = for_rsa_only_.get(); other != nullptr) {
+      return other->accept(hello, transport);
+    }
+  }
   TlsHeap heap;
   const TlsHeapInUse counted(heap);
-  WOLFSSL* ssl = wolfSSL_new(identities_[choose(hello)].context);
+  WOLFSSL* ssl = wolfSSL_new(identity.context);
   if (ssl == nullptr) return nullptr;
+  // The hello outlives the session: both belong to the connection.
+  wolfSSL_set_ex_data(ssl, kNameSlot, const_cast<std::string*>(&hello.server_name));
   if (hello.only_other_suites13) {
     wolfSSL_set_options(ssl, WOLFSSL_OP_NO_TLSv1_3);
     // The option has brought back every suite there is.

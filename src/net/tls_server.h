@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,11 +26,14 @@ namespace mxring::net {
 class TlsServer {
  public:
   struct Options {
-    // The first one is for clients that ask for no name or for one that nobody here has. An ECDSA
-    // and an RSA certificate for the same name may stand side by side.
+    // The first one is for clients that ask for no name or for one that nobody here has. Some
+    // with different kinds of key may stand side by side for the same name.
     std::vector<TlsCertificate> certificates;
     bool tls12 = true;                           // else 1.3 only
     std::shared_ptr<TlsTicketKeys> ticket_keys;  // none: no tickets
+    // For clients that can check no certificate of these but one with an RSA key; made when the
+    // first of them comes, maybe. Null: there is none.
+    std::shared_future<std::shared_ptr<const TlsServer>> for_rsa_only = {};
   };
 
   static std::expected<std::shared_ptr<const TlsServer>, TlsError> load(const Options& options);
@@ -38,7 +42,8 @@ class TlsServer {
   TlsServer& operator=(const TlsServer&) = delete;
 
   // A stream for the client that said this hello; nullptr when there is no memory for it. The
-  // hello's bytes are still to be read from the transport.
+  // hello's bytes are still to be read from the transport. `hello` stays where it is for as long as
+  // the stream lives: tickets are for the name in it.
   std::unique_ptr<TlsStream> accept(const ClientHello& hello, TlsTransport& transport) const;
 
   // Index of the certificate this client gets.
@@ -48,7 +53,7 @@ class TlsServer {
   struct Identity {
     WOLFSSL_CTX* context = nullptr;
     std::vector<std::string> names;
-    bool is_ecdsa = false;
+    CertificateKey key = CertificateKey::kUnknown;
     bool like_first = false;  // shares a name with the first: stands beside it for any client
   };
 
@@ -57,6 +62,7 @@ class TlsServer {
 
   std::vector<Identity> identities_;
   std::shared_ptr<TlsTicketKeys> ticket_keys_;
+  std::shared_future<std::shared_ptr<const TlsServer>> for_rsa_only_;
 };
 
 }  // namespace mxring::net

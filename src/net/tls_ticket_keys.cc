@@ -5,10 +5,25 @@
 #include <wolfssl/wolfcrypt/chacha20_poly1305.h>
 
 #include <algorithm>
+#include <string>
 
 #include "net/record_cipher.h"
 
 namespace mxring::net {
+
+namespace {
+
+// What is authenticated beside the ticket.
+std::string bound_to(std::span<const unsigned char, TlsTicketKeys::kNameBytes> key_name,
+                     std::string_view server_name) {
+  return std::string(key_name.begin(), key_name.end()).append(server_name);
+}
+
+const unsigned char* bytes_of(const std::string& text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+}  // namespace
 
 TlsTicketKeys::TlsTicketKeys(std::int64_t rotation_ns) : rotation_ns_(rotation_ns) {}
 
@@ -39,7 +54,7 @@ bool TlsTicketKeys::rotate(base::MonoTime now) {
   return true;
 }
 
-bool TlsTicketKeys::encrypt(std::span<unsigned char> ticket,
+bool TlsTicketKeys::encrypt(std::string_view server_name, std::span<unsigned char> ticket,
                             std::span<unsigned char, kNameBytes> name,
                             std::span<unsigned char, kNonceBytes> nonce,
                             std::span<unsigned char, kTagBytes> tag, base::MonoTime now) {
@@ -48,12 +63,14 @@ bool TlsTicketKeys::encrypt(std::span<unsigned char> ticket,
   // them, and make that 2^-25 likely.
   if (!rotate(now) || !fill_random(nonce)) return false;
   std::ranges::copy(current_.name, name.begin());
-  return wc_ChaCha20Poly1305_Encrypt(current_.secret.data(), nonce.data(), name.data(), name.size(),
-                                     ticket.data(), static_cast<word32>(ticket.size()),
-                                     ticket.data(), tag.data()) == 0;
+  const std::string bound = bound_to(current_.name, server_name);
+  return wc_ChaCha20Poly1305_Encrypt(current_.secret.data(), nonce.data(), bytes_of(bound),
+                                     static_cast<word32>(bound.size()), ticket.data(),
+                                     static_cast<word32>(ticket.size()), ticket.data(),
+                                     tag.data()) == 0;
 }
 
-bool TlsTicketKeys::decrypt(std::span<unsigned char> ticket,
+bool TlsTicketKeys::decrypt(std::string_view server_name, std::span<unsigned char> ticket,
                             std::span<const unsigned char, kNameBytes> name,
                             std::span<const unsigned char, kNonceBytes> nonce,
                             std::span<const unsigned char, kTagBytes> tag, base::MonoTime now) {
@@ -61,9 +78,10 @@ bool TlsTicketKeys::decrypt(std::span<unsigned char> ticket,
   if (!rotate(now)) return false;
   for (const Key* key : {&current_, &previous_}) {
     if (!key->live || !std::ranges::equal(key->name, name)) continue;
-    return wc_ChaCha20Poly1305_Decrypt(key->secret.data(), nonce.data(), name.data(), name.size(),
-                                       ticket.data(), static_cast<word32>(ticket.size()),
-                                       tag.data(), ticket.data()) == 0;
+    const std::string bound = bound_to(name, server_name);
+    return wc_ChaCha20Poly1305_Decrypt(
+               key->secret.data(), nonce.data(), bytes_of(bound), static_cast<word32>(bound.size()),
+               ticket.data(), static_cast<word32>(ticket.size()), tag.data(), ticket.data()) == 0;
   }
   return false;
 }

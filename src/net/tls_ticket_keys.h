@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <mutex>
 #include <span>
+#include <string_view>
 
 #include "base/clock.h"
 
@@ -27,11 +28,14 @@ class TlsTicketKeys {
   TlsTicketKeys& operator=(const TlsTicketKeys&) = delete;
 
   // Both work in place and are false when they cannot: no randomness; a key that is gone, or a
-  // ticket that is not ours.
-  bool encrypt(std::span<unsigned char> ticket, std::span<unsigned char, kNameBytes> name,
+  // ticket that is not ours or was made for another server name: a session is not resumed under
+  // another (RFC 6066 3). `server_name` is the one that the client asked for, "" if none.
+  bool encrypt(std::string_view server_name, std::span<unsigned char> ticket,
+               std::span<unsigned char, kNameBytes> name,
                std::span<unsigned char, kNonceBytes> nonce, std::span<unsigned char, kTagBytes> tag,
                base::MonoTime now);
-  bool decrypt(std::span<unsigned char> ticket, std::span<const unsigned char, kNameBytes> name,
+  bool decrypt(std::string_view server_name, std::span<unsigned char> ticket,
+               std::span<const unsigned char, kNameBytes> name,
                std::span<const unsigned char, kNonceBytes> nonce,
                std::span<const unsigned char, kTagBytes> tag, base::MonoTime now);
 

@@ -1,5 +1,6 @@
 #include "server/certificates.h"
 
+#include <future>
 #include <utility>
 
 #include "base/clock.h"
@@ -38,14 +39,37 @@ std::expected<void, std::string> Certificates::reload() {
     }
     options.certificates.push_back(*std::move(read));
   }
-  if (options.certificates.empty()) {
-    auto made = net::make_certificate(hostname_);
-    if (!made) return std::unexpected(made.error().message);
-    options.certificates.push_back(*std::move(made));
-  }
+  if (options.certificates.empty()) return use_self_signed();
   auto loaded = net::TlsServer::load(options);
   if (!loaded) return std::unexpected(loaded.error().message);
   for (const std::string& warning : warnings) notice_(warning);
+  const std::lock_guard lock(mutex_);
+  current_ = *std::move(loaded);
+  return {};
+}
+
+std::expected<void, std::string> Certificates::use_self_signed() {
+  if (current() != nullptr) return {};
+  net::TlsServer::Options options;
+  options.tls12 = config_.minimum == "1.2";
+  options.ticket_keys = ticket_keys_;
+  auto made = net::make_certificate(hostname_);
+  if (!made) return std::unexpected(made.error().message);
+  // An RSA key takes a fraction of a second to make: not at every start, but once, in the handshake
+  // of the first client that can check nothing else.
+  options.for_rsa_only =
+      std::async(std::launch::deferred,
+                 [options, hostname = hostname_]() -> std::shared_ptr<const net::TlsServer> {
+                   auto rsa = net::make_certificate(hostname, net::CertificateKey::kRsa);
+                   if (!rsa) return nullptr;
+                   net::TlsServer::Options for_rsa = options;
+                   for_rsa.certificates.push_back(*std::move(rsa));
+                   return net::TlsServer::load(for_rsa).value_or(nullptr);
+                 })
+          .share();
+  options.certificates.push_back(*std::move(made));
+  auto loaded = net::TlsServer::load(options);
+  if (!loaded) return std::unexpected(loaded.error().message);
   const std::lock_guard lock(mutex_);
   current_ = *std::move(loaded);
   return {};

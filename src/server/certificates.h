@@ -18,7 +18,7 @@ namespace mxring::server {
 
 class Certificates {
  public:
-  // `notice` gets warnings: a certificate about to expire, a self-made one.
+  // `notice` gets warnings: a certificate about to expire, a self-signed one.
   static std::expected<std::unique_ptr<Certificates>, std::string> load(
       const Config& config, std::function<void(const std::string&)> notice);
 
@@ -29,6 +29,8 @@ class Certificates {
 
  private:
   Certificates(const Config& config, std::function<void(const std::string&)> notice);
+  // Made once: whoever trusts the one it has seen is not surprised by a reload.
+  std::expected<void, std::string> use_self_signed();
 
   const Config::Tls config_;
   const std::string hostname_;

@@ -130,7 +130,7 @@ constexpr std::array kKeys{
     key<Text, MEMBER(tls.certificate)>(
         "tls", "certificate",
         "A PEM file, its chain behind it, for clients whose server name no other certificate has; "
-        "\"\" = a self-made one. SIGHUP reads all of them again."),
+        "\"\" = a self-signed one. SIGHUP reads all of them again."),
     key<Text, MEMBER(tls.key)>("tls", "key", "A PEM file with its private key, RSA or ECDSA."),
     key<CertificateFiles, MEMBER(tls.certificates)>(
         "tls", "certificates",

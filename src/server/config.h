@@ -59,7 +59,7 @@ struct Config {
     HoldFull on_hold_full = HoldFull::kRefuse;
   } groups;
   struct Tls {
-    // A PEM file with the chain, one with the key; both empty = a self-made certificate.
+    // A PEM file with the chain, one with the key; both empty = a self-signed certificate.
     std::string certificate;
     std::string key;
     // Further ones, chosen by the name that the client asks for.

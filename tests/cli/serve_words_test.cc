@@ -42,6 +42,21 @@ TEST(ServeWords, WelcomeNamesAnAddressThatCanBeReached) {
   EXPECT_NE(text.find("log cat --raw 'it'\\''s here'"), std::string::npos) << text;
 }
 
+TEST(ServeWords, WelcomeSaysWhatNodemailerNeeds) {
+  Listening listening = sample();
+  EXPECT_EQ(welcome(listening).find("nodemailer"), std::string::npos);
+  listening.self_signed = true;
+  EXPECT_NE(welcome(listening).find("tls: {rejectUnauthorized: false}"), std::string::npos);
+  server::Config config;
+  EXPECT_TRUE(uses_self_signed(config));
+  config.tls.starttls = false;
+  config.listen.smtps.clear();
+  EXPECT_FALSE(uses_self_signed(config));
+  config.tls.starttls = true;
+  config.tls.certificate = "c.pem";
+  EXPECT_FALSE(uses_self_signed(config));
+}
+
 TEST(ServeWords, WelcomeUsesWhatIsInstalled) {
   const char* path = std::getenv("PATH");
   const std::string before = path == nullptr ? "" : path;
@@ -67,7 +82,7 @@ TEST(ServeWords, ASelfMadeCertificateIsSaidWhereTlsWasAskedFor) {
   auto config = server::parse_config("[listen]\nsmtps = [\"127.0.0.1:465\"]", "t");
   ASSERT_TRUE(config.has_value());
   ASSERT_EQ(warnings(*config).size(), 1u);
-  EXPECT_TRUE(warnings(*config)[0].starts_with("warning: no tls.certificate: a self-made one"));
+  EXPECT_TRUE(warnings(*config)[0].starts_with("warning: no tls.certificate: a self-signed one"));
   config->tls.certificate = "c.pem";
   EXPECT_TRUE(warnings(*config).empty());
 }

@@ -74,7 +74,7 @@ TEST(ClientHello, OfARealClient) {
   ASSERT_EQ(read_client_hello(real_hello("MX.Example.Org"), hello), HelloOutcome::kHello);
   EXPECT_EQ(hello.server_name, "mx.example.org");
   EXPECT_TRUE(hello.takes_tls13);
-  EXPECT_TRUE(hello.takes_ecdsa);
+  EXPECT_TRUE(hello.takes_p256);
 }
 
 TEST(ClientHello, EveryPrefixWantsMore) {
@@ -86,7 +86,7 @@ TEST(ClientHello, EveryPrefixWantsMore) {
     ClientHello hello;
     ASSERT_EQ(read_client_hello(whole + "more", hello), HelloOutcome::kHello);
     EXPECT_EQ(hello.server_name, "a.example");
-    EXPECT_TRUE(hello.takes_ecdsa);
+    EXPECT_TRUE(hello.takes_p256);
   }
 }
 
@@ -127,15 +127,15 @@ TEST(ClientHello, NamesThatAreNone) {
 }
 
 TEST(ClientHello, WhoUnderstandsEcdsa) {
-  EXPECT_FALSE(hello_of("").takes_ecdsa);  // no signature algorithms named: SHA-1 only
-  EXPECT_TRUE(hello_of(kEcdsa).takes_ecdsa);
-  EXPECT_FALSE(hello_of(kEcdsa, 0x0303, "\xC0\x2F").takes_ecdsa);  // RSA suites only
-  EXPECT_FALSE(hello_of(kEcdsa, 0x0302).takes_ecdsa);              // TLS 1.1
-  EXPECT_TRUE(hello_of(kEcdsa + kTls13, 0x0303, "\x13\x01").takes_ecdsa);
-  EXPECT_FALSE(hello_of(kTls13, 0x0303, "\x13\x01").takes_ecdsa);
+  EXPECT_FALSE(hello_of("").takes_p256);  // no signature algorithms named: SHA-1 only
+  EXPECT_TRUE(hello_of(kEcdsa).takes_p256);
+  EXPECT_FALSE(hello_of(kEcdsa, 0x0303, "\xC0\x2F").takes_p256);  // RSA suites only
+  EXPECT_FALSE(hello_of(kEcdsa, 0x0302).takes_p256);              // TLS 1.1
+  EXPECT_TRUE(hello_of(kEcdsa + kTls13, 0x0303, "\x13\x01").takes_p256);
+  EXPECT_FALSE(hello_of(kTls13, 0x0303, "\x13\x01").takes_p256);
   const std::string no_p256 = extension(10, vector(2, number(29, 2)));
-  EXPECT_FALSE(hello_of(kEcdsa + no_p256).takes_ecdsa);
-  EXPECT_TRUE(hello_of(kEcdsa + no_p256 + kTls13, 0x0303, "\x13\x01").takes_ecdsa);
+  EXPECT_FALSE(hello_of(kEcdsa + no_p256).takes_p256);
+  EXPECT_TRUE(hello_of(kEcdsa + no_p256 + kTls13, 0x0303, "\x13\x01").takes_p256);
 }
 
 TEST(ClientHello, WhoSharesACurve) {

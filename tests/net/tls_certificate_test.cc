@@ -13,16 +13,26 @@ namespace {
 
 constexpr std::int64_t kDayUs = 86'400LL * 1'000'000;
 
-TEST(TlsCertificate, SelfMadeHasItsNameAndTenYears) {
+TEST(TlsCertificate, SelfSignedHasItsNameAndTenYears) {
   const TlsCertificate made = certificate_for("MX.Example.org");
   ASSERT_EQ(made.names.size(), 1U);
   EXPECT_EQ(made.names[0], "mx.example.org");
-  EXPECT_TRUE(made.is_ecdsa);
+  EXPECT_EQ(made.key, CertificateKey::kP256);
   const base::WallTime now = base::read_clocks().wall;
   EXPECT_LE(made.not_before_s, now.us / 1'000'000);
   EXPECT_GT(made.not_after_s - made.not_before_s, 3640LL * 86'400);
   EXPECT_EQ(validity_warning(made, now), "");
   EXPECT_NE(made.key_pem, certificate_for("mx.example.org").key_pem);
+}
+
+TEST(TlsCertificate, SelfSignedWithRsa) {
+  const auto made = make_certificate("mx.example.org", CertificateKey::kRsa);
+  ASSERT_TRUE(made.has_value()) << made.error().message;
+  EXPECT_EQ(made->key, CertificateKey::kRsa);
+  EXPECT_EQ(made->names, std::vector<std::string>{"mx.example.org"});
+  TlsPair pair(*client_for(), *server_with({*made}));
+  EXPECT_TRUE(pair.open);
+  EXPECT_EQ(TlsPair::carry(*pair.client, *pair.server, pair, "EHLO a\r\n"), "EHLO a\r\n");
 }
 
 TEST(TlsCertificate, AnyHostNameWillDo) {
@@ -65,7 +75,7 @@ TEST(TlsCertificate, AKeyThatBelongsToAnother) {
   const auto refused = TlsServer::load({.certificates = {mixed}, .tls12 = true, .ticket_keys = {}});
   ASSERT_FALSE(refused.has_value());
   EXPECT_TRUE(refused.error().message.starts_with(
-      "self-made: the private key belongs to another certificate"))
+      "self-signed: the private key belongs to another certificate"))
       << refused.error().message;
 }
 

@@ -52,6 +52,7 @@ inline std::shared_ptr<const TlsClient> client_for(std::string_view name = {}) {
 
 // Both ends after the handshake; nullptr streams when it failed.
 struct TlsPair {
+  ClientHello hello;
   MemoryTransport client_side;
   MemoryTransport server_side;
   std::unique_ptr<TlsStream> client;
@@ -69,7 +70,6 @@ struct TlsPair {
     client = from.connect(client_side);
     client->handshake();
     exchange();
-    ClientHello hello;
     if (read_client_hello(server_side.inward, hello) != HelloOutcome::kHello) return;
     server = to.accept(hello, server_side);
     bool server_done = false;

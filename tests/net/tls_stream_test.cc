@@ -98,14 +98,15 @@ TEST(TlsStream, EveryChangedByteOfARecordFails) {
 TEST(TlsServer, ChoosesByNameAndByWhatTheClientKnows) {
   const TlsCertificate first = certificate_for("first.example");
   TlsCertificate rsa_beside = first;  // as far as choosing goes
-  rsa_beside.is_ecdsa = false;
+  rsa_beside.key = CertificateKey::kRsa;
   const auto server =
       server_with({first, rsa_beside, certificate_for("a.example"),
                    certificate_for("*.wild.example"), certificate_for("exact.wild.example")});
   const auto chosen = [&](std::string_view name, bool ecdsa = true) {
     ClientHello hello;
     hello.server_name = name;
-    hello.takes_ecdsa = ecdsa;
+    hello.takes_p256 = ecdsa;
+    hello.takes_rsa = true;
     return server->choose(hello);
   };
   EXPECT_EQ(chosen(""), 0U);
@@ -117,6 +118,28 @@ TEST(TlsServer, ChoosesByNameAndByWhatTheClientKnows) {
   EXPECT_EQ(chosen("", false), 1U);
   EXPECT_EQ(chosen("first.example", false), 1U);
   EXPECT_EQ(chosen("a.example", false), 1U);  // nothing else it could check
+}
+
+// P-384 beside RSA and P-256, and clients that know one kind only.
+TEST(TlsServer, ChoosesWhatTheClientCanCheck) {
+  TlsCertificate p256 = certificate_for("mx.example");
+  TlsCertificate p384 = p256;  // as far as choosing goes
+  TlsCertificate rsa = p256;
+  p384.key = CertificateKey::kP384;
+  rsa.key = CertificateKey::kRsa;
+  const auto server = server_with({p384, rsa, p256});
+  const auto chosen = [&](bool takes_rsa, bool takes_p256, bool takes_p384) {
+    ClientHello hello;
+    hello.takes_rsa = takes_rsa;
+    hello.takes_p256 = takes_p256;
+    hello.takes_p384 = takes_p384;
+    return server->choose(hello);
+  };
+  EXPECT_EQ(chosen(true, true, true), 2U);
+  EXPECT_EQ(chosen(true, false, true), 0U);
+  EXPECT_EQ(chosen(false, false, true), 0U);
+  EXPECT_EQ(chosen(true, false, false), 1U);
+  EXPECT_EQ(chosen(false, true, false), 2U);
 }
 
 TEST(TlsServer, OldVersionsAreRefused) {

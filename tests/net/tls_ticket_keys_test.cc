@@ -17,15 +17,17 @@ struct Ticket {
   std::array<unsigned char, TlsTicketKeys::kTagBytes> tag{};
 };
 
-Ticket sealed(TlsTicketKeys& keys, base::MonoTime now) {
+Ticket sealed(TlsTicketKeys& keys, base::MonoTime now,
+              std::string_view server_name = "mx.example") {
   Ticket ticket;
-  EXPECT_TRUE(keys.encrypt(ticket.bytes, ticket.name, ticket.nonce, ticket.tag, now));
+  EXPECT_TRUE(keys.encrypt(server_name, ticket.bytes, ticket.name, ticket.nonce, ticket.tag, now));
   EXPECT_NE(ticket.bytes, Ticket().bytes);
   return ticket;
 }
 
-bool opens(TlsTicketKeys& keys, Ticket ticket, base::MonoTime now) {
-  return keys.decrypt(ticket.bytes, ticket.name, ticket.nonce, ticket.tag, now) &&
+bool opens(TlsTicketKeys& keys, Ticket ticket, base::MonoTime now,
+           std::string_view server_name = "mx.example") {
+  return keys.decrypt(server_name, ticket.bytes, ticket.name, ticket.nonce, ticket.tag, now) &&
          ticket.bytes == Ticket().bytes;
 }
 
@@ -34,6 +36,16 @@ TEST(TlsTicketKeys, OpensWhatItSealed) {
   const Ticket ticket = sealed(keys, {5});
   EXPECT_TRUE(opens(keys, ticket, {5}));
   EXPECT_NE(sealed(keys, {5}).bytes, ticket.bytes);  // another nonce each time
+}
+
+TEST(TlsTicketKeys, ForOneServerName) {
+  TlsTicketKeys keys(kHour);
+  for (const std::string_view name : {"mx.example", "", "other.example"}) {
+    const Ticket ticket = sealed(keys, {0}, name);
+    for (const std::string_view asked_for : {"mx.example", "", "other.example", "mx.example2"}) {
+      EXPECT_EQ(opens(keys, ticket, {1}, asked_for), asked_for == name) << name << " " << asked_for;
+    }
+  }
 }
 
 TEST(TlsTicketKeys, RotatesAndForgets) {

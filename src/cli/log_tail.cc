@@ -8,15 +8,14 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <memory>
-#include <thread>
 
 #include "base/base64.h"
 #include "cli/command.h"
 #include "cli/interruption.h"
 #include "cli/output.h"
 #include "cli/record_text.h"
+#include "seglog/record_bell.h"
 
 namespace mxring::cli {
 
@@ -32,12 +31,26 @@ int seek(LogReader& reader, const TailOptions& options) {
   return seek_to_start(reader, start);
 }
 
+// For a record, a reader that goes away, or the end.
+void wait_for_news(std::unique_ptr<seglog::RecordBell>& bell, const std::string& directory,
+                   Offset wanted, const Interruption& interruption) {
+  if (!bell) bell = seglog::RecordBell::start(directory, wanted);
+  pollfd wait[] = {
+      {interruption.fd(), POLLIN, 0}, {bell ? bell->fd() : -1, POLLIN, 0}, {STDOUT_FILENO, 0, 0}};
+  (void)::poll(wait, 3, bell ? 500 : 20);
+  if (bell) {
+    bell->quiet();
+    bell->want(wanted);
+  }
+}
+
 int run_without_group(const TailOptions& options, const Interruption& interruption) {
   auto reader = open_log(options.start.directory);
   if (!reader) return reader.error();
   reader->include_refusals(options.refused);
   if (const int failed = seek(*reader, options); failed != kDone) return failed;
   Output output(interruption.fd());
+  std::unique_ptr<seglog::RecordBell> bell;
   int result = kDone;
   while (!interruption.happened()) {
     const auto record = reader->next();
@@ -60,7 +73,7 @@ int run_without_group(const TailOptions& options, const Interruption& interrupti
     } else {
       // Everything there is has been shown before waiting, whoever reads.
       if (!output.flush() || output.reader_gone()) break;
-      reader->wait(std::chrono::milliseconds(50));
+      wait_for_news(bell, options.start.directory, reader->position(), interruption);
     }
   }
   output.flush();

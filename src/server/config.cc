@@ -256,8 +256,9 @@ constexpr std::array kKeys{
         "limits", "disk_reserve_segments", "Or room for this many segments, when that is more."),
     key<Bytes<base::kMiB, kTiB>, MEMBER(limits.memory_bytes)>(
         "limits", "memory",
-        "Memory of each shard for messages in flight; when it is short reading pauses, then mail "
-        "gets 452 4.3.1."),
+        "Memory of each shard for messages in flight, envelopes, TLS state and replies not read; "
+        "when it is short reading pauses, then mail gets 452 4.3.1, and whoever holds most without "
+        "a message 421 4.3.2."),
     key<Duration<0>, MEMBER(limits.memory_wait_ns)>(
         "limits", "memory_wait", "How long reading pauses for it before that reply."),
     key<Count<0, 1000>, MEMBER(limits.dkim_signatures)>(

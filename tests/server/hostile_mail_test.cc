@@ -99,9 +99,9 @@ TEST(HostileMail, GoodClientsAreServedBesideIt) {
     ASSERT_TRUE(bad.add(Kind::kGood));
     // The machine has other things to do as well: the best of three looks counts.
     double hostile_ms = 0;
-    for (int look = 0; look < 3 && (look == 0 || hostile_ms > allowed_ms); ++look) {
+    for (int look = 0;
+         look < 3 && (look == 0 || hostile_ms > allowed_ms || bad.latencies_ms().empty()); ++look) {
       good.latencies_ms().clear();
-      bad.latencies_ms().clear();
       const auto end = test::Clock::now() + kTime;
       while (test::Clock::now() < end) {
         bad.turn(milliseconds(0));

@@ -1,6 +1,7 @@
 #include "net/client_hello.h"
 
 #include <algorithm>
+#include <array>
 #include <span>
 
 #include "base/text.h"
@@ -26,6 +27,10 @@ constexpr std::uint16_t kServerName = 0;
 constexpr std::uint16_t kSupportedGroups = 10;
 constexpr std::uint16_t kSignatureAlgorithms = 13;
 constexpr std::uint16_t kSupportedVersions = 43;
+constexpr std::uint16_t kKeyShare = 51;
+// Neither may come twice (RFC 8446 4.2, 4.2.8), and nobody knows so many.
+constexpr std::size_t kExtensionsMax = 64;
+constexpr std::size_t kKeySharesMax = 16;
 
 constexpr std::uint16_t kP256 = 23;
 constexpr std::uint16_t kP384 = 24;
@@ -143,13 +148,35 @@ void read_keys12(const Offer& offer, ClientHello& hello) {
                     (!offer.named_algorithms || lists_any(offer.algorithms, kRsaAlgorithms12));
 }
 
-// False: cut off.
+// wolfSSL keeps and looks through every key share of a hello; ten thousand of them take it long.
+bool sane_key_shares(std::string_view extension) {
+  Reader shares(Reader(extension).vector(2));
+  std::array<std::uint32_t, kKeySharesMax> seen{};
+  for (std::size_t count = 0; !shares.empty(); ++count) {
+    const std::uint32_t group = shares.number(2);
+    shares.vector(2);
+    const auto end = seen.begin() + static_cast<std::ptrdiff_t>(count);
+    if (shares.failed() || count == seen.size() || std::find(seen.begin(), end, group) != end) {
+      return false;
+    }
+    *end = group;
+  }
+  return true;
+}
+
+// False: cut off, or what may be there once is there twice.
 bool read_extensions(std::string_view bytes, ClientHello& hello, Offer& offer) {
   Reader extensions(bytes);
-  while (!extensions.empty()) {
+  std::array<std::uint32_t, kExtensionsMax> seen{};
+  for (std::size_t count = 0; !extensions.empty(); ++count) {
     const std::uint32_t type = extensions.number(2);
     const std::string_view data = extensions.vector(2);
-    if (extensions.failed()) return false;
+    const auto end = seen.begin() + static_cast<std::ptrdiff_t>(count);
+    if (extensions.failed() || count == seen.size() || std::find(seen.begin(), end, type) != end) {
+      return false;
+    }
+    *end = type;
+    if (type == kKeyShare && !sane_key_shares(data)) return false;
     if (type == kServerName) read_server_name(data, hello);
     if (type == kSupportedGroups) {
       offer.named_groups = true;
@@ -250,7 +277,9 @@ HelloOutcome read_client_hello(std::string_view bytes, ClientHello& hello,
         }
         const bool ends_its_record =
             fragment.size() == length && message.size() == kMessageHeaderBytes + body;
-        if (record_shape != nullptr && ends_its_record && records > 0) {
+        // What follows is under other keys, or is nothing yet (RFC 8446 5.1).
+        if (!ends_its_record) return HelloOutcome::kMalformed;
+        if (record_shape != nullptr && records > 0) {
           rest.remove_prefix(kRecordHeaderBytes + length);
           record_shape->wire_bytes = bytes.size() - rest.size();
           record_shape->rewritten = one_record(message);

@@ -105,10 +105,9 @@ TEST(ClientHello, ManyRecordsBecomeOne) {
   HelloRecords shape;
   ASSERT_EQ(read_client_hello(one, hello, &shape), HelloOutcome::kHello);
   EXPECT_EQ(shape.rewritten, "");
-  // Something else in its last record: left as it is.
-  const std::string with_more = records(hello_message + "x", 60);
-  ASSERT_EQ(read_client_hello(with_more, hello, &shape), HelloOutcome::kHello);
-  EXPECT_EQ(shape.rewritten, "");
+  // Something else in its last record (CVE-2023-6937).
+  EXPECT_EQ(outcome(records(hello_message + "x", 60)), HelloOutcome::kMalformed);
+  EXPECT_EQ(outcome(records(hello_message + hello_message)), HelloOutcome::kMalformed);
 }
 
 TEST(ClientHello, NamesThatAreNone) {
@@ -124,6 +123,29 @@ TEST(ClientHello, NamesThatAreNone) {
   EXPECT_EQ(hello_of(name_extension(std::string(300, 'x'))).server_name, "");
   EXPECT_EQ(hello_of(name_extension("_dane.A-b.example.")).server_name, "_dane.a-b.example");
   EXPECT_FALSE(hello_of("").server_name_refused);
+}
+
+// CVE-2025-11936 and its neighbours.
+TEST(ClientHello, KeySharesAndExtensionsComeOnce) {
+  const auto of = [](const std::string& extensions) {
+    return outcome(records(message(extensions)));
+  };
+  const auto share = [](std::uint16_t group) {
+    return number(group, 2) + vector(2, std::string(32, 'k'));
+  };
+  const auto shares = [](const std::string& all) { return extension(51, vector(2, all)); };
+  EXPECT_EQ(of(shares(share(29) + share(23) + share(24))), HelloOutcome::kHello);
+  EXPECT_EQ(of(shares("")), HelloOutcome::kHello);  // asks for a HelloRetryRequest
+  EXPECT_EQ(of(shares(share(29) + share(23) + share(29))), HelloOutcome::kMalformed);
+  std::string many;
+  for (std::uint16_t i = 0; i < 500; ++i) many += share(static_cast<std::uint16_t>(1'000 + i));
+  EXPECT_EQ(of(shares(many)), HelloOutcome::kMalformed);
+  EXPECT_EQ(of(shares(share(29).substr(0, 10))), HelloOutcome::kMalformed);
+  EXPECT_EQ(of(kEcdsa + kTls13 + kEcdsa), HelloOutcome::kMalformed);
+  std::string extensions;
+  for (std::uint16_t i = 0; i < 65; ++i)
+    extensions += extension(static_cast<std::uint16_t>(2'000 + i), "");
+  EXPECT_EQ(of(extensions), HelloOutcome::kMalformed);
 }
 
 TEST(ClientHello, WhoUnderstandsEcdsa) {

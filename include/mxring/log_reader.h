@@ -5,7 +5,7 @@
 //   if (!reader) { ... reader.error().message ... }
 //   while (true) {
 //     auto record = reader->next();
-//     if (!record) { damaged or failed: record.error(); next() goes on behind it }
+//     if (!record) { damaged or failed: record.error(); next() goes on after it }
 //     else if (!*record) { end for now; call wait() or stop }
 //     else use(**record);
 //   }

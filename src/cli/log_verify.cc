@@ -79,7 +79,7 @@ std::string report_text(const seglog::VerifyReport& report) {
   }
   if (report.torn_tail) {
     out += fmt::format(
-        "{}: {} behind byte {} are of a batch that was never acknowledged; the next start of the "
+        "{}: {} after byte {} are of a batch that was never acknowledged; the next start of the "
         "server cuts them off\n",
         report.torn_tail->segment, base::format_bytes(report.torn_tail->bytes),
         report.torn_tail->position);

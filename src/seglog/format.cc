@@ -82,7 +82,7 @@ void encode_segment_header(SegmentHeader header, char* block) {
 std::optional<RecordHeader> decode_record_header(const char* bytes, SegmentKey key) {
   RecordHeader header;
   std::memcpy(&header, bytes, sizeof header);
-  // The cheap comparisons come first: looking for the next record behind damage asks this at every
+  // The cheap comparisons come first: looking for the next record after damage asks this at every
   // multiple of 16.
   if (header.magic != kRecordMagic && header.magic != kSealMagic) return std::nullopt;
   if (header.epoch != key.epoch) return std::nullopt;

@@ -21,7 +21,7 @@ constexpr std::uint64_t kIndexMagic = 0x315844494752584DULL;    // "MXRGIDX1"
 constexpr std::uint32_t kRecordMagic = 0x3172786D;              // "mxr1"
 constexpr std::uint32_t kSealMagic = 0x3173786D;                // "mxs1"
 
-constexpr std::uint64_t kHeaderBlockBytes = 4096;  // records begin behind it
+constexpr std::uint64_t kHeaderBlockBytes = 4096;  // records begin after it
 constexpr std::uint64_t kHeaderCopyAt = 2048;      // second copy, in another sector
 constexpr std::uint64_t kBatchAlign = 4096;        // a commit begins here: one page of the cache
 constexpr std::uint64_t kRecordAlign = 16;

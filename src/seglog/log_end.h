@@ -36,7 +36,7 @@ class LogEnd {
   bool sure() const { return sure_; }
   bool live() const { return live_; }
   bool poisoned() const { return poisoned_; }
-  // Without a live writer: what find_tail() saw behind and before the end of an unsealed segment.
+  // Without a live writer: what find_tail() saw after and before the end of an unsealed segment.
   const std::optional<Tail>& tail() const { return tail_; }
 
  private:

@@ -89,7 +89,7 @@ bool LogReader::Impl::more() {
   return wanted < end.offset();
 }
 
-// The base of the segment behind this one, or the end of the log.
+// The base of the segment after this one, or the end of the log.
 std::uint64_t LogReader::Impl::base_after(std::uint64_t base) const {
   const auto at = std::upper_bound(bases.begin(), bases.end(), base);
   return at == bases.end() ? std::max(end.offset(), base) : *at;
@@ -239,7 +239,7 @@ std::optional<LogError> LogReader::Impl::step(std::optional<Record>& out) {
 std::optional<LogError> LogReader::Impl::leave_segment(Offset next_offset, std::uint64_t position) {
   const std::uint64_t base = segment->header.base_offset;
   list();
-  // The name of the next segment decides; behind the newest one, its seal and the end of the log.
+  // The name of the next segment decides; after the newest one, its seal and the end of the log.
   const bool newest = bases.empty() || bases.back() <= base;
   const Offset continues = newest ? std::max(end.offset(), next_offset) : base_after(base);
   std::optional<LogError> error;
@@ -250,7 +250,7 @@ std::optional<LogError> LogReader::Impl::leave_segment(Offset next_offset, std::
   return error;
 }
 
-// Reports [wanted, next_offset) as damaged and goes on behind it, unless the segment has been
+// Reports [wanted, next_offset) as damaged and goes on after it, unless the segment has been
 // removed under our hands: then nothing is wrong and open_wanted() finds out what is left.
 std::optional<LogError> LogReader::Impl::damaged(Offset next_offset, std::uint64_t position,
                                                  int io_error, const char* what) {

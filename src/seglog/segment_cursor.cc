@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::uint64_t kPageBytes = 4096;
 
-// Of a file that was cut, the last record is still whole when only zeros behind it are missing.
+// Of a file that was cut, the last record is still whole when only zeros after it are missing.
 bool fits_below(const RecordHeader& header, std::uint64_t position, std::uint64_t limit) {
   return kRecordHeaderBytes + header.payload_bytes() <= limit - position;
 }
@@ -42,7 +42,7 @@ const char* FileWindow::at(std::uint64_t position, std::uint64_t size, std::uint
   }
   bytes_ = static_cast<std::uint64_t>(got);
   if (bytes_ >= size) return buffer_.get();
-  // Short: the end of the file, or a bad place behind some good bytes.
+  // Short: the end of the file, or a bad place after some good bytes.
   char probe = 0;
   const std::int64_t more = read_fully(fd_, &probe, 1, position + bytes_);
   if (more < 0) error_ = static_cast<int>(-more);

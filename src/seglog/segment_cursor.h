@@ -1,7 +1,7 @@
 // Walks the records of one segment file in order, checking each, and says what is wrong where. The
 // one place that decides what is a record: reader, recovery and verification all walk with it.
 //
-// It never looks behind `limit`: bytes there may still be changing. What it returns points into its
+// It never looks after `limit`: bytes there may still be changing. What it returns points into its
 // own buffer and stays valid until the next call of read(). Whether the file is still the segment
 // that was opened is for the caller to ask (still_same_segment) before believing in damage.
 #pragma once
@@ -57,7 +57,7 @@ class SegmentCursor {
     std::uint64_t first_offset = 0;  // the offset expected at `position`
     std::uint64_t next_offset = 0;   // the one expected at `end`
     const char* payload = nullptr;   // kRecord: message, then metadata
-    bool padding_damaged = false;    // kRecord: the bytes behind the payload are not zero
+    bool padding_damaged = false;    // kRecord: the bytes after the payload are not zero
     int io_error = 0;                // errno when the bytes could not be read
   };
 
@@ -71,7 +71,7 @@ class SegmentCursor {
   // What is at the position; does not move. `check_payload` false skips reading and checking the
   // payload of a good header (for seeking).
   Event read(std::uint64_t limit, bool check_payload = true);
-  // Continue behind the event.
+  // Continue after the event.
   void advance(const Event& event) {
     position_ = event.end;
     offset_ = event.next_offset;

@@ -15,7 +15,7 @@ namespace mxring::seglog {
 
 namespace {
 
-// Pages behind the write position are dropped from the page cache in steps of kDropStep, keeping
+// Pages after the write position are dropped from the page cache in steps of kDropStep, keeping
 // the newest kDropLag for readers that follow the tail. Dropping as we go is cheaper than leaving
 // it to memory reclaim, and the mail does not push other things out of the cache.
 constexpr std::uint64_t kDropLag = 4 << 20;

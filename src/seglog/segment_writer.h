@@ -18,7 +18,7 @@
 
 namespace mxring::seglog {
 
-// What a record takes up in a segment, padding behind a batch's last one not counted.
+// What a record takes up in a segment, padding after a batch's last one not counted.
 constexpr std::uint64_t record_span(const Append& record) {
   return align_up(kRecordHeaderBytes + record.message_bytes + record.metadata.size(), kRecordAlign);
 }

@@ -47,7 +47,7 @@ std::uint64_t torn_at(const TailQuestion& question, std::uint64_t position) {
   return begun ? static_cast<std::uint64_t>(got) : 0;
 }
 
-// The first pass: every header counts for D, also those behind the damage it is to judge.
+// The first pass: every header counts for D, also those after the damage it is to judge.
 Walk walk(const TailQuestion& question, Tail& tail, const std::function<void(double)>& progress) {
   Walk result;
   result.durable = std::max(question.header.base_offset, question.durable);

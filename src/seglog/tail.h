@@ -26,7 +26,7 @@ struct Tail {
   bool sealed = false;                         // there is a seal at `position` already
   std::uint64_t records = 0;                   // good ones before the end
   std::uint64_t damaged_records = 0;           // lost or damaged, though they had been durable
-  std::uint64_t torn_bytes = 0;                // behind the end
+  std::uint64_t torn_bytes = 0;                // after the end
   std::int64_t newest_us = 0;
   std::vector<IndexEntry> index;
 };

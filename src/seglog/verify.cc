@@ -130,7 +130,7 @@ void Verification::check_record(const SegmentCursor::Event& event) {
     return;
   }
   ++report_.records;
-  if (event.padding_damaged) add(event, 0, "the zeros behind the record are not zero");
+  if (event.padding_damaged) add(event, 0, "the zeros after the record are not zero");
 }
 
 void Verification::missing(std::uint64_t next_offset, std::uint64_t position, const char* what) {

@@ -27,7 +27,7 @@ struct Damage {
 struct TornTail {
   std::string segment;
   std::uint64_t position = 0;  // where the log ends
-  std::uint64_t bytes = 0;     // behind it, of a batch nobody was told of
+  std::uint64_t bytes = 0;     // after it, of a batch nobody was told of
 };
 
 struct VerifyReport {

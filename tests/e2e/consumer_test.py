@@ -1,4 +1,4 @@
-"""Programs that use the mail: what README prints, as it is printed, and consumer.h on a living log."""
+"""Programs that use the mail: what README prints, as printed, and consumer.h on a living log."""
 
 import os
 import re

@@ -39,8 +39,8 @@ class Tail:
         line, self.buffer = self.buffer.split(b"\n", 1)
         return json.loads(line)
 
-    def lines(self, count, timeout=20):
-        return [self.line(timeout) for _ in range(count)]
+    def lines(self, count):
+        return [self.line() for _ in range(count)]
 
     def ack(self, offset):
         self.process.stdin.write(f"{offset}\n".encode())
@@ -210,15 +210,13 @@ class Reading(GroupCase):
             wire.message(sample_message())
         self.assertEqual(tail.line()["offset"], 0)
         self.assertEqual(tail.end(), 0)
-        waiting = Tail(self, self.directory + "/never", "a", "--wait")
-        time.sleep(0.2)
-        self.assertEqual(waiting.end(), 0)
 
     def test_kills_of_reader_and_server(self):
-        """A short form: every acknowledged message arrives, in order, repeats bounded."""
-        seen, repeats, stop = [], [], threading.Event()
+        """Every acknowledged message arrives, in order, and only repeats what it said before."""
+        rounds = int(os.environ.get("MXRING_KILL_ROUNDS", "8"))  # 100 when there is time
+        seen, stop = [], threading.Event()
 
-        def feed_safely():
+        def feed():
             while not stop.is_set():
                 try:
                     with Wire(self.server.address, timeout=5) as wire:
@@ -231,16 +229,15 @@ class Reading(GroupCase):
                 except (OSError, ValueError):
                     time.sleep(0.02)
 
-        feeder = threading.Thread(target=feed_safely)
+        feeder = threading.Thread(target=feed)
         feeder.start()
-        for round_ in range(8):
+        for round_ in range(rounds):
             tail = self.tail("a", "--ack")
-            for _ in range(20 + 7 * round_):
+            for _ in range(20 + 7 * (round_ % 10)):
                 record = tail.line(5)
                 if record is None:
                     break
                 if seen and record["offset"] <= seen[-1][0]:
-                    repeats.append(record["offset"])
                     self.assertIn((record["offset"], record["sha256"]), seen)
                 else:
                     seen.append((record["offset"], record["sha256"]))
@@ -289,7 +286,6 @@ class Commands(GroupCase):
         self.assertEqual((self.group("late")["current"], self.group("late")["holds"]), (4, False))
         self.groups("delete", "g")
         self.groups("describe", "g", code=1)
-        self.assertEqual([g["group"] for g in self.groups("list")["groups"]], ["late"])
         self.groups("hold", "g", code=1)
         self.assertIn("there is no group g", self.said)
         mode = os.stat(os.path.join(self.log.directory, "groups")).st_mode & 0o7777
@@ -342,8 +338,6 @@ class Commands(GroupCase):
 
 
 class Cursors(GroupCase):
-    """A cursor that says something else than it should."""
-
     def stopped(self, group, text, *args):
         tail = self.tail(group, *args)
         self.assertEqual(tail.process.wait(10), 1)
@@ -404,7 +398,7 @@ class Cursors(GroupCase):
         after = self.log.info()["log_id"]
         self.assertNotEqual(before, after)
         self.assertEqual([r["id"] for r in records],
-                         [f"{before}_{i}" for i in range(5)] + [f"{after}_{i}" for i in range(5, 13)])
+                         [f"{before if i < 5 else after}_{i}" for i in range(13)])
         self.assertEqual(self.group("g")["state"], "foreign-log")
         self.stopped("g", "is of another log than this one")
 

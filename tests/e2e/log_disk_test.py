@@ -66,7 +66,8 @@ class FullDisk(Root):
         mxtest.wait_until(lambda: "reserve" in server.stderr(), 5, "a word about the reserve")
         said = [l for l in server.stderr().splitlines() if "452 4.3.1" in l][-1]
         self.assertRegex(said, r"(below the reserve of 8 MiB|next segment of 8 MiB would not leave "
-                               r"the reserve of 8 MiB) \(limits.disk_reserve_segments = 1 of 8 MiB\)")
+                               r"the reserve of 8 MiB) "
+                               r"\(limits.disk_reserve_segments = 1 of 8 MiB\)")
         self.assertEqual(self.send(server.address, 1, 500)[0][:9], "452 4.3.1")
         # Others use up the rest: still nothing breaks, and with room again mail goes on.
         filler = os.path.join(place, "filler")
@@ -195,8 +196,9 @@ class Rights(Root):
         # Given the folder alone, it is the files.
         os.chown(self.log_dir, self.nobody.pw_uid, self.nobody.pw_gid)
         said = self.serve_as_nobody(self.log_dir)
-        self.assertRegex(said, r"LOCK cannot be opened: Permission denied: it belongs to root:root, "
-                               r"mode 0644, and this process is nobody; as root: chown -R nobody: ")
+        self.assertRegex(said, r"LOCK cannot be opened: Permission denied: it belongs to "
+                               r"root:root, mode 0644, and this process is nobody; as root: "
+                               r"chown -R nobody: ")
 
     def test_a_parent_that_is_missing_or_not_writable(self):
         missing = os.path.join(self.place, "no", "log")

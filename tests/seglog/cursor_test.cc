@@ -200,8 +200,9 @@ TEST_F(CursorTest, AFolderThatCannotBeWrittenIsAnError) {
 }
 
 TEST(StoredJson, ReadsWhatTheServerStores) {
-  const auto objects = read_stored_json(
-      R"([{"result":"pass","n":12,"t":true,"z":null,"deep":{"a":[1,{"b":"}"}]},"u":"\u00e9\n\ud83d\ude00"},{}])");
+  const auto objects =
+      read_stored_json(R"([{"result":"pass","n":12,"t":true,"z":null,"deep":{"a":[1,{"b":"}"}]},)"
+                       R"("u":"\u00e9\n\ud83d\ude00"},{}])");
   ASSERT_EQ(objects.size(), 2U);
   EXPECT_EQ(objects[0].text("result"), "pass");
   EXPECT_EQ(objects[0].text("n"), "12");

@@ -279,6 +279,8 @@ Outcome<Batch> Consumer::next_batch(std::size_t records_max, std::size_t bytes_m
   Batch batch;
   batch.memory_ = std::make_unique<Batch::Memory>();
   std::string_view id_kept;
+  constexpr std::size_t kReserveMax = 256;
+  batch.entries_.reserve(std::min(records_max, kReserveMax));
   bool at_end = false;
   while (batch.size() < records_max && (batch.empty() || batch.bytes_ < bytes_max)) {
     auto step = impl_->reader.next();

@@ -18,7 +18,7 @@ namespace {
 
 // Where records are small, reading everything costs less than a system call for each.
 constexpr std::uint64_t kSmallRecordBytes = 6 << 10;
-constexpr std::uint64_t kSparseAhead = 512;
+constexpr std::uint64_t kSampleRecords = 64;
 constexpr unsigned kThreadsMax = 8;
 
 struct Job {
@@ -36,8 +36,9 @@ class Search {
  private:
   void work();
   void look_through(const Job& job, FindResult& found, Record& record);
-  void look_at(const SegmentCursor::Event& event, FileWindow& metadata, std::uint64_t limit,
-               FindResult& found, Record& record);
+  void hop(const OpenSegment& segment, std::uint64_t limit, SegmentCursor& cursor,
+           FindResult& found, Record& record);
+  void look_at(const RecordHeader& header, const char* metadata, FindResult& found, Record& record);
 
   int log_fd_;
   Offset first_;
@@ -92,44 +93,66 @@ void Search::look_through(const Job& job, FindResult& found, Record& record) {
   const auto segment = open_segment(log_fd_, job.base);
   if (!segment) return;
   record.log_id = log_id_of(segment->header);
-  // The first thousand or so tell how large records are here.
-  bool small = true;
   SegmentCursor cursor(SegmentCursor::kReadAhead);
-  SegmentCursor sparse(kSparseAhead);
-  FileWindow metadata(segment->file.fd(), 1);
   FileWindow wide(segment->file.fd(), SegmentCursor::kReadAhead);
   seek_in_segment(log_fd_, *segment, job.limit, std::max(first_, job.base), cursor);
   const std::uint64_t begin = cursor.position();
-  SegmentCursor* with = &cursor;
-  while (true) {
-    const auto event = with->read(job.limit, false);
+  while (cursor.offset() < next_) {
+    const auto event = cursor.read(job.limit, false);
     if (event.kind == SegmentCursor::Kind::kSeal || event.kind == SegmentCursor::Kind::kEnd) break;
-    if (event.first_offset >= next_) break;
     if (event.kind == SegmentCursor::Kind::kRecord && event.header.offset >= first_) {
-      look_at(event, small ? wide : metadata, job.limit, found, record);
+      const RecordHeader& header = event.header;
+      look_at(header,
+              wide.at(event.position + kRecordHeaderBytes + header.message_bytes,
+                      header.metadata_bytes, job.limit),
+              found, record);
     }
-    with->advance(event);
-    if (small && found.records_seen == 64 &&
-        (with->position() - begin) / found.records_seen > kSmallRecordBytes) {
-      small = false;
-      sparse.start(segment->file.fd(), segment->key(), with->position(), with->offset());
-      with = &sparse;
+    cursor.advance(event);
+    // The first few tell how large records are here.
+    if (found.records_seen >= kSampleRecords &&
+        (cursor.position() - begin) / found.records_seen > kSmallRecordBytes) {
+      hop(*segment, job.limit, cursor, found, record);
     }
   }
   if (!still_same_segment(log_fd_, *segment)) found = {};  // removed, and used for something else
 }
 
-void Search::look_at(const SegmentCursor::Event& event, FileWindow& metadata, std::uint64_t limit,
-                     FindResult& found, Record& record) {
-  const RecordHeader& header = event.header;
+// Large records, one system call each: a record's metadata and the next one's header lie side by
+// side. Ends, with the cursor there, at whatever is no good record.
+void Search::hop(const OpenSegment& segment, std::uint64_t limit, SegmentCursor& cursor,
+                 FindResult& found, Record& record) {
+  FileWindow window(segment.file.fd(), 1);
+  const auto event = cursor.read(limit, false);
+  if (event.kind != SegmentCursor::Kind::kRecord) return;
+  RecordHeader header = event.header;
+  std::uint64_t position = event.position;
+  while (header.offset < next_) {
+    const std::uint64_t metadata_at = position + kRecordHeaderBytes + header.message_bytes;
+    const std::uint64_t next_at = position + header.span_bytes;
+    const bool more = next_at + kRecordHeaderBytes <= limit;
+    const std::uint64_t wanted =
+        more ? next_at + kRecordHeaderBytes - metadata_at : header.metadata_bytes;
+    const char* bytes = window.at(metadata_at, wanted, limit);
+    look_at(header, bytes, found, record);
+    cursor.start(segment.file.fd(), segment.key(), next_at, header.offset + 1);
+    if (bytes == nullptr || !more) return;
+    const auto next = decode_record_header(bytes + (next_at - metadata_at), segment.key());
+    const bool expected = next && !next->is_seal() && next->offset == header.offset + 1 &&
+                          next->span_bytes <= limit - next_at;
+    if (!expected) return;  // the cursor finds out what is there
+    header = *next;
+    position = next_at;
+  }
+}
+
+void Search::look_at(const RecordHeader& header, const char* metadata, FindResult& found,
+                     Record& record) {
   ++found.records_seen;
-  const char* bytes = metadata.at(event.position + kRecordHeaderBytes + header.message_bytes,
-                                  header.metadata_bytes, limit);
   found.bytes_read += kRecordHeaderBytes + header.metadata_bytes;
-  if (bytes == nullptr) return;
+  if (metadata == nullptr) return;
   record.offset = header.offset;
   record.received_at_us = header.received_at_us;
-  record.bytes = {bytes, header.metadata_bytes};
+  record.bytes = {metadata, header.metadata_bytes};
   if (!decode_metadata(record.bytes, record) || matches_(record)) {
     found.offsets.push_back(header.offset);
   }

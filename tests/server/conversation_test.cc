@@ -241,6 +241,22 @@ TEST(Conversation, AFullQueueToTheWriterRefusesAndLosesNobody) {
   EXPECT_TRUE(has(shard.say(late, kEnvelope), "250 2.1.5"));
 }
 
+TEST(Conversation, ASyncThatTakesAMinuteCostsNobodyTheReply) {
+  ShardParts shard;
+  Peer& waits = shard.at_data();
+  shard.say(waits, std::string(kMessage) + ".\r\n");
+  for (int second = 0; second < 60; ++second) {
+    shard.pass(kSecond);
+    Peer& other = shard.connect("192.0.2.9");
+    EXPECT_EQ(shard.say(other, "QUIT\r\n"), "221 2.0.0 Bye\r\n");
+  }
+  // Even one of ten minutes: it is we who are slow.
+  shard.pass(600 * kSecond);
+  EXPECT_EQ(shard.of(waits).hold(), Hold::kCommit);
+  shard.decide(CommitOutcome::kDurable);
+  EXPECT_EQ(waits.heard, "250 2.0.0 Ok 0\r\n");
+}
+
 // ---- giving up
 
 struct Way {

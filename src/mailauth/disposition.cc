@@ -19,14 +19,15 @@ Disposition of_failure(dmarc::Policy policy, const DispositionRules& rules) {
 }
 
 Disposition of_temperror(const dmarc::Outcome& outcome, const DispositionRules& rules) {
-  const bool known = outcome.record_found;
-  const bool matters = known ? of_failure(outcome.policy, rules) != Disposition::kAccept
-                             : rules.on_reject != Disposition::kAccept ||
-                                   rules.on_quarantine != Disposition::kAccept;
-  if (!matters) return Disposition::kAccept;
+  const bool known_to_matter =
+      outcome.record_found && of_failure(outcome.policy, rules) != Disposition::kAccept;
+  const bool may_matter =
+      (!outcome.record_found || outcome.policy_uncertain) &&
+      (rules.on_reject != Disposition::kAccept || rules.on_quarantine != Disposition::kAccept);
+  if (!known_to_matter && !may_matter) return Disposition::kAccept;
   if (outcome.not_asked) return Disposition::kTempfail;
-  return known || rules.on_temperror == Disposition::kTempfail ? rules.on_temperror
-                                                               : Disposition::kAccept;
+  return known_to_matter || rules.on_temperror == Disposition::kTempfail ? rules.on_temperror
+                                                                         : Disposition::kAccept;
 }
 
 }  // namespace
@@ -47,7 +48,7 @@ smtp::Reply refusal(const dmarc::Outcome& outcome, Disposition disposition, std:
     const ReplyId id = outcome.not_asked      ? ReplyId::kDmarcNotAsked
                        : outcome.record_found ? ReplyId::kDmarcNoAlignment
                                               : ReplyId::kDmarcNoPolicy;
-    text = outcome.not_asked      ? "Too many DNS questions under way to find the DMARC policy of "
+    text = outcome.not_asked      ? "Too many DNS questions under way to judge mail from "
            : outcome.record_found ? "DNS did not answer whether SPF or DKIM vouches for "
                                   : "DNS did not answer about the DMARC policy of ";
     text += domain;

@@ -42,9 +42,10 @@ struct DispositionRules {
 
 // What may be otherwise later (temperror) never rejects, and comes to no more than a failure would.
 // A sender chooses whose DNS is asked about alignment, and could choose a broken one; so that is
-// marked. A policy that was not even asked for, because too many questions were under way, is a
-// shortage of ours like any other: kTempfail whatever the rules. `outcome` is null where DMARC was
-// not evaluated.
+// marked. What was not even asked for because of a limit of ours, be it the policy or what would
+// have vouched for the message, is a shortage of ours like any other: kTempfail whatever the rules,
+// where the answer could have changed what is done. `outcome` is null where DMARC was not
+// evaluated.
 Disposition decide(const dmarc::Outcome* outcome, const DispositionRules& rules);
 
 // The reply to a message refused on that account, naming the domain; its text is put into `text`.

@@ -46,18 +46,20 @@ void Evaluation::header(std::string_view section, std::span<const mail::Field> f
                         std::int64_t now_unix_s) {
   MXRING_ASSERT(phase_ == Phase::kEnvelope);
   phase_ = Phase::kMessage;
+  std::string_view author;
+  if (options_.dmarc) {
+    const auto found = dmarc::find_author_domain(section, fields, author_);
+    author_known_ = found.has_value();
+    if (author_known_) author = *found;
+  }
   if (options_.dkim) {
-    dkim_.begin(section, fields, now_unix_s);
+    dkim_.begin(section, fields, now_unix_s, author);
     has_chain_ = std::ranges::any_of(fields, is_of_chain);
     if (has_chain_) arc_.begin(section, fields);
   }
-  if (options_.dmarc) {
-    const auto author = dmarc::find_author_domain(section, fields, author_);
-    author_known_ = author.has_value();
-    if (author_known_) {
-      dmarc_.begin(*author);
-      expect_domains();
-    }
+  if (author_known_) {
+    dmarc_.begin(author);
+    expect_domains();
   }
 }
 
@@ -139,10 +141,11 @@ std::span<const dns::Question> Evaluation::questions(Part part) const {
   return {};
 }
 
-void Evaluation::supply(Part part, const dns::Question& question, dns::AnswerPtr answer) {
+void Evaluation::supply(Part part, const dns::Question& question, dns::AnswerPtr answer,
+                        bool known) {
   switch (part) {
     case Part::kSpf:
-      spf_.supply(question, std::move(answer));
+      spf_.supply(question, std::move(answer), known);
       break;
     case Part::kDkim:
       dkim_.supply(question, std::move(answer));
@@ -217,15 +220,22 @@ void Evaluation::expect_domains() {
 void Evaluation::align() {
   using Method = dmarc::Authenticated::Method;
   authenticated_.clear();
-  const auto add = [this](Method method, Result result, std::string_view domain) {
+  const auto add = [this](Method method, Result result, std::string_view domain, bool not_asked) {
+    MXRING_ASSERT(!not_asked || result == Result::kTemperror);
     if (result != Result::kPass && result != Result::kTemperror) return;
-    authenticated_.push_back(
-        {.method = method, .domain = domain, .undecided = result == Result::kTemperror});
+    authenticated_.push_back({.method = method,
+                              .domain = domain,
+                              .undecided = result == Result::kTemperror,
+                              .not_asked = not_asked});
   };
-  if (options_.spf) add(Method::kSpf, spf_.outcome().result, spf_.outcome().domain);
+  if (options_.spf) {
+    const spf::Outcome& spf = spf_.outcome();
+    add(Method::kSpf, spf.result, spf.domain, spf.not_asked);
+  }
   if (options_.dkim) {
     for (const dkim::SignatureResult& signature : dkim_.signatures()) {
-      if (!signature.body_limited) add(Method::kDkim, signature.result, signature.domain);
+      if (signature.body_limited) continue;
+      add(Method::kDkim, signature.result, signature.domain, signature.not_asked);
     }
   }
   dmarc_.authenticated(authenticated_);

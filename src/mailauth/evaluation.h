@@ -13,9 +13,9 @@
 //   // DMARC may have more questions now: step(Part::kDmarc) again; then done()
 //
 // What is given to header() and body() must stay readable until the batch's next flush().
-// Each part keeps to Limits::dns_questions by itself, and DKIM to one key per signature looked at: a
-// sender whose SPF record asks as much as it can takes nothing from the question for the policy of
-// the domain it pretends to be.
+// Each part keeps to Limits::dns_questions by itself, and DKIM to one key per signature looked at:
+// a sender whose SPF record asks as much as it can takes nothing from the question for the policy
+// of the domain it pretends to be.
 //
 // Thread: the owner's. Reuse: begin() starts over and keeps the memory. Failure: none.
 #pragma once
@@ -72,7 +72,8 @@ class Evaluation {
   // True: nothing to ask at the moment.
   bool step(Part part);
   std::span<const dns::Question> questions(Part part) const;
-  void supply(Part part, const dns::Question& question, dns::AnswerPtr answer);
+  // `known`: the answer was there without a question, from a cache.
+  void supply(Part part, const dns::Question& question, dns::AnswerPtr answer, bool known = false);
   // No more answers will come: temperror for whatever misses one. Before the header section has
   // come that is SPF.
   void give_up();

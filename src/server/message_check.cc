@@ -78,7 +78,7 @@ void MessageCheck::advance(mailauth::Part part, base::MonoTime now) {
       dns::AnswerPtr answer = dns_.ask(
           question, ask, now, {.account = account_, .policy = part == mailauth::Part::kDmarc});
       if (answer != nullptr) {
-        evaluation_.supply(part, question, std::move(answer));
+        evaluation_.supply(part, question, std::move(answer), true);
       } else {
         ++missing(part);
       }

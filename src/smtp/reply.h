@@ -184,7 +184,7 @@ constexpr std::array kReplies{
              "550 5.7.26 Refused: neither SPF nor DKIM vouches for the author"},
     ReplyRow{
         ReplyId::kDmarcNotAsked,
-        "451 4.4.5 Too many DNS questions under way to find the DMARC policy, try again later"},
+        "451 4.4.5 Too many DNS questions under way to judge this mail, try again later"},
     ReplyRow{ReplyId::kDmarcNoPolicy,
              "451 4.4.3 DNS did not answer about the DMARC policy, try again later"},
     ReplyRow{ReplyId::kDmarcNoAlignment,

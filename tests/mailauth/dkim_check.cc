@@ -63,7 +63,7 @@ std::vector<SignatureResult> verify_dkim(std::string_view message, const Zone& z
   Verifier verifier(setup.limits, hashes);
   {
     const std::vector<char> header(message.begin(), message.begin() + index.header_bytes());
-    verifier.begin({header.data(), header.size()}, index.fields(), setup.now_unix_s);
+    verifier.begin({header.data(), header.size()}, index.fields(), setup.now_unix_s, setup.author);
     hashes.flush();
   }
   if (setup.keys_first) supply_keys(verifier, zone);

@@ -22,7 +22,8 @@ struct DkimSetup {
   std::size_t run_bytes = SIZE_MAX;
   std::size_t first_run_bytes = 0;  // 0: like the others
   bool keys_first = true;           // else after the body
-  base::Limits limits;
+  base::Limits limits = {};
+  std::string author = {};
 };
 
 // LF line ends become CRLF; CRLF stays.

@@ -91,6 +91,58 @@ TEST(DkimVerifierTest, EveryCanonicalizationKeyAndSplit) {
   }
 }
 
+// Lists and forwarders sign on top; the one signature that counts for DMARC must not be the
+// eleventh.
+TEST(DkimVerifierTest, OfManySignaturesThoseNearTheAuthorAreTried) {
+  SigningDomain author(crypto::KeyType::kEd25519, "news.example.org", "own");
+  SigningDomain other(crypto::KeyType::kEd25519, "example.net", "other");
+  Zone zone;
+  author.publish(zone);
+  other.publish(zone);
+  std::string message = author.sign(kMessage);
+  for (int i = 0; i < 30; ++i) message = other.sign(message);
+  EXPECT_EQ(dkim_words(message, zone), "pass pass pass pass pass pass pass pass pass pass");
+  for (const std::string_view from : {"news.example.org", "example.org", "a.b.example.org"}) {
+    DkimSetup setup;
+    setup.author = from;
+    const auto results = verify_dkim(message, zone, setup);
+    ASSERT_EQ(results.size(), 10U);
+    EXPECT_EQ(results.back().domain, "news.example.org") << from;
+    EXPECT_EQ(results.back().result, Result::kPass);
+    EXPECT_EQ(results.front().domain, "example.net");
+  }
+}
+
+TEST(DkimVerifierTest, KeysNearTheAuthorAreAskedForFirst) {
+  std::string header;
+  for (const std::string_view domain :
+       {"a.net", "example.org", "b.org", "x.example.org", "c.example"}) {
+    header += "DKIM-Signature: v=1; a=rsa-sha256; d=" + std::string(domain) +
+              "; s=s; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n";
+  }
+  header += "From: a@mail.example.org\r\n";
+  mail::HeaderIndex index(1 << 17, 1000);
+  index.feed(header);
+  index.finish();
+  crypto::Sha256Batch hashes;
+  mailauth::dkim::Verifier verifier({}, hashes);
+  verifier.begin(header, index.fields(), 1'700'000'000, "mail.example.org");
+  ASSERT_FALSE(verifier.step());
+  std::string asked;
+  for (const dns::Question& question : verifier.questions()) asked += question.name.to_text() + " ";
+  EXPECT_EQ(asked,
+            "s._domainkey.example.org s._domainkey.x.example.org s._domainkey.a.net "
+            "s._domainkey.b.org s._domainkey.c.example ");
+  auto busy = std::make_shared<dns::Answer>();
+  busy->not_asked = true;
+  for (const dns::Question& question : verifier.questions()) verifier.supply(question, busy);
+  for (const SignatureResult& result : verifier.signatures()) {
+    EXPECT_EQ(result.result, Result::kTemperror);
+    EXPECT_TRUE(result.not_asked);
+  }
+  verifier.abandon();
+}
+
 TEST(DkimVerifierTest, MessagesOfEveryShape) {
   SigningDomain domain;
   const Zone zone = domain.zone();

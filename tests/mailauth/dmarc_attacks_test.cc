@@ -290,5 +290,55 @@ TEST(DmarcAttacksTest, DawdlingBeforeTheMessageTakesNothingFromThePolicy) {
   EXPECT_EQ(mailauth::decide(evaluation.dmarc(), {}), mailauth::Disposition::kReject);
 }
 
+// A spoof whose signature claims to be the victim's, with a key that is not asked for because its
+// client has spent its share of questions: put off. One that could not have vouched for it changes
+// nothing, and neither does SPF of the sender's own domain.
+TEST(DmarcAttacksTest, SpendingOnesShareOfQuestionsSoftensNoPolicy) {
+  const Zone zone = Zone::parse(kCommonZone);
+  auto busy = std::make_shared<dns::Answer>();
+  busy->not_asked = true;
+  const auto disposition = [&](std::string_view signer, std::string_view sender, Part unasked) {
+    const std::string text =
+        "DKIM-Signature: v=1; a=rsa-sha256; d=" + std::string(signer) +
+        "; s=s; h=from; bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=; b=AAAA\r\n"
+        "From: admin@legit.example\r\n";
+    mail::HeaderIndex index(1 << 17, 1000);
+    index.feed(text);
+    index.finish();
+    crypto::Sha256Batch hashes;
+    mailauth::Evaluation evaluation({}, {}, hashes);
+    const std::string mail_from = "x@" + std::string(sender);
+    evaluation.begin({.client = base::IpAddress::v4({198, 51, 100, 7}),
+                      .mail_from = mail_from,
+                      .helo = "mail.attacker.example"});
+    const auto answer = [&](Part part) {
+      while (!evaluation.step(part)) {
+        for (const dns::Question& question : evaluation.questions(part)) {
+          evaluation.supply(part, question, part == unasked ? busy : zone.answer(question));
+        }
+      }
+    };
+    answer(Part::kSpf);
+    evaluation.header(text, index.fields(), 1'600'000'000);
+    evaluation.end_of_body();
+    hashes.flush();
+    for (const Part part : {Part::kDkim, Part::kArc, Part::kDmarc}) answer(part);
+    std::vector<crypto::RsaCheck*> checks;
+    evaluation.collect(checks);
+    crypto::RsaVerifier().verify(checks);
+    evaluation.conclude();
+    answer(Part::kDmarc);
+    return mailauth::decide(evaluation.dmarc(), {});
+  };
+  using mailauth::Disposition;
+  constexpr std::string_view kVictim = "legit.example";
+  constexpr std::string_view kOwn = "attacker.example";
+  EXPECT_EQ(disposition(kVictim, kOwn, Part::kDkim), Disposition::kTempfail);
+  EXPECT_EQ(disposition(kOwn, kVictim, Part::kSpf), Disposition::kTempfail);
+  EXPECT_EQ(disposition(kOwn, kOwn, Part::kDmarc), Disposition::kTempfail);
+  EXPECT_EQ(disposition(kOwn, kVictim, Part::kDkim), Disposition::kReject);
+  EXPECT_EQ(disposition(kVictim, kOwn, Part::kSpf), Disposition::kReject);
+}
+
 }  // namespace
 }  // namespace mxring::test

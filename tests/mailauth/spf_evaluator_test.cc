@@ -1,6 +1,7 @@
 // What an evaluation may cost, who is asked about whom, and what is reported.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "dns/transcript.h"
@@ -261,6 +262,77 @@ TEST_F(SpfEvaluatorTest, FailuresOfDnsAreTemporary) {
         Result::kTemperror)
         << term;
   }
+}
+
+// Everything that the outcome hangs on, PTR and its names included, which a failure of DNS passes.
+TEST_F(SpfEvaluatorTest, WhatWasNotAskedForALimitOfOursIsTold) {
+  const Zone zone = Zone::parse(R"(
+start.example TXT "v=spf1 a:x.example mx:x.example ptr exists:e.example include:i.example -all"
+x.example A 198.51.100.1
+x.example MX 10 m.example
+m.example A 198.51.100.2
+1.2.0.192.in-addr.arpa PTR c.start.example
+i.example TXT "v=spf1 a:%{p}.x.example -all"
+)");
+  auto busy = std::make_shared<dns::Answer>();
+  busy->not_asked = true;
+  std::size_t asked = 0;
+  for (std::size_t missing = 0; missing <= asked; ++missing) {
+    evaluator.begin({.client = *base::IpAddress::parse("192.0.2.1"),
+                     .mail_from = "a@start.example",
+                     .helo = "h.example"});
+    asked = 0;
+    while (!evaluator.step()) {
+      for (const dns::Question& question : evaluator.questions()) {
+        evaluator.supply(question, asked++ == missing ? busy : zone.answer(question));
+      }
+    }
+    const bool all = missing == asked;
+    EXPECT_EQ(evaluator.outcome().result, all ? Result::kFail : Result::kTemperror) << missing;
+    EXPECT_EQ(evaluator.outcome().not_asked, !all) << missing;
+    EXPECT_FALSE(!all && evaluator.repeatable());
+  }
+  EXPECT_EQ(asked, 9U);
+}
+
+// A policy that asks more than a message may: the next attempt finds answers in the cache.
+TEST_F(SpfEvaluatorTest, KnownAnswersAreNotCountedAsQuestions) {
+  std::string text;
+  for (int term = 0; term < 9; ++term) {
+    const std::string domain = "d" + std::to_string(term) + ".example";
+    text += (term == 0 ? "start.example TXT \"v=spf1 mx:" : " mx:") + domain;
+  }
+  text += " -all\"\n";
+  for (int term = 0; term < 9; ++term) {
+    for (int host = 0; host < 10; ++host) {
+      const std::string name = "h" + std::to_string(term * 10 + host) + ".example";
+      text += "d" + std::to_string(term) + ".example MX 10 " + name + "\n";
+      text += name + (term * 10 + host == 89 ? " A 192.0.2.1\n" : " A 198.51.100.1\n");
+    }
+  }
+  const Zone zone = Zone::parse(text);
+  std::vector<dns::Question> cache;
+  int attempts = 0;
+  for (Result result = Result::kTemperror; result == Result::kTemperror; ++attempts) {
+    ASSERT_LT(attempts, 5);
+    std::size_t questions_asked = 0;
+    evaluator.begin({.client = *base::IpAddress::parse("192.0.2.1"),
+                     .mail_from = "a@start.example",
+                     .helo = "h.example"});
+    while (!evaluator.step()) {
+      for (const dns::Question& question : evaluator.questions()) {
+        const bool known = std::ranges::find(cache, question) != cache.end();
+        if (!known) cache.push_back(question);
+        questions_asked += known ? 0 : 1;
+        evaluator.supply(question, zone.answer(question), known);
+      }
+    }
+    result = evaluator.outcome().result;
+    EXPECT_EQ(evaluator.outcome().not_asked, result == Result::kTemperror);
+    EXPECT_LE(questions_asked, base::Limits().dns_questions);
+  }
+  EXPECT_EQ(evaluator.outcome().result, Result::kPass);
+  EXPECT_EQ(attempts, 3);
 }
 
 TEST_F(SpfEvaluatorTest, GivingUpIsTemporaryAndFinal) {

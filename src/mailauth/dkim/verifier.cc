@@ -104,6 +104,25 @@ struct Candidate {
   std::size_t keys_fitting = 0;
 };
 
+// How many labels from the right two domains share; one more when they are the same.
+std::size_t nearness(std::string_view domain, std::string_view author) {
+  if (domain.ends_with('.')) domain.remove_suffix(1);
+  if (author.empty() || domain.empty()) return 0;
+  if (base::ascii_iequals(domain, author)) return SIZE_MAX;
+  std::size_t labels = 0;
+  for (;;) {
+    const std::size_t a = domain.rfind('.') + 1;  // 0: the last label to be compared
+    const std::size_t b = author.rfind('.') + 1;
+    if (!base::ascii_iequals(domain.substr(a), author.substr(b))) return labels;
+    ++labels;
+    if (a == 0 || b == 0) return labels;
+    domain = domain.substr(0, a - 1);
+    author = author.substr(0, b - 1);
+  }
+}
+// Sharing a top-level domain is no relation.
+constexpr std::size_t kNearLabels = 2;
+
 void append_lower(std::string& out, std::string_view text) {
   for (const char c : text) out += base::ascii_lower(c);
 }
@@ -117,6 +136,7 @@ struct Verifier::State {
         simple(Canonicalization::kSimple, batch),
         relaxed(Canonicalization::kRelaxed, batch) {}
 
+  void choose(std::string_view header, std::span<const mail::Field> fields);
   void add(std::string_view header, std::span<const mail::Field> fields, std::uint32_t own);
   void describe(const Signature& signature, SignatureResult& result);
   std::optional<Problem> refusal(const Signature& signature) const;
@@ -136,12 +156,20 @@ struct Verifier::State {
   SignatureParser parser;
   Signature signature;  // the one being read
   std::int64_t now_unix_s = 0;
+  std::string_view author;  // until begin() returns
+  struct Choice {
+    std::size_t nearness;
+    std::uint32_t field;
+  };
+  std::vector<Choice> chosen;
+  std::vector<Tag> tags;
   // Of both the first `used` mean something; the others are kept for their memory.
   std::vector<std::unique_ptr<Candidate>> candidates;
   std::vector<SignatureResult> results;
   std::size_t used = 0;
   std::size_t undecided = 0;
   std::vector<dns::Question> questions;
+  std::size_t near_questions = 0;  // the first ones
   std::vector<bool> answered;
   std::size_t missing = 0;
 };
@@ -161,28 +189,47 @@ void Verifier::State::start_over() {
   headers.release();
   used = undecided = 0;
   questions.clear();
+  near_questions = 0;
   answered.clear();
   missing = 0;
 }
 
 void Verifier::begin(std::string_view header_section, std::span<const mail::Field> fields,
-                     std::int64_t now_unix_s) {
+                     std::int64_t now_unix_s, std::string_view author) {
   State& s = *state_;
   s.start_over();
   s.now_unix_s = now_unix_s;
-  bool begun = false;
-  for (std::uint32_t i = 0; i < fields.size() && s.used < s.limits.dkim_signatures; ++i) {
-    if (fields[i].name != mail::FieldName::kDkimSignature) continue;
-    if (!begun) {
-      s.headers.begin(header_section, fields);
-      s.simple.begin();
-      s.relaxed.begin();
-      begun = true;
-    }
-    s.add(header_section, fields, i);
+  s.author = author;
+  s.choose(header_section, fields);
+  if (!s.chosen.empty()) {
+    s.headers.begin(header_section, fields);
+    s.simple.begin();
+    s.relaxed.begin();
   }
+  for (const State::Choice& choice : s.chosen) s.add(header_section, fields, choice.field);
+  s.author = {};
   s.missing = s.questions.size();
   s.answered.assign(s.questions.size(), false);
+}
+
+// Which fields are tried, in the order of the message.
+void Verifier::State::choose(std::string_view header, std::span<const mail::Field> fields) {
+  chosen.clear();
+  for (std::uint32_t i = 0; i < fields.size(); ++i) {
+    if (fields[i].name == mail::FieldName::kDkimSignature) chosen.push_back({0, i});
+  }
+  if (chosen.size() <= limits.dkim_signatures) return;
+  for (Choice& choice : chosen) {
+    const mail::Field& field = fields[choice.field];
+    if (parse_tag_list(header.substr(field.value, field.end - field.value), tags)) continue;
+    const Tag* domain = find_tag(tags, "d");
+    if (domain != nullptr) choice.nearness = nearness(domain->value, author);
+  }
+  std::ranges::sort(chosen, [](const Choice& a, const Choice& b) {
+    return a.nearness != b.nearness ? a.nearness > b.nearness : a.field < b.field;
+  });
+  chosen.resize(limits.dkim_signatures);
+  std::ranges::sort(chosen, {}, &Choice::field);
 }
 
 bool Verifier::has_signatures() const {
@@ -198,6 +245,7 @@ void Verifier::State::add(std::string_view header, std::span<const mail::Field> 
   const std::size_t i = used++;
   ++undecided;
   Candidate& candidate = *candidates[i];
+  candidate.stage = Stage::kKeyMissing;
   const mail::Field& field = fields[own];
   std::string_view value = header.substr(field.value, field.end - field.value);
   if (value.ends_with("\r\n")) value.remove_suffix(2);
@@ -218,7 +266,7 @@ void Verifier::State::describe(const Signature& signature_read, SignatureResult&
   result.reason.clear();
   result.key_bits = 0;
   result.body_bytes_signed = 0;
-  result.body_limited = result.testing = false;
+  result.body_limited = result.testing = result.not_asked = false;
   const auto name_text = [](const dns::Name& name, std::string& text) {
     // Letters, digits, hyphens and underscores: nothing to escape.
     text.clear();
@@ -268,7 +316,10 @@ void Verifier::State::want_key(std::size_t i, const Signature& read) {
   candidate.key_name = *name;
   candidate.stage = Stage::kKeyMissing;
   const dns::Question question{*name, dns::Type::kTxt};
-  if (std::ranges::find(questions, question) == questions.end()) questions.push_back(question);
+  if (std::ranges::find(questions, question) != questions.end()) return;
+  const bool near = nearness(results[i].domain, author) >= kNearLabels;
+  const std::size_t place = near ? near_questions++ : questions.size();
+  questions.insert(questions.begin() + static_cast<std::ptrdiff_t>(place), question);
 }
 
 bool Verifier::step() {
@@ -307,6 +358,11 @@ void Verifier::give_up() {
 
 void Verifier::State::take_keys(std::size_t i, const dns::Answer& answer) {
   Candidate& candidate = *candidates[i];
+  if (answer.not_asked) {
+    results[i].not_asked = true;
+    return decide(i,
+                  {Result::kTemperror, "too many DNS questions under way to ask for the key", {}});
+  }
   if (answer.is_failure()) {
     return decide(i, {Result::kTemperror, "no answer from DNS about the key", {}});
   }
@@ -437,6 +493,7 @@ std::span<const SignatureResult> Verifier::signatures() const {
 }
 
 void Verifier::State::decide(std::size_t i, const Problem& problem) {
+  MXRING_ASSERT(candidates[i]->stage != Stage::kDecided && undecided != 0);
   candidates[i]->stage = Stage::kDecided;
   --undecided;
   results[i].result = problem.result;

@@ -24,7 +24,9 @@
 //   this. fail: a hash or the signature differs, or the body is shorter than l=. policy: rsa-sha1
 //   (RFC 8301 3.1), RSA keys outside Limits (3.2), or x= is over.
 // - A t= in the future is not held against a signature: clocks differ.
-// - The first Limits::dkim_signatures fields from the top are tried, the rest ignored.
+// - Limits::dkim_signatures fields are tried, the rest ignored: those whose d= is nearest to the
+//   author's domain, because no others count for DMARC, and of equally near ones the topmost. Keys
+//   of near ones are asked for first.
 // - Several keys at one name: see key_record.h. Domains may be U-labels or A-labels (RFC 8616).
 //
 // Thread: the owner's. Reuse: begin() starts over and keeps the memory. Failure: none; whatever is
@@ -61,6 +63,7 @@ struct SignatureResult {
   std::uint64_t body_bytes_signed = 0;
   bool body_limited = false;  // l= leaves part of the body unsigned: never good for DMARC
   bool testing = false;       // t=y of the key
+  bool not_asked = false;     // temperror because of a limit of ours, not because of DNS
 };
 
 class Verifier {
@@ -69,8 +72,9 @@ class Verifier {
   ~Verifier();
 
   // header_section: the message's first bytes, empty line not needed; `fields` index into it.
+  // `author`: the From field's domain in lower-case A-labels, if there is one.
   void begin(std::string_view header_section, std::span<const mail::Field> fields,
-             std::int64_t now_unix_s);
+             std::int64_t now_unix_s, std::string_view author = {});
   bool has_signatures() const;  // else body() need not be called
 
   bool step();

@@ -27,18 +27,14 @@ void Evaluator::begin(std::string_view from_domain) {
   Machine& m = *machine_;
   m.asked.clear();
   m.wanted.clear();
-  m.missing = 0;
+  m.round = {};
   assign_canonical(m.from, from_domain);
-  m.applied = nullptr;
-  m.discovered = m.organization_known = m.authenticated = m.gave_up = m.aligned_unknown = m.done =
-      false;
-  m.existence = Machine::Existence::kYes;
-  m.expected_count = m.identifier_count = 0;
 
   Outcome& outcome = m.outcome;
   outcome.result = Result::kNone;
   outcome.from_domain = m.from;
-  outcome.record_found = outcome.testing = outcome.nonexistent = outcome.not_asked = false;
+  outcome.record_found = outcome.testing = outcome.nonexistent = outcome.policy_uncertain =
+      outcome.not_asked = false;
   for (std::string* text : {&outcome.record, &outcome.record_domain, &outcome.organizational_domain,
                             &outcome.aligned_spf, &outcome.aligned_dkim, &outcome.problem}) {
     text->clear();
@@ -55,20 +51,22 @@ void Evaluator::begin(std::string_view from_domain) {
 
 void Evaluator::expect(std::string_view domain) {
   Machine& m = *machine_;
-  if (m.done || m.authenticated) return;
-  if (m.expected_count == m.expected.size()) m.expected.emplace_back();
-  assign_canonical(m.expected[m.expected_count++], domain);
+  if (done() || m.round.authenticated) return;
+  if (m.round.expected_count == m.expected.size()) m.expected.emplace_back();
+  assign_canonical(m.expected[m.round.expected_count++], domain);
 }
 
 void Evaluator::authenticated(std::span<const Authenticated> domains) {
   Machine& m = *machine_;
-  if (m.done || m.authenticated) return;
-  m.authenticated = true;
+  if (done() || m.round.authenticated) return;
+  m.round.authenticated = true;
   for (const Authenticated& domain : domains) {
-    if (m.identifier_count == m.identifiers.size()) m.identifiers.emplace_back();
-    Machine::Identifier& identifier = m.identifiers[m.identifier_count++];
+    if (m.round.identifier_count == m.identifiers.size()) m.identifiers.emplace_back();
+    Machine::Identifier& identifier = m.identifiers[m.round.identifier_count++];
     identifier.method = domain.method;
-    identifier.undecided = domain.undecided;
+    identifier.doubt = domain.not_asked   ? Machine::Doubt::kNotAsked
+                       : domain.undecided ? Machine::Doubt::kDns
+                                          : Machine::Doubt::kNone;
     assign_canonical(identifier.domain, domain.domain);
     identifier.walk.reset();
   }
@@ -76,22 +74,22 @@ void Evaluator::authenticated(std::span<const Authenticated> domains) {
 
 bool Evaluator::step() {
   Machine& m = *machine_;
-  if (m.done) return true;
-  if (m.missing != 0) return false;
+  if (done()) return true;
+  if (m.round.missing != 0) return false;
+  using Stage = Machine::Stage;
   m.wanted.clear();
-  if (!m.discovered) m.discover();
-  if (m.discovered && m.authenticated) {
-    m.align();
-  } else if (m.discovered) {
-    m.ask_expected();
+  if (m.round.stage == Stage::kDiscovering) m.discover();
+  if (m.round.stage == Stage::kDiscovered) {
+    m.round.authenticated ? m.align() : m.ask_expected();
   }
-  if (m.done) m.wanted.clear();
-  m.missing = m.wanted.size();
+  if (done()) m.wanted.clear();
+  m.round.missing = m.wanted.size();
+  m.invariants();
   return m.wanted.empty();
 }
 
 bool Evaluator::done() const {
-  return machine_->done;
+  return machine_->round.stage == Machine::Stage::kDone;
 }
 
 std::span<const dns::Question> Evaluator::questions() const {
@@ -101,21 +99,22 @@ std::span<const dns::Question> Evaluator::questions() const {
 void Evaluator::supply(const dns::Question& question, dns::AnswerPtr answer) {
   MXRING_ASSERT(answer != nullptr);
   Machine& m = *machine_;
-  if (m.done || std::ranges::find(m.wanted, question) == m.wanted.end()) return;
+  if (done() || std::ranges::find(m.wanted, question) == m.wanted.end()) return;
   if (m.find(question.name, question.type) != nullptr) return;
+  MXRING_ASSERT(m.round.missing != 0 || m.round.gave_up);
   std::shared_ptr<const RecordSet> records;
   if (question.type == dns::Type::kTxt && answer->status == dns::Status::kAnswer) {
     records = RecordSet::of(*answer);
   }
   m.asked.push_back({question, std::move(answer), std::move(records)});
-  --m.missing;
+  if (m.round.missing != 0) --m.round.missing;
 }
 
 void Evaluator::give_up() {
   Machine& m = *machine_;
-  if (m.done) return;
-  m.gave_up = true;
-  m.missing = 0;
+  if (done()) return;
+  m.round.gave_up = true;
+  m.round.missing = 0;
   step();
 }
 

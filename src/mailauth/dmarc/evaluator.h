@@ -18,7 +18,9 @@
 // Whether a domain exists, for np (RFC 9989 3.2.13, A.4): NXDOMAIN to a question for its own A
 // records says it does not; any other answer that it does. It is asked only where np makes a
 // difference, and is no part of a walk. An answer that could not be had never makes a failure: the
-// result is then temperror, unless some domain is aligned all the same.
+// result is then temperror, unless some domain is aligned all the same. A walk goes on past a name
+// that has no answer: the record found elsewhere on it is the one that alignment and the temperror
+// go by, because the sender chooses which of a domain's names is asked about.
 //
 // Thread: the owner's. Reuse: begin() starts over and keeps the memory. Failure: none.
 #pragma once
@@ -43,6 +45,7 @@ struct Authenticated {
   std::string_view domain;  // copied
   // It is not a pass but a temperror: if a domain aligns only that way, the result is temperror.
   bool undecided = false;
+  bool not_asked = false;  // that temperror is for a limit of ours
 };
 
 // One question of a walk, for people.
@@ -72,7 +75,11 @@ struct Outcome {
   std::string aligned_spf;  // the domain that aligned; empty: none
   std::string aligned_dkim;
   std::string problem;  // why temperror or permerror; printable
-  // A temperror because too many questions were under way here, not because of DNS.
+  // The policy is the best that is known: another name of the walk, which has no answer, may have
+  // one that goes before it.
+  bool policy_uncertain = false;
+  // A temperror that the answer to a question could have changed which was not asked because of a
+  // limit of ours.
   bool not_asked = false;
 };
 

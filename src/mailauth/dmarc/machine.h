@@ -1,5 +1,5 @@
 // What is inside dmarc::Evaluator: the questions it has asked, the From domain's walk, and the
-// domains that may be aligned. Private to this folder; machine.cc decides, account.cc tells people.
+// domains that may be aligned. Private to this folder; machine.cc decides, explain.cc tells people.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,9 @@ struct Machine {
   enum class Finding : std::uint8_t { kKnown, kWait, kFailed };
   enum class Match : std::uint8_t { kNo, kYes, kUnknown, kWait };
   enum class Existence : std::uint8_t { kYes, kNo, kUnknown };
+  enum class Stage : std::uint8_t { kDiscovering, kDiscovered, kDone };
+  // Why something is not known, the worse the later: DNS has no answer, or we did not ask.
+  enum class Doubt : std::uint8_t { kNone, kDns, kNotAsked };
 
   struct Asked {
     dns::Question question;
@@ -30,18 +33,41 @@ struct Machine {
   };
   struct Identifier {
     Authenticated::Method method = Authenticated::Method::kSpf;
-    bool undecided = false;
+    Doubt doubt = Doubt::kNone;  // not a pass, but may have been one
     std::string domain;
     std::optional<TreeWalk> walk;
+  };
+  // All that begins anew with each message, apart from what keeps its memory.
+  struct Round {
+    Stage stage = Stage::kDiscovering;
+    bool authenticated = false;       // the identifiers are known
+    bool gave_up = false;             // nothing more is asked
+    const Record* applied = nullptr;  // the record that applies
+    std::string_view organization;    // a part of `from`; the best that is known
+    std::size_t first_missed = 0;     // the step of the From domain's walk without an answer
+    Doubt walk_doubt = Doubt::kNone;  // of the From domain's walk
+    Existence existence = Existence::kYes;
+    Doubt existence_doubt = Doubt::kNone;
+    Doubt alignment_doubt = Doubt::kNone;  // some identifier may be aligned
+    std::size_t missing = 0;               // answers
+    // The first ones of each vector; the rest keep their memory for the next message.
+    std::size_t expected_count = 0;
+    std::size_t identifier_count = 0;
   };
 
   explicit Machine(const base::Limits& l) : limits(l) {}
 
+  // Between two calls from outside.
+  void invariants() const;
+  void enter(Stage stage);
+
   // Asking.
   const Asked* find(const dns::Name& name, dns::Type type) const;
   bool want(const dns::Name& name, dns::Type type);
-  Finding look(std::string_view domain, const Record*& record) const;
-  Finding advance(TreeWalk& walk) const;
+  Doubt why_not_asked() const { return round.gave_up ? Doubt::kDns : Doubt::kNotAsked; }
+  Finding look(std::string_view domain, const Record*& record, Doubt& doubt) const;
+  void walk_from();
+  Finding advance(Identifier& identifier, Doubt& doubt) const;
   bool ask(const TreeWalk& walk, std::size_t end);
 
   // The phases.
@@ -50,11 +76,12 @@ struct Machine {
   void settle_policy();
   void ask_expected();
   void align();
-  bool align_all(bool undecided);
-  Match match(Identifier& identifier);
+  bool align_all(bool doubtful);
+  Match match(Identifier& identifier, Doubt& doubt);
   void finish(Result result, std::string_view problem = {}, std::string_view where = {});
+  void finish_undecided(Doubt doubt, std::string_view problem, std::string_view where = {});
 
-  // The account for people.
+  // For people.
   std::vector<WalkStep> walk() const;
   void describe_walk(std::string_view domain, std::vector<WalkStep>& steps) const;
   std::string note(const TreeWalk& walk, std::size_t step, const Asked& asked,
@@ -63,25 +90,11 @@ struct Machine {
   base::Limits limits;
   std::vector<Asked> asked;
   std::vector<dns::Question> wanted;
-  std::size_t missing = 0;
-
   std::string from;
   std::optional<TreeWalk> from_walk;
-  const Record* applied = nullptr;  // the record that applies
-  bool discovered = false;
-  bool organization_known = false;
-  Existence existence = Existence::kYes;
-
-  // The first ones of each count; the rest keep their memory for the next message.
   std::vector<std::string> expected;
-  std::size_t expected_count = 0;
   std::vector<Identifier> identifiers;
-  std::size_t identifier_count = 0;
-
-  bool authenticated = false;    // the identifiers are known
-  bool gave_up = false;          // nothing more is asked
-  bool aligned_unknown = false;  // some identifier may be aligned
-  bool done = false;
+  Round round;
   Outcome outcome;
 };
 

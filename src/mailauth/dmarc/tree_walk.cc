@@ -51,8 +51,16 @@ void TreeWalk::found(const Record* record) {
   if (ended()) end();
 }
 
+void TreeWalk::missed() {
+  MXRING_ASSERT(!ended());
+  whole_ = false;
+  records_[step_++] = nullptr;
+  if (ended()) end();
+}
+
 // RFC 9989 4.10.2, the selection of the organizational domain, and 4.10.1, that of the record.
 void TreeWalk::end() {
+  MXRING_ASSERT(step_ != 0 && step_ <= targets_.size());
   const std::string_view domain = targets_[0];
   std::size_t last = step_;  // the record with the fewest labels
   for (std::size_t i = 0; i < step_; ++i) {

@@ -41,6 +41,10 @@ class TreeWalk {
   bool ended() const { return stopped_ || step_ == targets_.size(); }
   // `record` is null where there is none, or more than one.
   void found(const Record* record);
+  // No answer about the next step: what stands there is not known, and the walk goes on without it.
+  void missed();
+  // Every step is known. The results of another walk are the best that can be said.
+  bool whole() const { return whole_; }
 
   // Once it has ended.
   std::string_view organizational_domain() const { return organizational_domain_; }
@@ -58,6 +62,7 @@ class TreeWalk {
   std::array<const Record*, kWalkStepsMax> records_{};
   std::size_t step_ = 0;
   bool stopped_ = false;  // by psd=y or psd=n
+  bool whole_ = true;
   const Record* own_record_ = nullptr;
   const Record* policy_record_ = nullptr;
   std::string_view policy_domain_;

@@ -46,7 +46,7 @@ void Evaluator::begin(const Request& request) {
   frames_.clear();
   asked_.clear();
   wanted_.clear();
-  missing_ = 0;
+  missing_ = counted_ = 0;
   const bool helo = request.mail_from.empty();
   // RFC 7208 2.4, 4.3: the null reverse-path stands for postmaster at the HELO name, and so does a
   // missing local part for postmaster at its domain.
@@ -65,6 +65,7 @@ void Evaluator::begin(const Request& request) {
   outcome_.explanation.clear();
   outcome_.problem.clear();
   outcome_.lookups = outcome_.voids = outcome_.questions = 0;
+  outcome_.not_asked = false;
   if (const auto domain = checkable_domain(sender_domain_)) {
     frames_.emplace_back(*domain);
   } else {
@@ -86,13 +87,15 @@ bool Evaluator::step() {
   return true;
 }
 
-void Evaluator::supply(const dns::Question& question, dns::AnswerPtr answer) {
+void Evaluator::supply(const dns::Question& question, dns::AnswerPtr answer, bool known) {
   MXRING_ASSERT(answer != nullptr);
   if (done_ || std::ranges::find(wanted_, question) == wanted_.end()) return;
   // What is wanted was not asked before, so only this step's answers may be the same.
   const auto since = std::span(asked_).last(wanted_.size() - missing_);
   if (std::ranges::find(since, question, &Asked::question) != since.end()) return;
+  MXRING_ASSERT(missing_ != 0);
   asked_.emplace_back(question, std::move(answer));
+  if (!known) ++counted_;
   --missing_;
 }
 
@@ -116,9 +119,12 @@ const dns::Answer* Evaluator::need(const dns::Name& name, dns::Type type) {
   for (const dns::Question& wanted : wanted_) {
     if (wanted.type == type && wanted.name == name) return nullptr;
   }
-  if (asked_.size() + wanted_.size() >= limits_.dns_questions) {
+  if (counted_ + wanted_.size() >= limits_.dns_questions) {
     // Only a question that nothing can go on without ends the evaluation: not one asked ahead.
-    if (wanted_.empty()) finish(Result::kTemperror, "more DNS questions than a message may ask");
+    if (wanted_.empty()) {
+      outcome_.not_asked = true;
+      finish(Result::kTemperror, "more DNS questions than a message may ask");
+    }
     return nullptr;
   }
   wanted_.emplace_back(name, type);
@@ -140,7 +146,7 @@ Evaluator::Progress Evaluator::fetch_policy(Frame& frame) {
   const dns::Answer* answer = need(frame.domain, dns::Type::kTxt);
   if (answer == nullptr) return Progress::kWait;
   if (answer->is_failure()) {
-    finish(Result::kTemperror, "no answer from DNS about", frame.domain.to_text());
+    end_without_answer(*answer, frame.domain);
   } else if (answer->is_void()) {
     no_policy(frame);
   } else {
@@ -177,13 +183,21 @@ Evaluator::Progress Evaluator::run_term(Frame& frame) {
   const Term& term = frame.policy->record().terms[frame.term];
   const std::size_t depth = frames_.size();
   const Match match = evaluate(frame, term);
-  if (done_) return Progress::kOn;
-  if (match == Match::kWait) return frames_.size() == depth ? Progress::kWait : Progress::kOn;
-  if (match == Match::kYes) {
-    leave_frame(term.result, &term);
-  } else {
-    ++frame.term;
-    frame.counted = false;
+  MXRING_ASSERT((match == Match::kEnded) == done_);
+  MXRING_ASSERT(frames_.size() == depth + (match == Match::kEntered ? 1 : 0));
+  switch (match) {
+    case Match::kNeedsAnswers:
+      return Progress::kWait;
+    case Match::kYes:
+      leave_frame(term.result, &term);
+      break;
+    case Match::kNo:
+      ++frame.term;
+      frame.counted = false;
+      break;
+    case Match::kEntered:
+    case Match::kEnded:
+      break;
   }
   return Progress::kOn;
 }
@@ -198,9 +212,9 @@ Evaluator::Match Evaluator::evaluate(Frame& frame, const Term& term) {
     default:
       break;
   }
-  if (!count_lookup(frame)) return Match::kWait;
+  if (!count_lookup(frame)) return Match::kEnded;
   const Target target = target_of(frame, term.spec, term.name);
-  if (target.state == TargetState::kWait) return Match::kWait;
+  if (target.state == TargetState::kWait) return without();
   if (target.state == TargetState::kNoMatch) return Match::kNo;
   if (term.mechanism == Mechanism::kInclude) return enter_include(target);
   // What is no domain name does not exist (RFC 7208 4.8).
@@ -243,11 +257,11 @@ bool Evaluator::count_void() {
 
 Evaluator::Match Evaluator::enter_include(const Target& target) {
   if (target.state == TargetState::kInvalid || target.name.labels() < 2) {
-    finish(Result::kPermerror, "include of what is no domain");
-    return Match::kWait;
+    return end(Result::kPermerror, "include of what is no domain");
   }
   frames_.emplace_back(target.name);
-  return Match::kWait;
+  MXRING_ASSERT(frames_.size() <= limits_.spf_lookups + std::size_t{1});
+  return Match::kEntered;
 }
 
 Evaluator::Progress Evaluator::run_redirect(Frame& frame) {
@@ -317,12 +331,31 @@ Evaluator::Progress Evaluator::run_explanation() {
   return Progress::kOn;
 }
 
+Evaluator::Match Evaluator::end(Result result, std::string_view problem, std::string_view where) {
+  finish(result, problem, where);
+  return Match::kEnded;
+}
+
+Evaluator::Match Evaluator::end_without_answer(const dns::Answer& failure, const dns::Name& name) {
+  MXRING_ASSERT(failure.is_failure());
+  outcome_.not_asked = failure.not_asked;
+  return end(Result::kTemperror,
+             failure.not_asked ? "too many DNS questions under way to ask about"
+                               : "no answer from DNS about",
+             name.to_text());
+}
+
 void Evaluator::finish(Result result, std::string_view problem, std::string_view where) {
+  MXRING_ASSERT(!done_);
   done_ = true;
   if (result == Result::kTemperror) repeatable_ = false;
   outcome_.questions = static_cast<std::uint32_t>(asked_.size());
   // The budget may end while only the explanation is missing: the result stands without it.
-  if (explaining_) return;
+  if (explaining_) {
+    outcome_.not_asked = false;
+    return;
+  }
+  MXRING_ASSERT(!outcome_.not_asked || result == Result::kTemperror);
   outcome_.result = result;
   outcome_.problem = problem;
   if (!where.empty()) {

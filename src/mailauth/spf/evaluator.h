@@ -68,6 +68,7 @@ struct Outcome {
   std::uint32_t lookups = 0;  // terms that ask DNS (RFC 7208 4.6.4)
   std::uint32_t voids = 0;    // of those, the ones that found nothing
   std::uint32_t questions = 0;  // in all
+  bool not_asked = false;       // temperror because of a limit of ours, not because of DNS
 };
 
 struct Asked {
@@ -86,7 +87,9 @@ class Evaluator {
   bool step();
   // Those of the current step, answered or not; stays as it is until step().
   std::span<const dns::Question> questions() const { return wanted_; }
-  void supply(const dns::Question& question, dns::AnswerPtr answer);
+  // `known`: it cost no question. Such answers are not counted, so that a sender whose policy asks
+  // more than a message may is further on when it tries again.
+  void supply(const dns::Question& question, dns::AnswerPtr answer, bool known = false);
   // No more answers will come: temperror, unless it was done.
   void give_up();
 
@@ -102,7 +105,13 @@ class Evaluator {
 
  private:
   enum class Progress : std::uint8_t { kOn, kWait };
-  enum class Match : std::uint8_t { kYes, kNo, kWait };
+  enum class Match : std::uint8_t {
+    kYes,
+    kNo,
+    kNeedsAnswers,  // wanted_ says which; the term begins again when they are there
+    kEntered,       // an include: its result decides, its frame is the innermost now
+    kEnded,         // the whole evaluation
+  };
   struct Frame {
     dns::Name domain;
     std::shared_ptr<const Policy> policy;  // not asked for yet when null
@@ -151,6 +160,10 @@ class Evaluator {
   dns::Type address_type() const { return client_.is_v4() ? dns::Type::kA : dns::Type::kAaaa; }
   bool matches(const Term& term, const base::IpAddress& address) const;
   void finish(Result result, std::string_view problem = {}, std::string_view where = {});
+  Match end(Result result, std::string_view problem, std::string_view where = {});
+  Match end_without_answer(const dns::Answer& failure, const dns::Name& name);
+  // What a term without an answer comes to: it is missing, or it may not be asked for.
+  Match without() const { return done_ ? Match::kEnded : Match::kNeedsAnswers; }
 
   base::Limits limits_;
   base::IpAddress client_;
@@ -171,6 +184,7 @@ class Evaluator {
   std::vector<Asked> asked_;
   std::vector<dns::Question> wanted_;
   std::size_t missing_ = 0;
+  std::size_t counted_ = 0;  // questions answered, without those whose answer was known
   Outcome outcome_;
 };
 

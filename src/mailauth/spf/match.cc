@@ -29,12 +29,9 @@ bool Evaluator::matches(const Term& term, const base::IpAddress& address) const 
 
 Evaluator::Match Evaluator::match_a(const Term& term, const dns::Name& name) {
   const dns::Answer* answer = need(name, address_type());
-  if (answer == nullptr) return Match::kWait;
-  if (answer->is_failure()) {
-    finish(Result::kTemperror, "no answer from DNS about", name.to_text());
-    return Match::kWait;
-  }
-  if (answer->is_void()) return count_void() ? Match::kNo : Match::kWait;
+  if (answer == nullptr) return without();
+  if (answer->is_failure()) return end_without_answer(*answer, name);
+  if (answer->is_void()) return count_void() ? Match::kNo : Match::kEnded;
   const bool any = std::ranges::any_of(answer->addresses,
                                        [&](const auto& address) { return matches(term, address); });
   return any ? Match::kYes : Match::kNo;
@@ -43,27 +40,20 @@ Evaluator::Match Evaluator::match_a(const Term& term, const dns::Name& name) {
 Evaluator::Match Evaluator::match_exists(const dns::Name& name) {
   // A records whatever the client's family (RFC 7208 5.7).
   const dns::Answer* answer = need(name, dns::Type::kA);
-  if (answer == nullptr) return Match::kWait;
-  if (answer->is_failure()) {
-    finish(Result::kTemperror, "no answer from DNS about", name.to_text());
-    return Match::kWait;
-  }
-  if (answer->is_void()) return count_void() ? Match::kNo : Match::kWait;
+  if (answer == nullptr) return without();
+  if (answer->is_failure()) return end_without_answer(*answer, name);
+  if (answer->is_void()) return count_void() ? Match::kNo : Match::kEnded;
   return Match::kYes;
 }
 
 Evaluator::Match Evaluator::match_mx(const Term& term, const dns::Name& name) {
   const dns::Answer* answer = need(name, dns::Type::kMx);
-  if (answer == nullptr) return Match::kWait;
-  if (answer->is_failure()) {
-    finish(Result::kTemperror, "no answer from DNS about", name.to_text());
-    return Match::kWait;
-  }
-  if (answer->is_void()) return count_void() ? Match::kNo : Match::kWait;
+  if (answer == nullptr) return without();
+  if (answer->is_failure()) return end_without_answer(*answer, name);
+  if (answer->is_void()) return count_void() ? Match::kNo : Match::kEnded;
   const auto& exchangers = answer->exchangers;
   if (exchangers.size() > kNamesMax) {
-    finish(Result::kPermerror, "more than 10 mail exchangers at", name.to_text());
-    return Match::kWait;
+    return end(Result::kPermerror, "more than 10 mail exchangers at", name.to_text());
   }
   std::size_t hosts = 0;
   bool found = false;
@@ -76,18 +66,15 @@ Evaluator::Match Evaluator::match_mx(const Term& term, const dns::Name& name) {
       for (std::size_t next = i + 1; next < end && !done_; ++next) {
         if (!exchangers[next].name.is_root()) need(exchangers[next].name, address_type());
       }
-      return Match::kWait;
+      return without();
     }
-    if (host->is_failure()) {
-      finish(Result::kTemperror, "no answer from DNS about", exchangers[i].name.to_text());
-      return Match::kWait;
-    }
+    if (host->is_failure()) return end_without_answer(*host, exchangers[i].name);
     found = found || !host->is_void();
     for (const base::IpAddress& address : host->addresses) {
       if (matches(term, address)) return Match::kYes;
     }
   }
-  if (hosts != 0 && !found && !count_void()) return Match::kWait;
+  if (hosts != 0 && !found && !count_void()) return Match::kEnded;
   return Match::kNo;
 }
 
@@ -96,6 +83,11 @@ Evaluator::Match Evaluator::match_mx(const Term& term, const dns::Name& name) {
 bool Evaluator::client_names(ClientNames& names) {
   const dns::Answer* answer = need(dns::Name::reverse(client_), dns::Type::kPtr);
   if (answer == nullptr) return false;
+  // RFC 7208 5.5 goes on without what DNS does not say; what was not asked may be otherwise.
+  if (answer->not_asked) {
+    end_without_answer(*answer, dns::Name::reverse(client_));
+    return false;
+  }
   names.is_void = answer->is_void();
   const std::size_t count = std::min(answer->names.size(), kNamesMax);
   for (std::size_t i = 0; i < count; ++i) {
@@ -109,17 +101,18 @@ Evaluator::Match Evaluator::confirm(std::span<const dns::Name> names, std::size_
   if (answer == nullptr) {
     const std::size_t end = std::min(at + kAhead, names.size());
     for (std::size_t next = at + 1; next < end && !done_; ++next) need(names[next], address_type());
-    return Match::kWait;
+    return without();
   }
-  // A name that cannot be asked for is skipped (RFC 7208 5.5).
+  if (answer->not_asked) return end_without_answer(*answer, names[at]);
+  // A name without an answer is skipped (RFC 7208 5.5).
   const bool leads_back = std::ranges::find(answer->addresses, client_) != answer->addresses.end();
   return leads_back ? Match::kYes : Match::kNo;
 }
 
 Evaluator::Match Evaluator::match_ptr(const dns::Name& domain) {
   ClientNames found;
-  if (!client_names(found)) return Match::kWait;
-  if (found.is_void && !count_void()) return Match::kWait;
+  if (!client_names(found)) return without();
+  if (found.is_void && !count_void()) return Match::kEnded;
   // Only a name in the domain can match, so only those are asked for.
   const auto elsewhere = [&](const dns::Name& name) { return !name.is_within(domain); };
   const std::span all = found.names();
@@ -147,7 +140,7 @@ bool Evaluator::validated_name(const dns::Name& domain, std::string& name) {
   bring_forward([&](const dns::Name& candidate) { return candidate.is_within(domain); });
   for (std::size_t i = 0; i < names.size(); ++i) {
     const Match match = confirm(names, i);
-    if (match == Match::kWait) return false;
+    if (match == Match::kNeedsAnswers || match == Match::kEnded) return false;
     if (match == Match::kYes) {
       names[i].to_raw_text(name);
       return true;

@@ -8,7 +8,8 @@ namespace mxring::mailauth::dmarc {
 
 std::string Machine::note(const TreeWalk& walk, std::size_t step, const Asked& entry,
                           const Record* record) const {
-  if (entry.answer->is_failure()) return "no answer: the walk cannot go on";
+  if (entry.answer->is_failure())
+    return "no answer: what stands here is not known, the walk goes on";
   if (record == nullptr) {
     if (!entry.records) return "no record";
     return entry.records->state() == RecordSet::State::kSeveral
@@ -43,7 +44,8 @@ void Machine::describe_walk(std::string_view domain, std::vector<WalkStep>& step
     const Asked* entry = name ? find(*name, dns::Type::kTxt) : nullptr;
     if (name && entry == nullptr) return;
     const Record* record = nullptr;
-    const Finding finding = look(walk.targets()[step], record);
+    Doubt doubt = Doubt::kNone;
+    const Finding finding = look(walk.targets()[step], record, doubt);
     if (name) {
       WalkStep made;
       made.domain = domain;
@@ -54,8 +56,7 @@ void Machine::describe_walk(std::string_view domain, std::vector<WalkStep>& step
       made.repeated = std::ranges::find(steps, made.name, &WalkStep::name) != steps.end();
       steps.push_back(std::move(made));
     }
-    if (finding != Finding::kKnown) return;
-    walk.found(record);
+    finding == Finding::kKnown ? walk.found(record) : walk.missed();
   }
 }
 
@@ -64,18 +65,17 @@ std::vector<WalkStep> Machine::walk() const {
   if (!from_walk) return steps;
   describe_walk(from, steps);
   const dns::Name name = *dns::Name::parse(from);
-  if (const Machine::Asked* entry = find(name, dns::Type::kA)) {
+  if (const Asked* entry = find(name, dns::Type::kA)) {
     WalkStep made;
     made.domain = from;
     made.name = name.to_text();
     made.status = entry->answer->status;
-    made.note = existence == Machine::Existence::kYes ? "the From domain exists: sp applies"
-                : existence == Machine::Existence::kNo
-                    ? "the From domain does not exist: np applies"
-                    : "no answer whether the From domain exists";
+    made.note = round.existence == Existence::kYes  ? "the From domain exists: sp applies"
+                : round.existence == Existence::kNo ? "the From domain does not exist: np applies"
+                                                    : "no answer whether the From domain exists";
     steps.push_back(std::move(made));
   }
-  for (std::size_t i = 0; i < identifier_count; ++i) {
+  for (std::size_t i = 0; i < round.identifier_count; ++i) {
     if (identifiers[i].walk) describe_walk(identifiers[i].domain, steps);
   }
   return steps;

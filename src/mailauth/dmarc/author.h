@@ -13,18 +13,22 @@
 //   a domain that no host can have: other characters than letters, digits, hyphens, underscores
 //   and dots once U-labels have become A-labels, a label over 63 bytes, a name over 253
 //   everything mail::parse_single_mailbox does not take: control characters, open comments, ...
-// What genuine mail does has one meaning all the same, and is taken (obsolete or broken syntax):
+// What genuine mail does has one meaning all the same, and is taken: broken syntax is refused only
+// when it can be read as two domains or as none (author_readings.h). So these are taken:
 //   foo..bar@carrier.example, dots anywhere in a local part
-//   "Shop" <info@shop.example>, with a comma behind it
-//   info@shop.example <info@shop.example>, the same address as its own display name
-//   Foo, Inc. [EU] <info@shop.example>: brackets, commas, semicolons and dots in a display name
-// The last three only with the angle brackets at the end of the value; the last one only with a
-// single pair of them, and with nothing before them that could be read as an address: no "@" or
-// ":", quoted or not, and no encoded word.
-// A display name is not looked at otherwise (RFC 9989 11.4), nor are Sender and Resent-From.
-// " From:" at the start of a line continues the field before it, and before any field ends the
-// header section. An address literal, user@[192.0.2.1], is an author, but has no policy; with
-// anything else between the brackets it is no domain.
+//   "Shop" <info@shop.example>, with a comma, a semicolon or more words after it
+//   info@shop.example <noreply@shop.example>, an address of the same domain as display name, also
+//   one that is cut, me@shop... <me@shop.example>
+//   Foo, Inc. [EU]: East @ Sea <info@shop.example>: raw marks in a display name, encoded words
+//   beside and around them
+//   info@shop.example. with a dot at the end, info@shop.example;
+// and these are not: two domains in whatever way, also when one of them is hidden in an encoded
+// word or a comment; an open quote or comment, which swallows the address; a list or a group that
+// is well-formed, because it says that there are several authors. A display name is not looked at
+// otherwise (RFC 9989 11.4), nor are Sender and Resent-From. " From:" at the start of a line
+// continues the field before it, and before any field ends the header section. An address literal,
+// user@[192.0.2.1], is an author, but has no policy; with anything else between the brackets it is
+// no domain.
 //
 // Pure; nothing allocated once the scratch has held the longest address, U-labels apart.
 #pragma once
@@ -60,7 +64,10 @@ std::string_view describe(AuthorError error);
 struct AuthorScratch {
   mail::MailboxScratch mailbox;
   mail::DomainBuffer domain;
-  std::string plain;  // the value without what the strict parser would not take
+  std::string address;  // of the value, alone
+  std::string author;   // its domain, while other readings are compared with it
+  std::string decoded;
+  std::string reading;
 };
 
 // `fields` index into `header_section`. The domain, in lower-case A-labels or as "[192.0.2.1]",
@@ -71,5 +78,8 @@ std::expected<std::string_view, AuthorError> find_author_domain(std::string_view
 // The same for the value of one From field.
 std::expected<std::string_view, AuthorError> parse_author_domain(std::string_view value,
                                                                  AuthorScratch& scratch);
+// Whether the value of a From field names no domain in any reading, so that there is none to
+// pretend to: no at sign in it, none that is shown as one, none in its encoded words.
+bool names_no_domain(std::string_view value, AuthorScratch& scratch);
 
 }  // namespace mxring::mailauth::dmarc

@@ -56,17 +56,6 @@ std::string IpAddress::to_string() const {
   return buffer;
 }
 
-std::size_t IpAddressHash::operator()(const IpAddress& address) const {
-  std::uint64_t low = 0;
-  std::uint64_t high = 0;
-  std::memcpy(&high, address.bytes().data(), 8);
-  std::memcpy(&low, address.bytes().data() + 8, 8);
-  std::uint64_t h = (high ^ (low * 0x9E3779B97F4A7C15ULL)) + (address.is_v4() ? 1 : 0);
-  h ^= h >> 32;
-  h *= 0xD6E8FEB86659FD93ULL;
-  return h ^ (h >> 32);
-}
-
 std::optional<Endpoint> Endpoint::parse(std::string_view text) {
   const std::size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) return std::nullopt;

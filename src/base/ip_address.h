@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/keyed_hash.h"
+
 namespace mxring::base {
 
 class IpAddress {
@@ -32,8 +34,13 @@ class IpAddress {
   bool v4_ = true;
 };
 
+// For tables by address; each has a key of its own.
 struct IpAddressHash {
-  std::size_t operator()(const IpAddress& address) const;
+  std::size_t operator()(const IpAddress& address) const {
+    const auto* bytes = reinterpret_cast<const char*>(address.bytes().data());
+    return hash({bytes, address.bytes().size()}, address.is_v4() ? 1 : 0);
+  }
+  KeyedHash hash = {};
 };
 
 // "127.0.0.1:25", "[::1]:25". The port is required; 0 asks the kernel for a free one.

@@ -25,6 +25,7 @@
 #include "server/config.h"
 #include "server/confinement.h"
 #include "server/journal.h"
+#include "server/probe.h"
 #include "server/server.h"
 
 namespace mxring::cli {
@@ -34,6 +35,7 @@ namespace {
 struct ServeOptions {
   std::string file;
   bool check = false;
+  bool probe = false;
   bool help_config = false;
   bool welcome = false;
   std::vector<std::string> smtp;
@@ -164,7 +166,7 @@ class SignalThread {
   std::thread thread_;
 };
 
-int check_only(const server::Config& config) {
+int check_only(const server::Config& config, bool probe) {
   for (const std::string& warning : warnings(config)) complain(warning);
   if (const auto checked = server::check_certificates(config, complain); !checked) {
     complain(checked.error());
@@ -173,6 +175,12 @@ int check_only(const server::Config& config) {
   const std::vector<std::string> refused = server::check_access_of_user(config);
   for (const std::string& fault : refused) complain(fault);
   if (!refused.empty()) return kBadConfiguration;
+  if (probe) {
+    const server::ProbeReport report = server::probe(config);
+    for (const std::string& note : report.notes) complain(note);
+    for (const std::string& problem : report.problems) complain(problem);
+    if (!report.problems.empty()) return kFailed;
+  }
   fmt::print("configuration ok\n\n{}", server::to_toml(config, false));
   return kDone;
 }
@@ -187,7 +195,7 @@ int run_serve(const ServeOptions& options) {
     complain(config.error().message);
     return kBadConfiguration;
   }
-  if (options.check) return check_only(*config);
+  if (options.check || options.probe) return check_only(*config, options.probe);
 
   SignalThread signals;
   server::Journal journal(STDERR_FILENO);
@@ -235,6 +243,8 @@ void add_serve(CLI::App& program, Commands& commands) {
   const auto options = std::make_shared<ServeOptions>();
   serve->add_option("-c,--config", options->file, "Configuration file (TOML)")->type_name("FILE");
   serve->add_flag("-t,--test", options->check, "Check the configuration, print it, and exit");
+  serve->add_flag("--probe", options->probe,
+                  "With -t: also try the resolvers, the ports and the log's directory");
   serve->add_flag("--help-config", options->help_config,
                   "Print every configuration key with its meaning and default");
   serve

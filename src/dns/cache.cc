@@ -75,7 +75,7 @@ Cache::Entry** Cache::slot_of(const Question& question, std::uint64_t hash) {
 }
 
 AnswerPtr Cache::find(const Question& question, base::MonoTime now) {
-  Entry* entry = *slot_of(question, hash_of(question));
+  Entry* entry = *slot_of(question, hash_(question));
   if (entry != nullptr && entry->expires <= now) {
     remove(*entry);
     entry = nullptr;
@@ -94,7 +94,7 @@ AnswerPtr Cache::find(const Question& question, base::MonoTime now) {
 
 void Cache::put(const Question& question, AnswerPtr answer, base::MonoTime now) {
   MXRING_ASSERT(answer != nullptr);
-  const std::uint64_t hash = hash_of(question);
+  const std::uint64_t hash = hash_(question);
   if (Entry* old = *slot_of(question, hash)) remove(*old);
   if (entries_ >= table_.size()) grow_table();
   Entry* entry = Entry::make(*this, question, std::move(answer));

@@ -58,6 +58,7 @@ class Cache {
   void remove(Entry& entry);
   void grow_table();
 
+  QuestionHash hash_;
   std::size_t bytes_max_;
   std::size_t bytes_ = 0;
   std::size_t entries_ = 0;

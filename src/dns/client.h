@@ -1,6 +1,7 @@
-// Asks a recursive resolver (c-ares does the talking: UDP, retries, TCP after truncation; replies
-// with a wrong id or question are not heard), keeps the answers in a cache, and lets everybody who
-// asks the same thing wait for the same reply.
+// Asks a recursive resolver (dns/transport carries queries and replies: UDP, retries, TCP after
+// truncation; replies with a wrong id or question are not heard), keeps the answers in a cache, and
+// lets everybody who asks the same thing wait for the same reply. What it knows of its resolvers is
+// in dns/health.
 //
 // Against forgers: the id is random, and so is the case of the name's letters, which a reply must
 // repeat. The port is less: c-ares (1.18) keeps one socket for each server while anything is
@@ -24,7 +25,9 @@
 // has waited for half a second and nothing at all has been heard since, a probe (the root's name
 // servers, which any resolver knows) decides within another second. From then on questions fail at
 // once, those under way too, and a probe every two seconds finds out when it is back. start() sends
-// the first probe before anybody asks.
+// the first probe before anybody asks. A server that does not know EDNS (RFC 6891 7) is asked again
+// without it, and so from then on; probes are sent in both forms, for those that drop what they do
+// not know. One that refuses everything is told of once.
 //
 // Questions under way are bounded, in all and for each client, and are charged to whoever asked
 // first until they are answered: a client that leaves and comes back still owes them. DMARC's have
@@ -40,6 +43,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -49,11 +53,11 @@
 #include "base/ip_address.h"
 #include "base/limits.h"
 #include "dns/cache.h"
+#include "dns/health.h"
 #include "dns/question.h"
 #include "dns/quota.h"
 #include "dns/record.h"
-
-struct ares_channeldata;
+#include "dns/transport.h"
 
 namespace mxring::dns {
 
@@ -67,18 +71,12 @@ struct ClientOptions {
   std::size_t outstanding_per_client_max = base::Limits{}.dns_outstanding_per_ip;
 };
 
-class SocketWatcher {
- public:
-  virtual void watch(int fd, bool readable, bool writable) = 0;
-
- protected:
-  ~SocketWatcher() = default;
-};
-
-// Told when the resolver stops answering and when it is back: for one line in the log each.
+// Told when the resolver stops answering and when it is back, and when a server begins to refuse
+// whatever it is asked and when it ceases: for one line in the log each.
 class ResolverListener {
  public:
   virtual void on_resolver(bool answering) = 0;
+  virtual void on_refusing(const base::Endpoint& server, bool refusing) = 0;
 
  protected:
   ~ResolverListener() = default;
@@ -114,44 +112,44 @@ class Client {
   // The largest time when there is nothing to wait for.
   base::MonoTime next_timer() const;
 
-  bool resolver_answers() const { return health_ != Health::kDown; }
+  bool resolver_answers() const { return health_.state() != Health::State::kDown; }
+  // The probes of start() have been answered, or have had their time.
+  bool settled() const { return health_.state() != Health::State::kSuspect && !health_.probing(); }
+  // In the order of the configuration, or of the system's.
+  std::span<const ServerHealth> servers() const { return servers_; }
   std::size_t outstanding() const { return pending_.size(); }
   Cache& cache() { return cache_; }
   const ClientStats& stats() const { return stats_; }
+  // Between two calls from outside.
+  void invariants() const;
 
  private:
   friend class Waiter;
   struct Pending;
   struct PendingList;
   struct Query;
-  struct Channel;
-  struct Socket {
-    int fd;
-    Channel* channel;
-  };
-  enum class Health : std::uint8_t { kWorking, kSuspect, kDown };
 
-  Client(const ClientOptions& options, SocketWatcher& watcher, ResolverListener* listener);
-  std::expected<void, std::string> open_channels(const ClientOptions& options);
-  std::expected<std::unique_ptr<Channel>, std::string> open_channel(std::size_t servers, bool tcp);
-  Channel* tcp_channel(std::size_t index);
-  static void on_reply(void* query, int status, int timeouts, unsigned char* bytes, int size);
-  static void on_socket(void* channel, int fd, int readable, int writable);
+  Client(const ClientOptions& options, ResolverListener* listener);
 
   bool make_room(const Asker& asker);
   void send(Pending& pending);
-  void send_probes(base::MonoTime now);
-  void transmit(Query* query, const Question& question, Channel& channel);
+  void transmit(std::unique_ptr<Query> query);
+  void detach(Pending& pending);
   bool ask_again(Pending& pending, const Query& query);
+  bool try_next_server(Pending& pending, const Query& query);
   void settle(base::MonoTime now);
   void take(Query& query, base::MonoTime now);
+  void take_answer(Pending& pending, Reply& reply, base::MonoTime now);
   void finish(Pending& pending, AnswerPtr answer, base::MonoTime now);
-  void heard(base::MonoTime now);
+
+  void send_probes(base::MonoTime now);
+  void take_probe(const Query& query, base::MonoTime now);
+  void heard(const Query& query, base::MonoTime now);
   void check_health(base::MonoTime now);
+  void check_options(base::MonoTime now);
   void go_down(base::MonoTime now);
   void expire(base::MonoTime now);
 
-  SocketWatcher& watcher_;
   ResolverListener* listener_;
   std::int64_t timeout_ns_;
   std::size_t outstanding_max_;
@@ -159,24 +157,17 @@ class Client {
   Quota quota_;
   Cache cache_;
   ClientStats stats_;
-  std::vector<std::unique_ptr<Channel>> channels_;  // one per server, beginning with that server
-  std::vector<std::unique_ptr<Channel>> tcp_channels_;  // the same over TCP; made when needed
-  std::size_t preferred_ = 0;                           // the channel whose server answers
-  std::vector<Socket> sockets_;
+  Health health_;
+  std::vector<ServerHealth> servers_;
+  std::size_t preferred_ = 0;  // the server that answers
   std::unordered_map<Question, std::unique_ptr<Pending>, QuestionHash> pending_;
   std::unique_ptr<PendingList> by_age_;  // the oldest first
-  std::vector<Query*> returned_;         // by c-ares, not looked at yet
+  std::vector<std::unique_ptr<Transport::Query>> taken_;
   bool settling_ = false;
-  bool closing_ = false;
-
-  Health health_ = Health::kWorking;
-  base::MonoTime last_heard_{-1};
   base::MonoTime last_tick_;
-  base::MonoTime probe_deadline_;  // kSuspect: then it is down; kDown: then probe again
-  std::size_t probes_ = 0;         // of the latest round, not returned yet
-  std::uint64_t probe_round_ = 0;
   AnswerPtr down_answer_;
   AnswerPtr busy_answer_;
+  std::unique_ptr<Transport> transport_;  // goes first: its queries know what is pending
 };
 
 // One question of one session; embedded in the session.

@@ -10,8 +10,21 @@ constexpr std::size_t kHeaderBytes = 12;
 constexpr std::uint16_t kClassIn = 1;
 constexpr std::uint16_t kTypeSoa = 6;
 constexpr std::uint16_t kTypeOpt = 41;
+constexpr std::uint16_t kNoSuchName = 3;
 
 using Bytes = std::span<const std::uint8_t>;
+
+// A message being read, and how many pointers may still be followed: read several times over, an
+// honest one needs two for each of its records, which have 12 bytes.
+struct Message {
+  explicit Message(Bytes all) : bytes(all), pointers(all.size()) {}
+  std::size_t size() const { return bytes.size(); }
+  std::uint8_t operator[](std::size_t at) const { return bytes[at]; }
+  std::optional<Name> name(std::size_t& at) { return read_name(bytes, at, pointers); }
+
+  Bytes bytes;
+  std::size_t pointers;
+};
 
 std::uint16_t get16(Bytes message, std::size_t at) {
   return static_cast<std::uint16_t>(message[at] << 8 | message[at + 1]);
@@ -36,15 +49,15 @@ struct RecordView {
   std::size_t size = 0;
 };
 
-std::optional<RecordView> read_record(Bytes message, std::size_t& at) {
+std::optional<RecordView> read_record(Message& message, std::size_t& at) {
   RecordView record;
-  const auto owner = read_name(message, at);
+  const auto owner = message.name(at);
   if (!owner || message.size() - at < 10) return std::nullopt;
   record.owner = *owner;
-  record.type = get16(message, at);
-  record.klass = get16(message, at + 2);
-  record.ttl_s = ttl_at(message, at + 4);
-  record.size = get16(message, at + 8);
+  record.type = get16(message.bytes, at);
+  record.klass = get16(message.bytes, at + 2);
+  record.ttl_s = ttl_at(message.bytes, at + 4);
+  record.size = get16(message.bytes, at + 8);
   record.data = at + 10;
   if (message.size() - record.data < record.size) return std::nullopt;
   at = record.data + record.size;
@@ -52,10 +65,10 @@ std::optional<RecordView> read_record(Bytes message, std::size_t& at) {
 }
 
 // A name that fills the record's data from `at` to the end.
-std::optional<Name> name_in(Bytes message, const RecordView& record, std::size_t at) {
+std::optional<Name> name_in(Message& message, const RecordView& record, std::size_t at) {
   const std::size_t end = record.data + record.size;
   if (at >= end) return std::nullopt;
-  auto name = read_name(message, at);
+  auto name = message.name(at);
   return name && at == end ? name : std::nullopt;
 }
 
@@ -89,13 +102,14 @@ bool add_address(Bytes message, const RecordView& record, Answer& answer) {
 }
 
 // Adds the record's data to the answer. False when they are malformed.
-bool add_data(Bytes message, const RecordView& record, Type type, Answer& answer) {
+bool add_data(Message& message, const RecordView& record, Type type, Answer& answer) {
   switch (type) {
     case Type::kA:
     case Type::kAaaa:
-      return record.size == (type == Type::kA ? 4 : 16) && add_address(message, record, answer);
+      return record.size == (type == Type::kA ? 4 : 16) &&
+             add_address(message.bytes, record, answer);
     case Type::kTxt:
-      return add_text(message, record, answer);
+      return add_text(message.bytes, record, answer);
     case Type::kCname:
     case Type::kPtr: {
       const auto name = name_in(message, record, record.data);
@@ -106,7 +120,7 @@ bool add_data(Bytes message, const RecordView& record, Type type, Answer& answer
       if (record.size < 3) return false;
       const auto name = name_in(message, record, record.data + 2);
       if (name && answer.exchangers.size() < Answer::kNamesMax) {
-        answer.exchangers.push_back({get16(message, record.data), *name});
+        answer.exchangers.push_back({get16(message.bytes, record.data), *name});
       }
       return name.has_value();
     }
@@ -123,7 +137,7 @@ struct Alias {
 };
 
 // The alias records of the answer section; false when a record is malformed.
-bool collect_aliases(Bytes message, std::size_t at, std::size_t count,
+bool collect_aliases(Message& message, std::size_t at, std::size_t count,
                      std::vector<Alias>& aliases) {
   for (std::size_t i = 0; i < count; ++i) {
     const auto record = read_record(message, at);
@@ -156,13 +170,62 @@ bool follow(const std::vector<Alias>& aliases, Name& name, Answer& answer) {
 
 // The zone's own bound on how long "there is nothing" may be kept (RFC 2308 5); nothing without a
 // start-of-authority record.
-std::optional<std::uint32_t> negative_ttl(Bytes message, std::size_t at, std::size_t count) {
+std::optional<std::uint32_t> negative_ttl(Message& message, std::size_t& at, std::size_t count) {
+  std::optional<std::uint32_t> found;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto record = read_record(message, at);
+    if (!record) {
+      at = message.size();
+      return std::nullopt;
+    }
+    if (found || record->type != kTypeSoa || record->size < 20) continue;
+    found = std::min(record->ttl_s, ttl_at(message.bytes, record->data + record->size - 4));
+  }
+  return found;
+}
+
+// The upper bits of the code, from the option record of the additional section; 0 without one.
+std::uint16_t upper_code(Message& message, std::size_t at, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto record = read_record(message, at);
+    if (!record) return 0;
+    if (record->type != kTypeOpt) continue;
+    return static_cast<std::uint16_t>(message[record->data - 6] << 4);
+  }
+  return 0;
+}
+
+// The records of the answer section into `answer`; nothing when one is malformed, else whether
+// there were any for the end of the aliases.
+std::optional<bool> read_answers(Message& message, std::size_t& at, std::size_t count, Type type,
+                                 const Name& owner, Answer& answer) {
+  bool any = false;
   for (std::size_t i = 0; i < count; ++i) {
     const auto record = read_record(message, at);
     if (!record) return std::nullopt;
-    if (record->type != kTypeSoa || record->size < 20) continue;
-    return std::min(record->ttl_s, ttl_at(message, record->data + record->size - 4));
+    if (record->klass != kClassIn || record->owner != owner ||
+        record->type != static_cast<std::uint16_t>(type)) {
+      continue;
+    }
+    if (!add_data(message, *record, type, answer)) return std::nullopt;
+    answer.ttl_s = std::min(answer.ttl_s, record->ttl_s);
+    any = true;
   }
+  return any;
+}
+
+// The question section; moves `at` past it.
+std::optional<MessageError> check_question(Message& message, std::size_t& at,
+                                           const Question& question) {
+  if (get16(message.bytes, 4) != 1) return MessageError::kOtherQuestion;
+  const auto name = message.name(at);
+  if (!name || message.size() - at < 4) return MessageError::kMalformed;
+  if (*name != question.name ||
+      get16(message.bytes, at) != static_cast<std::uint16_t>(question.type) ||
+      get16(message.bytes, at + 2) != kClassIn) {
+    return MessageError::kOtherQuestion;
+  }
+  at += 4;
   return std::nullopt;
 }
 
@@ -181,7 +244,8 @@ void put16(std::uint8_t*& out, std::uint16_t value) {
 
 }  // namespace
 
-std::optional<Name> read_name(std::span<const std::uint8_t> message, std::size_t& at) {
+std::optional<Name> read_name(std::span<const std::uint8_t> message, std::size_t& at,
+                              std::size_t& pointers) {
   Name name;
   std::size_t here = at;
   std::size_t limit = message.size();  // a pointer must lead before everything read so far
@@ -194,7 +258,8 @@ std::optional<Name> read_name(std::span<const std::uint8_t> message, std::size_t
       const std::size_t target = (length & 0x3FU) << 8 | message[here + 1];
       if (!jumped) at = here + 2;
       jumped = true;
-      if (target >= here) return std::nullopt;
+      if (target >= here || pointers == 0) return std::nullopt;
+      --pointers;
       limit = here;
       here = target;
       continue;
@@ -212,7 +277,7 @@ std::optional<Name> read_name(std::span<const std::uint8_t> message, std::size_t
 }
 
 std::size_t write_query(const Question& question, std::uint16_t id, const Capitals& capitals,
-                        std::span<std::uint8_t, kQueryBytesMax> out) {
+                        bool options, std::span<std::uint8_t, kQueryBytesMax> out) {
   constexpr std::uint16_t kRecursionDesired = 0x0100;
   std::uint8_t* at = out.data();
   put16(at, id);
@@ -220,12 +285,13 @@ std::size_t write_query(const Question& question, std::uint16_t id, const Capita
   put16(at, 1);  // questions
   put16(at, 0);
   put16(at, 0);
-  put16(at, 1);  // additional: the option record
+  put16(at, options ? 1 : 0);  // additional
   const std::string_view name = question.name.wire();
   for (std::size_t i = 0; i < name.size(); ++i) *at++ = with_case(name, i, capitals);
   *at++ = 0;
   put16(at, static_cast<std::uint16_t>(question.type));
   put16(at, kClassIn);
+  if (!options) return static_cast<std::size_t>(at - out.data());
   *at++ = 0;  // the option record belongs to the root
   put16(at, kTypeOpt);
   put16(at, kUdpBytesMax);
@@ -248,60 +314,46 @@ bool repeats_question(std::span<const std::uint8_t> message, const Question& que
          get16(message, end + 3) == kClassIn;
 }
 
-std::expected<Reply, MessageError> parse_reply(std::span<const std::uint8_t> message,
+std::expected<Reply, MessageError> parse_reply(std::span<const std::uint8_t> bytes,
                                                const Question& question) {
+  Message message(bytes);
   if (message.size() < kHeaderBytes) return std::unexpected(MessageError::kNotAReply);
-  const std::uint16_t flags = get16(message, 2);
+  const std::uint16_t flags = get16(bytes, 2);
   if ((flags & 0x8000) == 0) return std::unexpected(MessageError::kNotAReply);
-  if (get16(message, 4) != 1) return std::unexpected(MessageError::kOtherQuestion);
   std::size_t at = kHeaderBytes;
-  const auto name = read_name(message, at);
-  if (!name || message.size() - at < 4) return std::unexpected(MessageError::kMalformed);
-  if (*name != question.name || get16(message, at) != static_cast<std::uint16_t>(question.type) ||
-      get16(message, at + 2) != kClassIn) {
-    return std::unexpected(MessageError::kOtherQuestion);
-  }
-  at += 4;
-  const unsigned code = flags & 15U;
+  if (const auto error = check_question(message, at, question)) return std::unexpected(*error);
   Reply reply;
   Answer& answer = reply.answer;
-  if (code != 0 && code != 3) return reply;  // server failure, which is what an answer starts as
+  reply.code = flags & 15U;
+  // Server failure, which is what an answer starts as.
+  if (reply.code != 0 && reply.code != kNoSuchName) return reply;
   if ((flags & 0x0200) != 0) return std::unexpected(MessageError::kTruncated);
 
-  const std::size_t count = get16(message, 6);
-  const std::size_t records = at;
+  const std::size_t count = get16(bytes, 6);
   std::vector<Alias> aliases;
   Name owner = question.name;
   answer.ttl_s = 0x7FFFFFFF;
-  if (!collect_aliases(message, records, count, aliases)) {
+  if (!collect_aliases(message, at, count, aliases)) {
     return std::unexpected(MessageError::kMalformed);
   }
   if (question.type != Type::kCname && !follow(aliases, owner, answer)) {
     return std::unexpected(MessageError::kMalformed);
   }
-  bool any = false;
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto record = read_record(message, at);  // all of them were read once before
-    if (record->klass != kClassIn || record->owner != owner ||
-        record->type != static_cast<std::uint16_t>(question.type)) {
-      continue;
-    }
-    if (!add_data(message, *record, question.type, answer)) {
-      return std::unexpected(MessageError::kMalformed);
-    }
-    answer.ttl_s = std::min(answer.ttl_s, record->ttl_s);
-    any = true;
-  }
-  if (any) {
+  const auto any = read_answers(message, at, count, question.type, owner, answer);
+  if (!any) return std::unexpected(MessageError::kMalformed);
+  if (*any) {
     answer.status = Status::kAnswer;
     return reply;
   }
-  const auto nothing_ttl = negative_ttl(message, at, get16(message, 8));
-  if (code == 0 && !answer.aliases.empty() && !nothing_ttl) {
+  const auto nothing_ttl = negative_ttl(message, at, get16(bytes, 8));
+  // A code that needs more than four bits looks like "no error" or "no such name" without them.
+  reply.code |= upper_code(message, at, get16(bytes, 10));
+  if (reply.code != 0 && reply.code != kNoSuchName) return reply;
+  if (reply.code == 0 && !answer.aliases.empty() && !nothing_ttl) {
     reply.ask_next = owner;
     return reply;
   }
-  answer.status = code == 3 ? Status::kNoName : Status::kNoData;
+  answer.status = reply.code == kNoSuchName ? Status::kNoName : Status::kNoData;
   answer.ttl_s = std::min(answer.ttl_s, nothing_ttl.value_or(0));
   return reply;
 }

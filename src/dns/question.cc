@@ -1,7 +1,6 @@
 #include "dns/question.h"
 
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "base/text.h"
@@ -33,23 +32,6 @@ std::optional<Type> type_from_word(std::string_view word) {
     if (base::ascii_iequals(known, word)) return type;
   }
   return std::nullopt;
-}
-
-std::uint64_t hash_of(const Question& question) {
-  // Eight bytes at a time; multiplication and a fold spread them. Names come from strangers, but
-  // what they could win by colliding is bounded by the cache's size.
-  constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15ULL;
-  std::string_view rest = question.name.wire();
-  std::uint64_t hash = (static_cast<std::uint64_t>(question.type) << 8 | rest.size()) * kOdd;
-  while (!rest.empty()) {
-    std::uint64_t word = 0;
-    const std::size_t bytes = rest.size() < 8 ? rest.size() : 8;
-    std::memcpy(&word, rest.data(), bytes);
-    hash = (hash ^ word) * kOdd;
-    hash ^= hash >> 29;
-    rest.remove_prefix(bytes);
-  }
-  return hash ^ (hash >> 32);
 }
 
 }  // namespace mxring::dns

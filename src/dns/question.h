@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/keyed_hash.h"
 #include "dns/name.h"
 
 namespace mxring::dns {
@@ -29,9 +30,12 @@ struct Question {
   friend bool operator==(const Question&, const Question&) = default;
 };
 
-std::uint64_t hash_of(const Question& question);
+// For tables by question; each has a key of its own, as strangers choose the names.
 struct QuestionHash {
-  std::size_t operator()(const Question& question) const { return hash_of(question); }
+  std::size_t operator()(const Question& question) const {
+    return hash(question.name.wire(), static_cast<std::uint64_t>(question.type));
+  }
+  base::KeyedHash hash = {};
 };
 
 }  // namespace mxring::dns

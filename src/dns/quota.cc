@@ -4,13 +4,13 @@
 #include <cstring>
 
 #include "base/assert.h"
-#include "dns/random.h"
+#include "base/random.h"
 
 namespace mxring::dns {
 
 Quota::Quota(std::size_t max)
     : max_(static_cast<std::uint16_t>(std::min<std::size_t>(max, 0xFFFF))) {
-  random_bytes(&seed_, sizeof seed_);
+  base::random_bytes(&seed_, sizeof seed_);
 }
 
 std::uint16_t Quota::account(const base::IpAddress& client) const {

@@ -45,6 +45,25 @@ void ResolverHealth::on_change(bool answering) {
   }
 }
 
+void ResolverHealth::on_refusing(const base::Endpoint& server, bool refusing) {
+  const std::string address = server.to_string();
+  bool news = false;
+  {
+    const std::lock_guard lock(mutex_);
+    std::uint32_t& shards = refusing_[address];
+    news = refusing ? shards++ == 0 : --shards == 0;
+  }
+  if (news && refusing) {
+    notice_(fmt::format(
+        "warning: the DNS resolver at {} refuses every question (REFUSED); look at its access "
+        "control, or name another in dns.servers; until then what it is asked for SPF, DKIM and "
+        "DMARC is a temperror",
+        address));
+  } else if (news) {
+    notice_(fmt::format("the DNS resolver at {} answers our questions again", address));
+  }
+}
+
 std::expected<std::unique_ptr<Resolver>, std::string> Resolver::create(const Config& config,
                                                                        uring::Ring& ring,
                                                                        ResolverHealth& health) {
@@ -114,6 +133,10 @@ std::int64_t Resolver::wait_ns(base::MonoTime now) const {
 
 void Resolver::on_resolver(bool answering) {
   health_.on_change(answering);
+}
+
+void Resolver::on_refusing(const base::Endpoint& server, bool refusing) {
+  health_.on_refusing(server, refusing);
 }
 
 }  // namespace mxring::server

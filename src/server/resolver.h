@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -26,12 +28,15 @@ class ResolverHealth {
   using Notice = std::function<void(const std::string&)>;
 
   ResolverHealth(const Config& config, Notice notice);
-  void on_change(bool answering);  // of one shard's client
+  void on_change(bool answering);                                 // of one shard's client
+  void on_refusing(const base::Endpoint& server, bool refusing);  // of one shard's client
 
  private:
   Notice notice_;
   std::string servers_;  // in words
   std::atomic<std::uint32_t> silent_{0};
+  std::mutex mutex_;
+  std::map<std::string, std::uint32_t> refusing_;  // the shards that say so, by server
 };
 
 class Resolver final : private dns::SocketWatcher, private dns::ResolverListener {
@@ -60,6 +65,7 @@ class Resolver final : private dns::SocketWatcher, private dns::ResolverListener
   Resolver(uring::Ring& ring, ResolverHealth& health) : ring_(ring), health_(health) {}
   void watch(int fd, bool readable, bool writable) override;
   void on_resolver(bool answering) override;
+  void on_refusing(const base::Endpoint& server, bool refusing) override;
   void arm(std::uint32_t slot);
 
   uring::Ring& ring_;

@@ -54,16 +54,16 @@ TEST(IpAddressTest, ClientNetworkIsAnAddressOrA64) {
 }
 
 TEST(IpAddressTest, HashTellsNeighboursAndFamiliesApart) {
+  const IpAddressHash hash;
   std::unordered_set<std::size_t> hashes;
   for (unsigned i = 0; i < 256; ++i) {
-    hashes.insert(IpAddressHash{}(IpAddress::v4({10, 0, 0, static_cast<std::uint8_t>(i)})));
+    hashes.insert(hash(IpAddress::v4({10, 0, 0, static_cast<std::uint8_t>(i)})));
     std::array<std::uint8_t, 16> six{0x20, 0x01};
     six[7] = static_cast<std::uint8_t>(i);
-    hashes.insert(IpAddressHash{}(IpAddress::v6(six)));
+    hashes.insert(hash(IpAddress::v6(six)));
   }
   EXPECT_EQ(hashes.size(), 512U);
-  EXPECT_EQ(IpAddressHash{}(*IpAddress::parse("::ffff:1.2.3.4")),
-            IpAddressHash{}(*IpAddress::parse("1.2.3.4")));
+  EXPECT_EQ(hash(*IpAddress::parse("::ffff:1.2.3.4")), hash(*IpAddress::parse("1.2.3.4")));
 }
 
 TEST(EndpointTest, ReadsAndWrites) {

@@ -74,7 +74,11 @@ Question about(std::string_view name, Type type = Type::kA) {
 
 struct Health final : ResolverListener {
   std::vector<bool> told;
+  std::vector<std::string> refusing;
   void on_resolver(bool answering) override { told.push_back(answering); }
+  void on_refusing(const base::Endpoint& server, bool refuses) override {
+    refusing.push_back(server.to_string() + (refuses ? " refuses" : " serves"));
+  }
 };
 
 struct Counter final : Waiter {
@@ -379,6 +383,93 @@ TEST_F(ClientTest, AClosedPortIsNoticedAtOnce) {
   for (int i = 0; i < 10 && health.told.empty(); ++i) resolver().wait(20 * base::kNsPerMs);
   EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::milliseconds(500));
   EXPECT_EQ(health.told, std::vector<bool>{false});
+}
+
+// RFC 6891 7: asked again without an option record, and from then on without.
+TEST_F(ClientTest, AServerThatRejectsOptionsIsAskedWithout) {
+  using Options = TestDnsServer::Options;
+  for (const auto form : {Options::kFormatError, Options::kNotImplemented, Options::kBadVersion}) {
+    TestDnsServer old(Zone::parse(kZone));
+    old.set_options(form);
+    auto made = BlockingResolver::create({.servers = {old.endpoint()}}, &health);
+    ASSERT_TRUE(made);
+    BlockingResolver& resolver = **made;
+    for (const auto name : {"good.example", "www.example", "chain0.example", "slow.example"}) {
+      EXPECT_EQ(resolver.ask(about(name))->status, Status::kAnswer) << static_cast<int>(form);
+    }
+    EXPECT_EQ(resolver.ask(about("good.example", Type::kTxt))->status, Status::kAnswer);
+    EXPECT_FALSE(resolver.client().servers()[0].takes_options());
+    // One that c-ares asked again by itself, and one that we did.
+    EXPECT_LE(old.questions_with_options(), 2U);
+    EXPECT_TRUE(health.told.empty());
+  }
+}
+
+// It drops what it does not know, or replies in a way that nobody can take for a reply: a probe in
+// both forms tells, at the start or when a question waits.
+TEST_F(ClientTest, AServerThatIsSilentAboutOptionsIsAskedWithout) {
+  using Options = TestDnsServer::Options;
+  for (const auto form : {Options::kDropped, Options::kFormatErrorBare, Options::kServerFailure}) {
+    TestDnsServer old(Zone::parse(kZone));
+    old.set_options(form);
+    auto made = BlockingResolver::create({.servers = {old.endpoint()}}, &health);
+    ASSERT_TRUE(made);
+    BlockingResolver& resolver = **made;
+    resolver.client().start(base::read_clocks().mono);
+    const auto started = std::chrono::steady_clock::now();
+    if (form == Options::kServerFailure) {  // which is an answer, until the probe is compared
+      for (int i = 0; i < 20 && resolver.client().servers()[0].takes_options(); ++i) {
+        resolver.wait(50 * base::kNsPerMs);
+      }
+    }
+    EXPECT_EQ(resolver.ask(about("good.example"))->status, Status::kAnswer)
+        << static_cast<int>(form);
+    EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::milliseconds(2500));
+    EXPECT_FALSE(resolver.client().servers()[0].takes_options());
+    EXPECT_EQ(resolver.ask(about("good.example", Type::kTxt))->status, Status::kAnswer);
+    EXPECT_TRUE(health.told.empty()) << "it was never down";
+  }
+}
+
+TEST_F(ClientTest, OptionsAreKeptWhileTheyWork) {
+  resolver().client().start(base::read_clocks().mono);
+  EXPECT_EQ(ask("good.example")->status, Status::kAnswer);
+  for (int i = 0; i < 12; ++i) resolver().wait(50 * base::kNsPerMs);
+  EXPECT_EQ(ask("servfail.example")->status, Status::kServerFailure);
+  EXPECT_EQ(ask("refused.example")->status, Status::kServerFailure);
+  EXPECT_EQ(ask("www.example")->status, Status::kAnswer);
+  EXPECT_TRUE(resolver().client().servers()[0].takes_options());
+  EXPECT_TRUE(health.refusing.empty()) << "one name is";
+}
+
+TEST_F(ClientTest, AServerThatRefusesEverythingIsToldOfOnce) {
+  server.set_refusing(true);
+  resolver().client().start(base::read_clocks().mono);
+  for (int i = 0; i < 20 && health.refusing.empty(); ++i) resolver().wait(50 * base::kNsPerMs);
+  const std::string address = server.address();
+  EXPECT_EQ(health.refusing, std::vector<std::string>{address + " refuses"});
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_EQ(ask("n" + std::to_string(i) + ".example")->status, Status::kServerFailure);
+  }
+  EXPECT_EQ(health.refusing.size(), 1U);
+  server.set_refusing(false);
+  EXPECT_EQ(ask("good.example")->status, Status::kAnswer);
+  EXPECT_EQ(health.refusing, (std::vector<std::string>{address + " refuses", address + " serves"}));
+  // It has served us: a few names that it refuses are no news, everything is.
+  for (int i = 0; i < 5; ++i) ask("refused.example", Type::kTxt);
+  EXPECT_EQ(health.refusing.size(), 2U);
+}
+
+TEST_F(ClientTest, OneThatRefusesIsLeftForOneThatServes) {
+  TestDnsServer closed{Zone()};
+  closed.set_refusing(true);
+  options.servers = {closed.endpoint(), server.endpoint()};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_NE(ask("n" + std::to_string(i) + ".example")->status, Status::kServerFailure);
+  }
+  const std::size_t asked = closed.questions();
+  EXPECT_EQ(ask("good.example")->status, Status::kAnswer);
+  EXPECT_EQ(closed.questions(), asked);
 }
 
 TEST_F(ClientTest, TheSecondServerHelpsOut) {

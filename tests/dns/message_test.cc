@@ -38,12 +38,96 @@ constexpr std::string_view kGood("\x81\x80", 2);
 
 TEST(MessageTest, QueryIsOneQuestionWithAnOptionRecord) {
   std::array<std::uint8_t, kQueryBytesMax> buffer;
-  const std::size_t size = write_query(ask("Example.org", Type::kMx), 0xABCD, {}, buffer);
+  const std::size_t size = write_query(ask("Example.org", Type::kMx), 0xABCD, {}, true, buffer);
   const std::string_view bytes(reinterpret_cast<const char*>(buffer.data()), size);
   EXPECT_EQ(bytes,
             "\xAB\xCD\1\0\0\1\0\0\0\0\0\1"
             "\7example\3org\0\0\x0f\0\1"
             "\0\0\x29\x04\xd0\0\0\0\0\0\0"_b);
+}
+
+TEST(MessageTest, AQueryWithoutAnOptionRecord) {
+  std::array<std::uint8_t, kQueryBytesMax> buffer;
+  const std::size_t size = write_query(ask("Example.org", Type::kMx), 0xABCD, {}, false, buffer);
+  const std::string_view bytes(reinterpret_cast<const char*>(buffer.data()), size);
+  EXPECT_EQ(bytes,
+            "\xAB\xCD\1\0\0\1\0\0\0\0\0\0"
+            "\7example\3org\0\0\x0f\0\1"_b);
+}
+
+// BADVERS has zero in the four bits of the header; what looks like "there is nothing" is none.
+TEST(MessageTest, TheUpperBitsOfTheCodeAreInTheOptionRecord) {
+  const auto with_option = [](std::string_view flags, char upper) {
+    Bytes bytes = reply_head(flags, 0);
+    bytes[11] = 1;
+    append(bytes, "\0\0\x29\x04\xd0"_b);
+    bytes.push_back(static_cast<std::uint8_t>(upper));
+    append(bytes, "\0\0\0\0\0"_b);
+    return bytes;
+  };
+  const Question question = ask("www.example.org", Type::kA);
+  const auto bad_version = parse_reply(with_option(kGood, 1), question);
+  ASSERT_TRUE(bad_version);
+  EXPECT_EQ(bad_version->code, 16);
+  EXPECT_TRUE(rejects_options(bad_version->code));
+  EXPECT_EQ(bad_version->answer.status, Status::kServerFailure);
+  const auto bad_time = parse_reply(with_option(std::string_view("\x81\x83", 2), 1), question);
+  ASSERT_TRUE(bad_time);
+  EXPECT_EQ(bad_time->code, 19);
+  EXPECT_EQ(bad_time->answer.status, Status::kServerFailure);
+  const auto nothing = parse_reply(with_option(kGood, 0), question);
+  ASSERT_TRUE(nothing);
+  EXPECT_EQ(nothing->code, 0);
+  EXPECT_EQ(nothing->answer.status, Status::kNoData);
+}
+
+// 64 KiB of records whose names are pointers to pointers: a reply has no more of them than bytes.
+TEST(MessageTest, ChainsOfPointersCostWhatTheyWeigh) {
+  Bytes bytes = reply_head(kGood, 0);
+  const auto put16 = [&](std::size_t value) {
+    bytes.push_back(static_cast<std::uint8_t>(value >> 8));
+    bytes.push_back(static_cast<std::uint8_t>(value));
+  };
+  const auto put_record = [&](std::size_t size) {
+    put16(16);
+    put16(1);
+    put16(0);
+    put16(60);
+    put16(size);
+  };
+  std::size_t pointer = 12;
+  bytes.push_back(0);
+  put_record((16'382 - bytes.size() - 10) / 2 * 2);
+  while (bytes.size() + 2 < 16'382) {
+    const std::size_t here = bytes.size();
+    put16(0xC000 | pointer);
+    pointer = here;
+  }
+  std::size_t records = 1;
+  for (; bytes.size() + 12 < 65'000; ++records) {
+    put16(0xC000 | pointer);
+    put_record(0);
+  }
+  bytes[6] = static_cast<std::uint8_t>(records >> 8);
+  bytes[7] = static_cast<std::uint8_t>(records);
+  std::size_t at = bytes.size() - 12;
+  std::size_t pointers = bytes.size();
+  EXPECT_TRUE(read_name(bytes, at, pointers)) << "one such name is a name";
+  EXPECT_GT(bytes.size() - pointers, 8'000U);
+  const auto parsed = parse_reply(bytes, ask("www.example.org", Type::kA));
+  ASSERT_FALSE(parsed);
+  EXPECT_EQ(parsed.error(), MessageError::kMalformed);
+
+  // As many honest records as fit are read, each with its pointer.
+  Bytes honest = reply_head(kGood, 0);
+  for (records = 0; honest.size() + 16 < 65'535; ++records) {
+    append(honest, "\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xc0\0\2\1"_b);
+  }
+  honest[6] = static_cast<std::uint8_t>(records >> 8);
+  honest[7] = static_cast<std::uint8_t>(records);
+  const auto many = parse_reply(honest, ask("www.example.org", Type::kA));
+  ASSERT_TRUE(many);
+  EXPECT_EQ(many->answer.addresses.size(), records);
 }
 
 TEST(MessageTest, AReplyMustRepeatTheQuestionsCapitals) {
@@ -52,7 +136,7 @@ TEST(MessageTest, AReplyMustRepeatTheQuestionsCapitals) {
   capitals[0] = 0b10101011;  // the length too, which stays as it is
   capitals[1] = 0b00000010;
   std::array<std::uint8_t, kQueryBytesMax> buffer;
-  const std::size_t size = write_query(question, 0xABCD, capitals, buffer);
+  const std::size_t size = write_query(question, 0xABCD, capitals, true, buffer);
   const std::string_view bytes(reinterpret_cast<const char*>(buffer.data()), size);
   EXPECT_EQ(bytes.substr(12, 17), "\7ExAmPlE\3Org\0\0\x0f\0\1"_b);
   EXPECT_TRUE(repeats_question({buffer.data(), size}, question, capitals));

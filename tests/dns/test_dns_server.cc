@@ -319,6 +319,40 @@ std::vector<Bytes> TestDnsServer::replies_to(const Bytes& query, bool tcp, int& 
   return replies;
 }
 
+// Without an option record, as from a server that does not know any, but for BADVERS.
+std::vector<Bytes> TestDnsServer::replies_to_options(const Bytes& bytes) const {
+  Query query;
+  read_query(bytes, query);
+  const auto reply = [&](unsigned code) {
+    return std::vector<Bytes>{ReplyBuilder(query.id, query.question, code).bytes()};
+  };
+  switch (options_) {
+    case Options::kFormatError:
+      return reply(1);
+    case Options::kFormatErrorBare: {
+      std::vector<Bytes> replies = reply(1);
+      replies[0].resize(12);
+      replies[0][5] = 0;
+      return replies;
+    }
+    case Options::kNotImplemented:
+      return reply(4);
+    case Options::kServerFailure:
+      return reply(2);
+    case Options::kBadVersion: {
+      std::vector<Bytes> replies = reply(0);
+      replies[0][11] = 1;
+      const Bytes option = {0, 0, 41, 4, 0xD0, 1, 0, 0, 0, 0, 0};
+      replies[0].insert(replies[0].end(), option.begin(), option.end());
+      return replies;
+    }
+    case Options::kTaken:
+    case Options::kDropped:
+      break;
+  }
+  return {};
+}
+
 std::vector<Bytes> TestDnsServer::lower_case_replies_to(const Bytes& bytes, bool tcp, int& delay_ms,
                                                         bool& close_at_once, bool& dribble) {
   const std::lock_guard lock(mutex_);
@@ -334,6 +368,11 @@ std::vector<Bytes> TestDnsServer::lower_case_replies_to(const Bytes& bytes, bool
   if (tcp && !speaks_tcp_) {
     close_at_once = true;
     return {};
+  }
+  if (refusing_) return {ReplyBuilder(query.id, query.question, 5).bytes()};
+  if (bytes[11] != 0) {
+    ++questions_with_options_;
+    if (options_ != Options::kTaken) return replies_to_options(bytes);
   }
   const Node* node = zone_.find(query.question.name);
   const Fault fault = node == nullptr ? Fault::kNone : node->fault;

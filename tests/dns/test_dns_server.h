@@ -36,6 +36,22 @@ class TestDnsServer {
     folding_ = folding;
     speaks_tcp_ = tcp;
   }
+  // What it does with a query that has an option record (RFC 6891): as with others, or one of what
+  // servers do that do not know it.
+  enum class Options {
+    kTaken,
+    kFormatError,
+    kFormatErrorBare,
+    kNotImplemented,
+    kBadVersion,
+    kServerFailure,
+    kDropped
+  };
+  void set_options(Options options) { options_ = options; }
+  // REFUSED is all it says.
+  void set_refusing(bool refusing) { refusing_ = refusing; }
+  // Queries with an option record, probes included.
+  std::size_t questions_with_options() const { return questions_with_options_; }
   // Queries received, probes for the root excluded.
   std::size_t questions() const { return questions_; }
   std::size_t questions_about(const dns::Question& question) const;
@@ -51,6 +67,7 @@ class TestDnsServer {
   void on_connection();
   std::vector<Bytes> replies_to(const Bytes& query, bool tcp, int& delay_ms, bool& close_at_once,
                                 bool& dribble);
+  std::vector<Bytes> replies_to_options(const Bytes& query) const;
   std::vector<Bytes> lower_case_replies_to(const Bytes& query, bool tcp, int& delay_ms,
                                            bool& close_at_once, bool& dribble);
 
@@ -61,6 +78,9 @@ class TestDnsServer {
   std::atomic<bool> dead_ = false;
   std::atomic<bool> truncating_ = false;
   std::atomic<bool> folding_ = false;
+  std::atomic<Options> options_ = Options::kTaken;
+  std::atomic<bool> refusing_ = false;
+  std::atomic<std::size_t> questions_with_options_ = 0;
   std::atomic<bool> speaks_tcp_ = true;
   std::atomic<std::size_t> questions_ = 0;
   std::atomic<std::size_t> tcp_questions_ = 0;

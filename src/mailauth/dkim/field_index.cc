@@ -1,9 +1,8 @@
 #include "mailauth/dkim/field_index.h"
 
-#include <algorithm>
 #include <bit>
-#include <cstring>
 
+#include "base/assert.h"
 #include "base/text.h"
 
 namespace mxring::mailauth::dkim {
@@ -16,7 +15,7 @@ void FieldIndex::build(std::string_view header, std::span<const mail::Field> fie
   selection_ = 0;
   for (std::uint32_t i = 0; i < fields.size(); ++i) {
     const std::string_view name = header.substr(fields[i].begin, fields[i].name_bytes);
-    const std::uint64_t hash = hash_of(name);
+    const std::uint64_t hash = hash_.ignoring_case(name);
     std::size_t slot = 0;
     Entry* entry = find(name, hash, slot);
     if (entry == nullptr) {
@@ -27,11 +26,14 @@ void FieldIndex::build(std::string_view header, std::span<const mail::Field> fie
     above_[i] = entry->bottom;
     entry->bottom = i;
   }
+  // A search ends at a free slot.
+  MXRING_ASSERT(entries_.size() < slots_.size());
 }
 
 std::optional<std::uint32_t> FieldIndex::take(std::string_view name, std::uint32_t skip) {
+  MXRING_ASSERT(!slots_.empty());
   std::size_t slot = 0;
-  Entry* entry = find(name, hash_of(name), slot);
+  Entry* entry = find(name, hash_.ignoring_case(name), slot);
   if (entry == nullptr) return std::nullopt;
   if (entry->selection != selection_) {
     entry->selection = selection_;
@@ -40,6 +42,8 @@ std::optional<std::uint32_t> FieldIndex::take(std::string_view name, std::uint32
   if (entry->next == skip && skip != kNone) entry->next = above_[skip];
   const std::uint32_t taken = entry->next;
   if (taken == kNone) return std::nullopt;
+  // Upwards only, so that no field is taken twice in a selection.
+  MXRING_ASSERT(above_[taken] == kNone || above_[taken] < taken);
   entry->next = above_[taken];
   return taken;
 }
@@ -51,27 +55,6 @@ FieldIndex::Entry* FieldIndex::find(std::string_view name, std::uint64_t hash, s
     if (entry.hash == hash && base::ascii_iequals(entry.name, name)) return &entry;
   }
   return nullptr;
-}
-
-// Eight bytes at a time, each with its letters' case taken out, folded by a wide multiplication.
-std::uint64_t FieldIndex::hash_of(std::string_view name) const {
-  constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15ULL;
-  constexpr std::uint64_t kLowerCase = 0x2020202020202020ULL;
-  const auto fold = [](std::uint64_t a, std::uint64_t b) {
-    __extension__ using Wide = unsigned __int128;
-    const Wide product = Wide{a} * b;
-    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-  };
-  const std::uint64_t key = std::bit_cast<std::uintptr_t>(this) * kOdd;
-  std::uint64_t hash = key ^ name.size();
-  while (!name.empty()) {
-    std::uint64_t word = 0;
-    const std::size_t bytes = std::min<std::size_t>(name.size(), 8);
-    std::memcpy(&word, name.data(), bytes);
-    hash = fold(hash ^ (word | kLowerCase), key | 1);
-    name.remove_prefix(bytes);
-  }
-  return hash;
 }
 
 }  // namespace mxring::mailauth::dkim

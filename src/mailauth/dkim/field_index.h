@@ -5,8 +5,7 @@
 // Contract: build() keeps the views given; begin_selection() puts all fields back; take() in the
 // order of h=.
 //
-// Thread: the owner's. Memory: vectors that are kept. Failure: none. The hash is keyed with an
-// address of this process, so that a stranger cannot choose names that collide.
+// Thread: the owner's. Memory: vectors that are kept. Failure: none.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/keyed_hash.h"
 #include "mail/header_index.h"
 
 namespace mxring::mailauth::dkim {
@@ -38,8 +38,8 @@ class FieldIndex {
   };
 
   Entry* find(std::string_view name, std::uint64_t hash, std::size_t& slot);
-  std::uint64_t hash_of(std::string_view name) const;
 
+  base::KeyedHash hash_;              // strangers choose the names
   std::vector<std::uint32_t> slots_;  // into entries_, open addressing; a power of two
   std::vector<Entry> entries_;
   std::vector<std::uint32_t> above_;  // the field of the same name before this one

@@ -1,7 +1,6 @@
 #include "mailauth/spf/outcome_cache.h"
 
 #include <cstddef>
-#include <functional>
 #include <string_view>
 
 namespace mxring::mailauth::spf {
@@ -11,14 +10,13 @@ namespace {
 constexpr std::size_t kSlots = 512;
 constexpr std::size_t kTextBytesMax = 512;  // of an outcome that is kept
 
-std::size_t slot_of(const Evaluator& evaluator) {
-  const std::size_t domain = std::hash<std::string_view>()(evaluator.outcome().domain);
-  return (domain ^ base::IpAddressHash()(evaluator.client())) % kSlots;
-}
-
 }  // namespace
 
 OutcomeCache::OutcomeCache() : slots_(kSlots) {}
+
+std::size_t OutcomeCache::slot_of(const Evaluator& evaluator) const {
+  return hash_(evaluator.outcome().domain, by_address_(evaluator.client())) % kSlots;
+}
 
 const Outcome* OutcomeCache::find(const Evaluator& begun, base::MonoTime now) const {
   const Slot& slot = slots_[slot_of(begun)];

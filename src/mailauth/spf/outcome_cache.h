@@ -32,6 +32,10 @@ class OutcomeCache {
     base::IpAddress client;
     Outcome outcome;
   };
+  std::size_t slot_of(const Evaluator& evaluator) const;
+
+  base::KeyedHash hash_;
+  base::IpAddressHash by_address_;
   std::vector<Slot> slots_;
 };
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -41,9 +42,10 @@ struct AuthOptions {
 
 struct Verdict {
   const Evaluation& evaluation;
+  bool evaluated = true;  // else the header section was over a limit, and nothing beyond SPF
   Disposition disposition = Disposition::kAccept;
-  std::string reply;
-  std::string results_field;
+  std::string reply = {};
+  std::string results_field = {};
 };
 
 class Judge {
@@ -106,14 +108,14 @@ std::string confirmed_name(dns::BlockingResolver& resolver, const base::IpAddres
 }
 
 // What the server says of a message before any verdict: its header section and From field.
-std::optional<std::string> early_refusal(std::string_view message,
-                                         const mail::HeaderIndex& header) {
+std::optional<std::string> early_refusal(std::string_view message, const mail::HeaderIndex& header,
+                                         bool bounce) {
   server::PolicyScratch scratch;
   const server::Policy policy{server::Config{}};
   const mail::Field* from = header.first(mail::FieldName::kFrom);
   const std::string_view value =
       from == nullptr ? std::string_view() : message.substr(from->value, from->end - from->value);
-  const auto refusal = policy.header(header, value, scratch);
+  const auto refusal = policy.header(header, value, bounce, scratch);
   if (!refusal) return std::nullopt;
   return smtp::to_text(*refusal);
 }
@@ -212,12 +214,30 @@ std::string verdict_text(const Verdict& verdict) {
   const Evaluation& evaluation = verdict.evaluation;
   std::string out;
   spf_text(out, *evaluation.spf());
-  dkim_text(out, evaluation.dkim());
+  if (verdict.evaluated) dkim_text(out, evaluation.dkim());
   arc_text(out, evaluation.arc());
   dmarc_text(out, evaluation.dmarc());
-  out += fmt::format("disposition  {}\nreply        {}\n\n{}", mailauth::word(verdict.disposition),
-                     verdict.reply, verdict.results_field);
+  out += fmt::format("disposition  {}\nreply        {}\n", mailauth::word(verdict.disposition),
+                     verdict.reply);
+  if (!verdict.results_field.empty()) out += "\n" + verdict.results_field;
   return out;
+}
+
+void decide(Verdict& verdict, const std::optional<std::string>& refusal) {
+  MXRING_ASSERT(verdict.evaluated || refusal);
+  if (refusal) {
+    verdict.disposition = Disposition::kReject;
+    verdict.reply = *refusal;
+    return;
+  }
+  const mailauth::dmarc::Outcome* dmarc = verdict.evaluation.dmarc();
+  verdict.disposition = mailauth::decide(dmarc, {});
+  if (mailauth::is_refusal(verdict.disposition)) {
+    std::string text;
+    verdict.reply = smtp::to_text(mailauth::refusal(*dmarc, verdict.disposition, text));
+  } else {
+    verdict.reply = smtp::to_text(smtp::Reply(smtp::ReplyId::kAccepted));
+  }
 }
 
 int run_auth(const AuthOptions& options) {
@@ -249,27 +269,21 @@ int run_auth(const AuthOptions& options) {
   header.feed(*message);
   header.finish();
 
-  Verdict verdict{judge.evaluation(), Disposition::kAccept, {}, {}};
-  const auto refusal = early_refusal(*message, header);
-  judge.take(*message, header);
-  const std::string name = confirmed_name(*resolver, *client);
-  verdict.disposition = mailauth::decide(judge.evaluation().dmarc(), {});
-  if (refusal) {
-    verdict.disposition = Disposition::kReject;
-    verdict.reply = *refusal;
-  } else if (mailauth::is_refusal(verdict.disposition)) {
-    std::string text;
-    verdict.reply =
-        smtp::to_text(mailauth::refusal(*judge.evaluation().dmarc(), verdict.disposition, text));
-  } else {
-    verdict.reply = smtp::to_text(smtp::Reply(smtp::ReplyId::kAccepted));
+  Verdict verdict{.evaluation = judge.evaluation(),
+                  .evaluated = header.status() == mail::HeaderStatus::kComplete};
+  const auto refusal = early_refusal(*message, header, mail_from.empty());
+  std::string name;
+  if (verdict.evaluated) {
+    judge.take(*message, header);
+    name = confirmed_name(*resolver, *client);
+    mailauth::authres::Builder builder(verdict.results_field);
+    mailauth::write_results_field(builder, {.hostname = options.hostname,
+                                            .mail_from = mail_from,
+                                            .client = *client,
+                                            .client_name = name,
+                                            .evaluation = judge.evaluation()});
   }
-  mailauth::authres::Builder builder(verdict.results_field);
-  mailauth::write_results_field(builder, {.hostname = options.hostname,
-                                          .mail_from = mail_from,
-                                          .client = *client,
-                                          .client_name = name,
-                                          .evaluation = judge.evaluation()});
+  decide(verdict, refusal);
   Output output;
   output.write(options.json ? verdict_json(verdict, options, name) : verdict_text(verdict));
   output.flush();

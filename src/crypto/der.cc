@@ -1,11 +1,14 @@
 #include "crypto/der.h"
 
+#include "base/assert.h"
+
 namespace mxring::crypto {
 
 namespace {
 
 // The longest length field anybody needs here counts to 16 MiB.
 constexpr std::size_t kLengthOctetsMax = 3;
+constexpr std::size_t kLenientLengthOctetsMax = 8;
 
 }  // namespace
 
@@ -19,16 +22,19 @@ std::optional<std::string_view> DerReader::take(std::uint8_t tag) {
   std::size_t header = 2;
   if (length >= 0x80) {
     const std::size_t octets = length & 0x7f;  // 0 would be the indefinite form, which is not DER
-    if (octets == 0 || octets > kLengthOctetsMax || rest_.size() < 2 + octets) return std::nullopt;
+    const std::size_t octets_max =
+        rules_ == Rules::kStrict ? kLengthOctetsMax : kLenientLengthOctetsMax;
+    if (octets == 0 || octets > octets_max || rest_.size() < 2 + octets) return std::nullopt;
     length = 0;
     for (std::size_t i = 0; i < octets; ++i) {
       length = length << 8 | static_cast<std::uint8_t>(rest_[2 + i]);
     }
     header += octets;
     const bool shortest = length >= 0x80 && length >> (8 * (octets - 1)) != 0;
-    if (!shortest) return std::nullopt;
+    if (!shortest && rules_ == Rules::kStrict) return std::nullopt;
   }
   if (rest_.size() - header < length) return std::nullopt;
+  MXRING_ASSERT(header <= rest_.size());
   const std::string_view content = rest_.substr(header, length);
   rest_.remove_prefix(header + length);
   return content;
@@ -37,6 +43,10 @@ std::optional<std::string_view> DerReader::take(std::uint8_t tag) {
 std::optional<std::string_view> DerReader::take_unsigned() {
   std::optional<std::string_view> content = take(DerTag::kInteger);
   if (!content || content->empty()) return std::nullopt;
+  if (rules_ == Rules::kLenient) {
+    while (!content->empty() && content->front() == 0) content->remove_prefix(1);
+    return content;
+  }
   const auto first = static_cast<std::uint8_t>((*content)[0]);
   if (first >= 0x80) return std::nullopt;  // negative
   if (first != 0) return content;

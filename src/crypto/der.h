@@ -1,6 +1,8 @@
-// The few pieces of DER (X.690) that keys are made of: definite, shortest lengths only; one reader
-// and one writer. Nothing is copied by the reader, and nothing is accepted twice: what it takes is
-// the one encoding of its value.
+// The few pieces of DER (X.690) that keys are made of, definite lengths only; one reader and one
+// writer. Nothing is copied by the reader. Read as kStrict nothing is accepted twice: what it takes
+// is the one encoding of its value. kLenient is for public keys of strangers, which everybody else
+// reads with OpenSSL: lengths in longer forms, needless zeros in front of numbers, and numbers
+// without the zero that keeps their first bit from being a sign.
 //
 // Thread: any. Ownership: readers and what they return are views of the caller's bytes. Failure:
 // nullopt, and the reader must not be used further.
@@ -24,7 +26,9 @@ enum class DerTag : std::uint8_t {
 
 class DerReader {
  public:
-  explicit DerReader(std::string_view bytes) : rest_(bytes) {}
+  enum class Rules : std::uint8_t { kStrict, kLenient };
+  explicit DerReader(std::string_view bytes, Rules rules = Rules::kStrict)
+      : rest_(bytes), rules_(rules) {}
 
   bool at_end() const { return rest_.empty(); }
   // The tag of the next element as it stands, 0 at the end.
@@ -40,6 +44,7 @@ class DerReader {
 
  private:
   std::string_view rest_;
+  Rules rules_;
 };
 
 // Appends one element.

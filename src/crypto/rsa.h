@@ -20,10 +20,9 @@
 namespace mxring::crypto {
 
 enum class RsaKeyError : std::uint8_t {
-  kMalformed,  // neither SubjectPublicKeyInfo (RFC 5280) nor RSAPublicKey (RFC 8017), or trailing
-               // bytes
+  kMalformed,  // neither SubjectPublicKeyInfo (RFC 5280) nor RSAPublicKey (RFC 8017)
   kNotRsa,     // a SubjectPublicKeyInfo of another algorithm
-  kUnusable,   // modulus even, under 512 or over 4096 bits; exponent even, below 3 or over 64 bits
+  kUnusable,   // modulus even, under 512 or over 4096 bits; exponent even, below 3 or over 17 bits
 };
 
 class RsaPublicKey {

@@ -14,6 +14,10 @@ namespace {
 // 1.2.840.113549.1.1.1, rsaEncryption (RFC 3279 2.3.1)
 constexpr std::string_view kRsaEncryption = "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
 
+// As OpenSSL reads them, which is what those who publish keys have tried; it does not look at what
+// follows a whole key either.
+constexpr auto kRules = DerReader::Rules::kLenient;
+
 struct Numbers {
   std::string_view modulus;
   std::string_view exponent;
@@ -22,7 +26,7 @@ struct Numbers {
 // RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }, `inside` being the
 // sequence's content.
 std::optional<Numbers> parse_numbers(std::string_view inside) {
-  DerReader reader(inside);
+  DerReader reader(inside, kRules);
   const auto modulus = reader.take_unsigned();
   if (!modulus) return std::nullopt;
   const auto exponent = reader.take_unsigned();
@@ -32,22 +36,21 @@ std::optional<Numbers> parse_numbers(std::string_view inside) {
 
 // SubjectPublicKeyInfo ::= SEQUENCE { SEQUENCE { OBJECT IDENTIFIER, parameters }, BIT STRING }
 std::expected<Numbers, RsaKeyError> parse_subject_public_key_info(std::string_view inside) {
-  DerReader info(inside);
+  DerReader info(inside, kRules);
   const auto algorithm = info.take(DerTag::kSequence);
   if (!algorithm) return std::unexpected(RsaKeyError::kMalformed);
   const auto key = info.take_octets_of_bits();
   if (!key || !info.at_end()) return std::unexpected(RsaKeyError::kMalformed);
-  DerReader identifier(*algorithm);
+  DerReader identifier(*algorithm, kRules);
   const auto object = identifier.take(DerTag::kObjectId);
   if (!object || object->empty()) return std::unexpected(RsaKeyError::kMalformed);
   if (*object != kRsaEncryption) return std::unexpected(RsaKeyError::kNotRsa);
-  const auto parameters = identifier.take(DerTag::kNull);  // "MUST" be there, RFC 3279 2.3.1
-  if (!parameters || !parameters->empty() || !identifier.at_end()) {
-    return std::unexpected(RsaKeyError::kMalformed);
-  }
-  DerReader outer(*key);
+  // The parameters should be NULL (RFC 3279 2.3.1); nobody looks at what they are.
+  const bool parameters = identifier.at_end() || identifier.take(identifier.next_tag());
+  if (!parameters || !identifier.at_end()) return std::unexpected(RsaKeyError::kMalformed);
+  DerReader outer(*key, kRules);
   const auto sequence = outer.take(DerTag::kSequence);
-  if (!sequence || !outer.at_end()) return std::unexpected(RsaKeyError::kMalformed);
+  if (!sequence) return std::unexpected(RsaKeyError::kMalformed);
   const auto numbers = parse_numbers(*sequence);
   if (!numbers) return std::unexpected(RsaKeyError::kMalformed);
   return *numbers;
@@ -60,12 +63,12 @@ bool is_odd(std::string_view magnitude) {
 }  // namespace
 
 std::expected<RsaPublicKey, RsaKeyError> RsaPublicKey::parse(std::string_view der) {
-  DerReader outer(der);
+  DerReader outer(der, kRules);
   const auto inside = outer.take(DerTag::kSequence);
-  if (!inside || !outer.at_end()) return std::unexpected(RsaKeyError::kMalformed);
+  if (!inside) return std::unexpected(RsaKeyError::kMalformed);
   // The two forms differ in their first element.
   Numbers numbers;
-  if (DerReader(*inside).next_tag() == static_cast<std::uint8_t>(DerTag::kInteger)) {
+  if (DerReader(*inside, kRules).next_tag() == static_cast<std::uint8_t>(DerTag::kInteger)) {
     const auto bare = parse_numbers(*inside);
     if (!bare) return std::unexpected(RsaKeyError::kMalformed);
     numbers = *bare;
@@ -86,7 +89,8 @@ std::expected<RsaPublicKey, RsaKeyError> RsaPublicKey::parse(std::string_view de
   for (const char octet : numbers.exponent) {
     body->exponent = body->exponent << 8 | static_cast<std::uint8_t>(octet);
   }
-  if (body->bits < kRsaBitsMin || body->bits > kRsaBitsMax || body->exponent < 3) {
+  if (body->bits < kRsaBitsMin || body->bits > kRsaBitsMax || body->exponent < 3 ||
+      body->exponent > kRsaExponentMax) {
     return std::unexpected(RsaKeyError::kUnusable);
   }
   body->modulus.assign(numbers.modulus.begin(), numbers.modulus.end());

@@ -14,7 +14,8 @@ constexpr std::uint32_t kRsaBitsMin = 512;
 constexpr std::uint32_t kRsaBitsMax = 4096;
 constexpr std::size_t kRsaBytesMax = kRsaBitsMax / 8;
 // A longer exponent makes each check as slow as its owner likes. All real ones are 65537, 3 or 17.
-constexpr std::size_t kRsaExponentBytesMax = 8;
+constexpr std::uint64_t kRsaExponentMax = (1U << 17) - 1;
+constexpr std::size_t kRsaExponentBytesMax = 3;
 
 struct RsaPublicKey::Body {
   std::uint32_t bits = 0;

@@ -22,6 +22,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/assert.h"
+
 namespace mxring::mail {
 
 // The fields somebody above asks for by name; all others are kOther.
@@ -89,10 +91,15 @@ class HeaderIndex {
   std::uint32_t count(FieldName name) const { return tally_[static_cast<std::size_t>(name)].count; }
   const Field* first(FieldName name) const&;  // null when there is none
   const Field* first(FieldName name) const&& = delete;
-  std::uint32_t header_bytes() const {
+  // Both once the status is kComplete: of a header section that is refused there is no end.
+  std::uint32_t header_bytes() const {  // header section, empty line not included
+    MXRING_ASSERT(status_ == HeaderStatus::kComplete);
     return header_bytes_;
-  }                                                         // header section, empty line not incl.
-  std::uint32_t body_begin() const { return body_begin_; }  // first byte after the empty line
+  }
+  std::uint32_t body_begin() const {  // first byte after the empty line
+    MXRING_ASSERT(status_ == HeaderStatus::kComplete);
+    return body_begin_;
+  }
 
  private:
   // Where the next byte lies.

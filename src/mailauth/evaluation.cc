@@ -27,7 +27,7 @@ Evaluation::Evaluation(const EvaluationOptions& options, const base::Limits& lim
 
 void Evaluation::begin(const spf::Request& request) {
   phase_ = Phase::kEnvelope;
-  author_known_ = false;
+  judges_author_ = false;
   has_chain_ = false;
   gave_up_ = false;
   if (options_.spf) spf_.begin(request);
@@ -47,17 +47,25 @@ void Evaluation::header(std::string_view section, std::span<const mail::Field> f
   MXRING_ASSERT(phase_ == Phase::kEnvelope);
   phase_ = Phase::kMessage;
   std::string_view author;
+  std::optional<dmarc::AuthorError> no_author;
   if (options_.dmarc) {
     const auto found = dmarc::find_author_domain(section, fields, author_);
-    author_known_ = found.has_value();
-    if (author_known_) author = *found;
+    if (found) {
+      author = *found;
+    } else {
+      no_author = found.error();
+    }
   }
   if (options_.dkim) {
     dkim_.begin(section, fields, now_unix_s, author);
     has_chain_ = std::ranges::any_of(fields, is_of_chain);
-    if (has_chain_) arc_.begin(section, fields);
+    if (has_chain_) arc_.begin(section, fields, now_unix_s);
   }
-  if (author_known_) {
+  if (!options_.dmarc) return;
+  judges_author_ = true;
+  if (no_author) {
+    dmarc_.begin_without_author(dmarc::describe(*no_author));
+  } else {
     dmarc_.begin(author);
     expect_domains();
   }
@@ -97,7 +105,7 @@ bool Evaluation::active(Part part) const {
     case Part::kArc:
       return has_chain_;
     case Part::kDmarc:
-      return author_known_;
+      return judges_author_;
   }
   return false;
 }
@@ -200,7 +208,7 @@ void Evaluation::conclude() {
   MXRING_ASSERT(phase_ == Phase::kMessage);
   if (options_.dkim) dkim_.conclude();
   if (has_chain_) arc_.conclude();
-  if (!author_known_) {
+  if (!judges_author_) {
     phase_ = Phase::kDone;
     return;
   }

@@ -84,11 +84,14 @@ class Evaluation {
 
   // Null when that method was not asked for; otherwise they stand when done().
   const spf::Outcome* spf() const { return options_.spf ? &spf_.outcome() : nullptr; }
-  std::span<const dkim::SignatureResult> dkim() const { return dkim_.signatures(); }
+  std::span<const dkim::SignatureResult> dkim() const {
+    const bool begun = options_.dkim && phase_ != Phase::kEnvelope;
+    return begun ? dkim_.signatures() : std::span<const dkim::SignatureResult>();
+  }
   // Reported, and overrides nothing. Null also for a message without a chain.
   const arc::Outcome* arc() const { return has_chain_ ? &arc_.outcome() : nullptr; }
-  // Also null when the message has no author domain: such a message is refused before.
-  const dmarc::Outcome* dmarc() const { return author_known_ ? &dmarc_.outcome() : nullptr; }
+  // Permerror without a domain when the message has no one author domain.
+  const dmarc::Outcome* dmarc() const { return judges_author_ ? &dmarc_.outcome() : nullptr; }
   const EvaluationOptions& options() const { return options_; }
 
  private:
@@ -109,7 +112,7 @@ class Evaluation {
   dmarc::AuthorScratch author_;
   std::vector<dmarc::Authenticated> authenticated_;
   Phase phase_ = Phase::kEnvelope;
-  bool author_known_ = false;
+  bool judges_author_ = false;  // DMARC has begun
   bool has_chain_ = false;
   bool gave_up_ = false;  // nothing is asked any more
 };

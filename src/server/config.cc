@@ -172,9 +172,9 @@ constexpr std::array kKeys{
     key<Choice<kNoAuthorWords>, MEMBER(auth.on_no_author)>(
         "auth", "on_no_author",
         "What happens, with dmarc, to mail without a From field, or whose From names no domain at "
-        "all, as that of many bounces does (\"MAILER-DAEMON\"): 550 5.6.0, or it is accepted "
-        "without "
-        "a verdict."),
+        "all, as that of many bounces does (\"MAILER-DAEMON\"): \"bounces\" accepts it with a null "
+        "reverse-path, \"accept\" always, \"reject\" never (550 5.6.0). What is accepted has "
+        "dmarc=permerror. Two From fields, or two domains in one, are refused in any case."),
 
     key<Domains, MEMBER(recipients.domains)>(
         "recipients", "domains",

@@ -23,6 +23,13 @@ enum class HoldFull : std::uint8_t { kRefuse, kDrop };
 enum class SyncMode : std::uint8_t { kCommit, kNone };
 enum class JournalFormat : std::uint8_t { kJson, kLogfmt };
 
+// What happens to mail whose From names no domain at all.
+enum class NoAuthor : std::uint8_t {
+  kBounces,  // accepted with a null reverse-path
+  kReject,
+  kAccept,
+};
+
 struct Config {
   std::string hostname;  // empty: the system's host name
   std::string user;      // started as root: whom to become; empty: stay
@@ -86,7 +93,7 @@ struct Config {
     mailauth::Disposition on_dmarc_reject = mailauth::Disposition::kReject;
     mailauth::Disposition on_dmarc_quarantine = mailauth::Disposition::kQuarantine;
     mailauth::Disposition on_dmarc_temperror = mailauth::Disposition::kQuarantine;
-    mailauth::Disposition on_no_author = mailauth::Disposition::kReject;
+    NoAuthor on_no_author = NoAuthor::kBounces;
   } auth;
 
   struct Journal {

@@ -407,9 +407,9 @@ constexpr std::array kTemperrorWords{
     Word<mailauth::Disposition>{"accept", mailauth::Disposition::kAccept},
     Word<mailauth::Disposition>{"quarantine", mailauth::Disposition::kQuarantine},
     Word<mailauth::Disposition>{"tempfail", mailauth::Disposition::kTempfail}};
-constexpr std::array kNoAuthorWords{
-    Word<mailauth::Disposition>{"reject", mailauth::Disposition::kReject},
-    Word<mailauth::Disposition>{"accept", mailauth::Disposition::kAccept}};
+constexpr std::array kNoAuthorWords{Word<NoAuthor>{"bounces", NoAuthor::kBounces},
+                                    Word<NoAuthor>{"reject", NoAuthor::kReject},
+                                    Word<NoAuthor>{"accept", NoAuthor::kAccept}};
 constexpr std::array kTlsWords{Word<std::string_view>{"1.2", "1.2"},
                                Word<std::string_view>{"1.3", "1.3"}};
 

@@ -333,7 +333,8 @@ void Conversation::on_message(smtp::ReplyBuffer& out) {
   const std::string_view from_value =
       from == nullptr ? std::string_view()
                       : message_->bytes_between(from->value, from->end, scratch.from);
-  if (const auto refusal = context_.policy.header(header, from_value, scratch)) {
+  if (const auto refusal = context_.policy.header(
+          header, from_value, session_.envelope().reverse_path().empty(), scratch)) {
     give_up();
     session_.finish(*refusal, out);
     context_.counters.add(obs::Counter::kMessagesRefused);

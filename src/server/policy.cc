@@ -25,7 +25,7 @@ Policy::Policy(const Config& config)
       received_fields_max_(config.limits.received_fields),
       vouches_(config.auth.spf || config.auth.dkim || config.auth.dmarc),
       one_from_(config.auth.dmarc),
-      accept_without_author_(config.auth.on_no_author == mailauth::Disposition::kAccept) {}
+      on_no_author_(config.auth.on_no_author) {}
 
 std::optional<smtp::Reply> Policy::recipient(std::string_view path) const {
   if (domains_.empty()) return std::nullopt;
@@ -63,16 +63,20 @@ std::optional<smtp::Reply> over_limit(mail::HeaderStatus status) {
 }
 
 std::optional<smtp::Reply> Policy::header(const mail::HeaderIndex& header, std::string_view from,
-                                          PolicyScratch& scratch) const {
+                                          bool bounce, PolicyScratch& scratch) const {
   if (const auto refusal = over_limit(header.status())) return refusal;
   if (header.count(mail::FieldName::kReceived) > received_fields_max_) return replies::kLoop;
   if (!is_whole(header.end())) return replies::kNoField;
   if (!one_from_) return std::nullopt;
   const std::uint32_t froms = header.count(mail::FieldName::kFrom);
   using Error = mailauth::dmarc::AuthorError;
-  // No domain is named, so none can be pretended to; an encoded word might hide one.
-  const bool nobody = froms == 0 || (froms == 1 && !from.contains('@') && !from.contains("=?"));
-  if (nobody && accept_without_author_) return std::nullopt;
+  // No domain is named, so none can be pretended to.
+  const bool wanted =
+      on_no_author_ == NoAuthor::kAccept || (on_no_author_ == NoAuthor::kBounces && bounce);
+  if (wanted &&
+      (froms == 0 || (froms == 1 && mailauth::dmarc::names_no_domain(from, scratch.author)))) {
+    return std::nullopt;
+  }
   if (froms != 1) {
     return refuse_author(froms == 0 ? Error::kNoField : Error::kSeveralFields, scratch.reply);
   }

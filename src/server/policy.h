@@ -32,9 +32,9 @@ class Policy {
   // A refusal for this forward-path, or nothing.
   std::optional<smtp::Reply> recipient(std::string_view path) const;
   // A refusal for a message whose header section is complete, or nothing. `from` is the value of
-  // its first From field. The refusal may lie in `scratch`.
+  // its first From field; `bounce`: the reverse-path is null. The refusal may lie in `scratch`.
   std::optional<smtp::Reply> header(const mail::HeaderIndex& header, std::string_view from,
-                                    PolicyScratch& scratch) const;
+                                    bool bounce, PolicyScratch& scratch) const;
 
  private:
   bool is_whole(mail::HeaderEnd end) const;
@@ -43,7 +43,7 @@ class Policy {
   std::uint32_t received_fields_max_;
   bool vouches_;  // the message gets an Authentication-Results field
   bool one_from_;
-  bool accept_without_author_;
+  NoAuthor on_no_author_;
 };
 
 }  // namespace mxring::server

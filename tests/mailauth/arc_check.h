@@ -19,8 +19,9 @@ inline mailauth::arc::Outcome verify_arc(mailauth::arc::Verifier& verifier,
   mail::HeaderIndex index(limits.header_bytes, limits.header_fields);
   index.feed(message);
   index.finish();
+  if (index.status() != mail::HeaderStatus::kComplete) return {};
   const std::string_view header = message.substr(0, index.header_bytes());
-  verifier.begin(header, index.fields());
+  verifier.begin(header, index.fields(), 1'700'000'000);
   const auto answer = [&] {
     while (!verifier.step()) {
       const std::vector<dns::Question> questions(verifier.questions().begin(),

@@ -26,7 +26,8 @@ mailauth::arc::Outcome check(mailauth::arc::Verifier& verifier, crypto::Sha256Ba
   mail::HeaderIndex index(limits.header_bytes, limits.header_fields);
   index.feed(message);
   index.finish();
-  verifier.begin(message.substr(0, index.header_bytes()), index.fields());
+  if (index.status() != mail::HeaderStatus::kComplete) return {};
+  verifier.begin(message.substr(0, index.header_bytes()), index.fields(), 1'700'000'000);
   const auto answer = [&] {
     for (int rounds = 0; !verifier.step(); ++rounds) {
       MXRING_ASSERT(rounds == 0 && verifier.questions().size() <= mailauth::arc::kKeyNamesMax);

@@ -1,7 +1,6 @@
 // After warm-up, the verification of an ordinary message whose key is cached allocates nothing.
 #include <gtest/gtest.h>
 
-
 #include "dns/cache.h"
 #include "mail/header_index.h"
 #include "mailauth/dkim/verifier.h"

@@ -2,7 +2,6 @@
 // three walks, and the field that tells of it.
 #include <gtest/gtest.h>
 
-
 #include "dns/cache.h"
 #include "mailauth/authres/forged.h"
 #include "mailauth/authres/verdict.h"

@@ -9,6 +9,7 @@
 #include "mailauth/dmarc/evaluator.h"
 #include "mailauth/dmarc/tree_walk.h"
 #include "tests/mailauth/go_seed.h"
+#include "tests/mailauth/question_digest.h"
 
 namespace {
 
@@ -42,7 +43,7 @@ Input split(const std::string& text) {
 
 dns::AnswerPtr answer_to(const dns::Question& question, const Input& input) {
   const std::uint64_t bits =
-      dns::hash_of(question) ^ (input.records.size() * 0x9E3779B97F4A7C15ULL);
+      test::digest_of(question) ^ (input.records.size() * 0x9E3779B97F4A7C15ULL);
   auto answer = std::make_shared<dns::Answer>();
   constexpr dns::Status kOthers[] = {dns::Status::kNoData, dns::Status::kNoName,
                                      dns::Status::kNoName, dns::Status::kTimeout};

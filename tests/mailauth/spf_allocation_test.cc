@@ -1,7 +1,6 @@
 // After warm-up, an evaluation whose answers are cached allocates nothing.
 #include <gtest/gtest.h>
 
-
 #include "dns/cache.h"
 #include "mailauth/spf/evaluator.h"
 #include "tests/dns/zone.h"

@@ -9,6 +9,7 @@
 #include "dns/transcript.h"
 #include "mailauth/spf/evaluator.h"
 #include "tests/mailauth/go_seed.h"
+#include "tests/mailauth/question_digest.h"
 
 namespace {
 
@@ -37,7 +38,7 @@ class Oracle {
   }
 
   dns::AnswerPtr answer(const dns::Question& question) const {
-    std::uint64_t bits = dns::hash_of(question) ^ salt_;
+    std::uint64_t bits = test::digest_of(question) ^ salt_;
     const auto take = [&](std::uint64_t below) {
       bits ^= bits >> 31;
       bits *= 0x9E3779B97F4A7C15ULL;

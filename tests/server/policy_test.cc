@@ -22,14 +22,15 @@ Config with_auth(bool spf, bool dkim, bool dmarc) {
 }
 
 // The reply that refuses the message, or "".
-std::string refusal(const Config& config, std::string_view message) {
+std::string refusal(const Config& config, std::string_view message, bool bounce = false) {
   mail::HeaderIndex header(config.limits.header_bytes, config.limits.header_fields);
   header.feed(message);
   header.finish();
   const mail::Field* from = header.first(mail::FieldName::kFrom);
   PolicyScratch scratch;
   const auto reply = Policy(config).header(
-      header, from == nullptr ? "" : message.substr(from->value, from->end - from->value), scratch);
+      header, from == nullptr ? "" : message.substr(from->value, from->end - from->value), bounce,
+      scratch);
   return reply ? smtp::to_text(*reply) : std::string();
 }
 
@@ -85,22 +86,48 @@ TEST(PolicyHeader, MessagesWithoutAnAuthor) {
   const auto from = [](std::string_view value) {
     return "From: " + std::string(value) + "\r\nSubject: x\r\n\r\n";
   };
-  const std::vector<std::string> nobody{from("MAILER-DAEMON"), from("<>"), from(""),
+  const std::vector<std::string> nobody{from("MAILER-DAEMON"),
+                                        from("<>"),
+                                        from(""),
                                         from("Mail Delivery System <MAILER-DAEMON>"),
+                                        from("=?utf-8?q?Mail_Delivery_System?="),
+                                        from("\"Mailer; daemon\" <> (x"),
+                                        from("=?ISO-2022-JP?B?GyRCOzNFRBsoQg==?="),
                                         "Subject: x\r\n\r\n"};
   const std::vector<std::string> ambiguous{from("a@b.example, c@d.example"),
                                            from("\"ceo@bank.example\" <>"),
                                            from("=?utf-8?q?ceo=40bank.example?= <>"),
                                            from("<a@b.example"),
+                                           from("MAILER-DAEMON (ceo@bank.example)"),
+                                           from("ceo\xEF\xBC\xA0"
+                                                "bank.example <>"),
+                                           from("ceo\xEF\xB9\xAB"
+                                                "bank.example <>"),
+                                           from("=?utf-8?b?Y2Vv77ygYmFuay5leGFtcGxl?= <>"),
+                                           from("=?utf-7?q?ceo+AEA-bank.example?= <>"),
+                                           from("=?ISO-2022-JP?B?GyRCIXcbKEI=?= <>"),
+                                           from("=?gb2312?q?ceo=A3=C0bank.example?="),
+                                           from("=?utf-8?q?ceo=40bank.example"),
+                                           from("=?utf-8?q?=3D=3Futf-8=3Fq=3Fa=3D40b=3F=3D?="),
                                            "From: MAILER-DAEMON\r\n" + from("a@b.example"),
                                            "From: x\r\n" + from("x")};
-  for (const std::string& message : nobody) {
-    EXPECT_TRUE(refusal(config, message).starts_with("550 5.6.0 The message has ")) << message;
-  }
-  config.auth.on_no_author = mailauth::Disposition::kAccept;
-  for (const std::string& message : nobody) EXPECT_EQ(refusal(config, message), "") << message;
-  for (const std::string& message : ambiguous) {
-    EXPECT_TRUE(refusal(config, message).starts_with("550 5.6.0 The message has ")) << message;
+  const auto is_refused = [&](const std::string& message, bool bounce) {
+    const std::string reply = refusal(config, message, bounce);
+    EXPECT_TRUE(reply.empty() || reply.starts_with("550 5.6.0 The message has ")) << reply;
+    return !reply.empty();
+  };
+  EXPECT_EQ(config.auth.on_no_author, NoAuthor::kBounces) << "the default";
+  for (const NoAuthor rule : {NoAuthor::kBounces, NoAuthor::kReject, NoAuthor::kAccept}) {
+    config.auth.on_no_author = rule;
+    for (const bool bounce : {false, true}) {
+      const bool accepts = rule == NoAuthor::kAccept || (rule == NoAuthor::kBounces && bounce);
+      for (const std::string& message : nobody) {
+        EXPECT_NE(is_refused(message, bounce), accepts) << message;
+      }
+      for (const std::string& message : ambiguous) {
+        EXPECT_TRUE(is_refused(message, bounce)) << message;
+      }
+    }
   }
 }
 

@@ -8,13 +8,11 @@
 #include <utility>
 
 #include "base/assert.h"
-#include "base/text.h"
-#include "crypto/ed25519.h"
 #include "mailauth/arc/arc_set.h"
 #include "mailauth/dkim/body_canon.h"
 #include "mailauth/dkim/header_canon.h"
 #include "mailauth/dkim/header_hasher.h"
-#include "mailauth/dkim/key_record.h"
+#include "mailauth/dkim/key_proof.h"
 #include "mailauth/dkim/signature.h"
 
 namespace mxring::mailauth::arc {
@@ -23,6 +21,9 @@ namespace {
 
 // A buffer above this is given back when the message is done.
 constexpr std::size_t kKeptBytes = 32 * 1024;
+static_assert(kSetsChecked + 1 <= kProofsMax && kSetsChecked <= kSetsMax);
+
+using Stage = dkim::KeyProof::Stage;
 
 // One canonical form of the whole body and its hash.
 class BodyHash final : public dkim::PieceSink {
@@ -33,6 +34,7 @@ class BodyHash final : public dkim::PieceSink {
   void begin() {
     canon_ = dkim::BodyCanon(canonicalization_);
     stream_.reset();
+    bytes_ = 0;
     wanted_ = false;
   }
   void want() { wanted_ = true; }
@@ -44,34 +46,31 @@ class BodyHash final : public dkim::PieceSink {
     canon_.finish(*this);
     hashes_.finish(stream_);
   }
-  void take(std::string_view piece) override { hashes_.append(stream_, piece); }
+  void take(std::string_view piece) override {
+    bytes_ += piece.size();
+    hashes_.append(stream_, piece);
+  }
   const crypto::Sha256Stream& stream() const { return stream_; }
+  std::uint64_t bytes() const { return bytes_; }
 
  private:
   dkim::Canonicalization canonicalization_;
   crypto::Sha256Batch& hashes_;
   dkim::BodyCanon canon_;
   crypto::Sha256Stream stream_;
+  std::uint64_t bytes_ = 0;
   bool wanted_ = false;
 };
 
-enum class Stage : std::uint8_t { kKeyMissing, kKeyed, kChecking, kHolds, kBroken };
-
 // One seal or message signature until it is known whether it holds.
 struct Proof {
-  Stage stage = Stage::kBroken;
+  dkim::KeyProof key;
   bool required = true;   // the chain fails without it
+  bool holds = false;     // once it is decided
   std::string_view what;  // "the newest ARC-Message-Signature", for the reason
-  dkim::Algorithm algorithm = dkim::Algorithm::kRsaSha256;
-  dns::Name key_name;
   const BodyHash* body = nullptr;
+  std::optional<std::uint64_t> body_bytes;  // l=
   crypto::Sha256Digest body_hash{};
-  crypto::Sha256Stream header_hash;
-  std::string signature;
-  std::shared_ptr<const dkim::KeySet> keys;
-  std::array<const dkim::Key*, dkim::kKeysTried> fitting{};
-  std::array<crypto::RsaCheck, dkim::kKeysTried> checks;
-  std::size_t keys_fitting = 0;
 };
 
 }  // namespace
@@ -91,10 +90,12 @@ struct Verifier::State {
   void add_seal(std::uint32_t instance);
   void hash_seal(std::uint32_t instance, const dkim::Signature& read, Proof& proof);
   std::string_view relaxed_form(std::uint32_t field);
+  std::optional<std::string_view> refusal() const;
   void want_key(Proof& proof);
-  void take_keys(Proof& proof, const dns::Answer& answer);
-  void check(Proof& proof, std::vector<crypto::RsaCheck*>& checks);
+  std::optional<std::string_view> body_problem(const Proof& proof) const;
   void refuse(Proof& proof, std::string_view problem);
+  void tell(Proof& proof, const std::optional<dkim::Problem>& problem);
+  void invariants() const;
   void fail(std::string_view what, std::string_view problem = {});
   bool running() const { return active && outcome.result == Result::kNone; }
 
@@ -109,11 +110,13 @@ struct Verifier::State {
   std::string_view header;
   std::span<const mail::Field> fields;
   bool active = false;  // there is a chain
+  std::int64_t now_unix_s = 0;
 
   // The newest message signature, the seals, the other message signatures, from the newest set to
   // the oldest; the first `used` of them mean something.
   std::vector<std::unique_ptr<Proof>> proofs;
   std::size_t used = 0;
+  std::size_t ed25519_proofs = 0;
   std::vector<dns::Question> questions;
   std::vector<bool> answered;
   std::size_t missing = 0;
@@ -132,10 +135,7 @@ Verifier::Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes)
 Verifier::~Verifier() = default;
 
 void Verifier::State::start_over() {
-  for (std::size_t i = 0; i < used; ++i) {
-    proofs[i]->header_hash.reset();
-    proofs[i]->keys.reset();
-  }
+  for (std::size_t i = 0; i < used; ++i) proofs[i]->key.begin();
   simple.begin();
   relaxed.begin();
   headers.release();
@@ -143,16 +143,18 @@ void Verifier::State::start_over() {
     buffer.reset();
     buffer_bytes = 0;
   }
-  used = 0;
+  used = ed25519_proofs = 0;
   questions.clear();
   answered.clear();
   missing = 0;
   active = false;
 }
 
-void Verifier::begin(std::string_view header_section, std::span<const mail::Field> fields) {
+void Verifier::begin(std::string_view header_section, std::span<const mail::Field> fields,
+                     std::int64_t now_unix_s) {
   State& s = *state_;
   s.start_over();
+  s.now_unix_s = now_unix_s;
   s.outcome.result = Result::kNone;
   s.outcome.reason.clear();
   s.outcome.sealer.clear();
@@ -164,6 +166,8 @@ void Verifier::begin(std::string_view header_section, std::span<const mail::Fiel
   s.active = problem || s.chain.size() != 0;
   if (problem) {
     s.fail(*problem);
+  } else if (s.chain.size() > kSetsChecked) {
+    s.fail("more ARC sets than are checked here");
   } else if (s.active) {
     s.headers.begin(header_section, fields);
     s.add_all();
@@ -200,7 +204,9 @@ void Verifier::State::add_all() {
   }
   add_message_signature(sets);
   for (std::uint32_t i = sets; i >= 1 && running(); --i) add_seal(i);
-  for (std::uint32_t i = sets - 1; i >= 1 && running(); --i) add_message_signature(i);
+  for (std::uint32_t i = sets - 1; i >= 1 && running() && used < kProofsMax; --i) {
+    add_message_signature(i);
+  }
 }
 
 std::string_view Verifier::State::relaxed_form(std::uint32_t field) {
@@ -214,39 +220,48 @@ std::string_view Verifier::State::relaxed_form(std::uint32_t field) {
 }
 
 Proof& Verifier::State::next_proof(bool required, std::string_view what) {
+  MXRING_ASSERT(used < kProofsMax);
   if (used == proofs.size()) proofs.push_back(std::make_unique<Proof>());
   Proof& proof = *proofs[used++];
-  proof.stage = Stage::kKeyMissing;
+  proof.key.begin();
   proof.required = required;
+  proof.holds = false;
   proof.what = what;
   proof.body = nullptr;
-  proof.keys_fitting = 0;
-  proof.header_hash.reset();
   return proof;
+}
+
+// What makes a well-formed message signature worthless (RFC 8617 4.1.2, RFC 6376 3.5 x=).
+std::optional<std::string_view> Verifier::State::refusal() const {
+  if (read.algorithm == dkim::Algorithm::kRsaSha1) return "rsa-sha1 proves nothing";
+  if (dkim::list_contains(read.signed_fields, "arc-seal")) return "h= names ARC-Seal";
+  const auto now = static_cast<std::uint64_t>(std::max<std::int64_t>(now_unix_s, 0));
+  if (read.expires_at && now > *read.expires_at) return "the signature has expired";
+  return std::nullopt;
 }
 
 void Verifier::State::add_message_signature(std::uint32_t instance) {
   const std::uint32_t own = chain.set(instance).message_signature;
   Proof& proof =
       next_proof(instance == chain.size(), "the newest ARC-Message-Signature does not hold");
-  const auto problem = parser.parse(value_of(header, fields[own]), read, proof.signature,
+  const auto problem = parser.parse(value_of(header, fields[own]), read, proof.key.signature(),
                                     dkim::SignatureKind::kArcMessage);
   if (problem) return refuse(proof, problem->what);
-  if (read.algorithm == dkim::Algorithm::kRsaSha1) return refuse(proof, "rsa-sha1 proves nothing");
-  if (read.body_bytes) return refuse(proof, "l= would leave part of the body unsigned");
+  if (const auto why = refusal()) return refuse(proof, *why);
   BodyHash& body = read.body == dkim::Canonicalization::kSimple ? simple : relaxed;
   body.want();
   proof.body = &body;
+  proof.body_bytes = read.body_bytes;
   proof.body_hash = read.body_hash;
-  headers.add(read, own, proof.header_hash);
+  headers.add(read, own, proof.key.header_hash());
   want_key(proof);
 }
 
 void Verifier::State::add_seal(std::uint32_t instance) {
   Proof& proof = next_proof(true, "an ARC-Seal does not hold");
   const mail::Field& field = fields[chain.set(instance).seal];
-  const auto problem =
-      parser.parse(value_of(header, field), read, proof.signature, dkim::SignatureKind::kArcSeal);
+  const auto problem = parser.parse(value_of(header, field), read, proof.key.signature(),
+                                    dkim::SignatureKind::kArcSeal);
   if (instance == chain.size() && !read.domain.is_root()) {
     outcome.sealer = read.domain.to_text();
   }
@@ -266,22 +281,33 @@ void Verifier::State::hash_seal(std::uint32_t instance, const dkim::Signature& s
   const auto bytes = static_cast<std::size_t>(end - begin);
   buffer_used += bytes;
   MXRING_ASSERT(buffer_used <= buffer_bytes);
-  hashes.append(proof.header_hash, {buffer.get(), covered[instance - 1]});
-  hashes.append(proof.header_hash, {begin, bytes});
-  hashes.finish(proof.header_hash);
+  crypto::Sha256Stream& stream = proof.key.header_hash();
+  hashes.append(stream, {buffer.get(), covered[instance - 1]});
+  hashes.append(stream, {begin, bytes});
+  hashes.finish(stream);
 }
 
 void Verifier::State::want_key(Proof& proof) {
-  proof.algorithm = read.algorithm;
-  const auto name = dkim::key_name(read.selector, read.domain);
-  if (!name) return refuse(proof, "s= and d= are too long for a name");
-  proof.key_name = *name;
-  const dns::Question question{*name, dns::Type::kTxt};
+  const bool ed25519 = read.algorithm == dkim::Algorithm::kEd25519Sha256;
+  if (ed25519 && ++ed25519_proofs > kEd25519ProofsMax) {
+    return refuse(proof, "more Ed25519 signatures than are checked here");
+  }
+  if (const auto problem = proof.key.want_key(read)) return tell(proof, problem);
+  const dns::Question question{proof.key.key_name(), dns::Type::kTxt};
   if (std::ranges::find(questions, question) != questions.end()) return;
   if (questions.size() == kKeyNamesMax) {
     return refuse(proof, "more keys than a chain may ask for");
   }
   questions.push_back(question);
+}
+
+void Verifier::State::invariants() const {
+  MXRING_ASSERT(used <= kProofsMax && used <= proofs.size());
+  MXRING_ASSERT(questions.size() <= kKeyNamesMax && answered.size() == questions.size());
+  MXRING_ASSERT(missing <= questions.size() && (missing == 0 || running()));
+  MXRING_ASSERT(buffer_used <= buffer_bytes);
+  // What failed says why, and only that.
+  MXRING_ASSERT(outcome.reason.empty() == (outcome.result != Result::kFail));
 }
 
 bool Verifier::step() {
@@ -303,37 +329,21 @@ void Verifier::supply(const dns::Question& question, dns::AnswerPtr answer) {
   --s.missing;
   for (std::size_t i = 0; i < s.used && s.running(); ++i) {
     Proof& proof = *s.proofs[i];
-    if (proof.stage == Stage::kKeyMissing && proof.key_name == question.name) {
-      s.take_keys(proof, *answer);
+    if (proof.key.stage() == Stage::kKeyMissing && proof.key.key_name() == question.name) {
+      if (const auto problem = proof.key.take_keys(*answer, s.limits)) s.tell(proof, problem);
     }
   }
+  s.invariants();
 }
 
 void Verifier::give_up() {
   State& s = *state_;
   s.missing = 0;
   for (std::size_t i = 0; i < s.used && s.running(); ++i) {
-    if (s.proofs[i]->stage == Stage::kKeyMissing) {
+    if (s.proofs[i]->key.stage() == Stage::kKeyMissing) {
       s.refuse(*s.proofs[i], "the key did not come in time");
     }
   }
-}
-
-void Verifier::State::take_keys(Proof& proof, const dns::Answer& answer) {
-  if (answer.is_failure()) return refuse(proof, "no answer from DNS about the key");
-  if (answer.is_void()) return refuse(proof, "no key");
-  proof.keys = dkim::KeySet::of(answer);
-  std::string_view problem = proof.keys->problem().what;
-  for (const dkim::Key& key : proof.keys->keys()) {
-    if (const auto unfit = dkim::unfit_for(key, proof.algorithm, limits)) {
-      problem = unfit->what;
-      continue;
-    }
-    proof.fitting[proof.keys_fitting++] = &key;
-    if (proof.keys_fitting == dkim::kKeysTried) break;
-  }
-  if (proof.keys_fitting == 0) return refuse(proof, problem);
-  proof.stage = Stage::kKeyed;
 }
 
 void Verifier::body(std::string_view run) {
@@ -360,66 +370,46 @@ void Verifier::collect(std::vector<crypto::RsaCheck*>& checks) {
   MXRING_ASSERT(s.missing == 0);
   for (std::size_t i = 0; i < s.used && s.running(); ++i) {
     Proof& proof = *s.proofs[i];
-    if (proof.stage != Stage::kKeyed || proof.body == nullptr) continue;
-    MXRING_ASSERT(proof.body->stream().finished());
-    if (proof.body->stream().digest() != proof.body_hash) {
-      s.refuse(proof, "body hash did not verify");
-    }
+    if (proof.key.stage() != Stage::kKeyed || proof.body == nullptr) continue;
+    if (const auto problem = s.body_problem(proof)) s.refuse(proof, *problem);
   }
   for (std::size_t i = 0; i < s.used && s.running(); ++i) {
-    if (s.proofs[i]->stage == Stage::kKeyed) s.check(*s.proofs[i], checks);
+    Proof& proof = *s.proofs[i];
+    if (proof.key.stage() != Stage::kKeyed) continue;
+    const auto problem = proof.key.check(checks);
+    if (proof.key.stage() == Stage::kDecided) s.tell(proof, problem);
   }
 }
 
-void Verifier::State::check(Proof& proof, std::vector<crypto::RsaCheck*>& checks) {
-  MXRING_ASSERT(proof.header_hash.finished());
-  const crypto::Sha256Digest& digest = proof.header_hash.digest();
-  if (proof.algorithm == dkim::Algorithm::kEd25519Sha256) {
-    const std::string_view message(reinterpret_cast<const char*>(digest.data()), digest.size());
-    const bool holds =
-        std::any_of(proof.fitting.begin(), proof.fitting.begin() + proof.keys_fitting,
-                    [&](const dkim::Key* key) {
-                      return crypto::ed25519_verify(key->ed25519, proof.signature, message);
-                    });
-    if (!holds) return refuse(proof, "signature did not verify");
-    proof.stage = Stage::kHolds;
-    return;
+// l= holds when it is the whole body, and nothing is left unsigned.
+std::optional<std::string_view> Verifier::State::body_problem(const Proof& proof) const {
+  MXRING_ASSERT(proof.body->stream().finished());
+  if (proof.body_bytes && *proof.body_bytes != proof.body->bytes()) {
+    return *proof.body_bytes < proof.body->bytes() ? "l= leaves part of the body unsigned"
+                                                   : "the body is shorter than l= says";
   }
-  proof.stage = Stage::kChecking;
-  for (std::size_t k = 0; k < proof.keys_fitting; ++k) {
-    proof.checks[k] = {.key = &*proof.fitting[k]->rsa,
-                       .signature = proof.signature,
-                       .digest = digest,
-                       .valid = false};
-    checks.push_back(&proof.checks[k]);
-  }
+  if (proof.body->stream().digest() != proof.body_hash) return "body hash did not verify";
+  return std::nullopt;
 }
 
 void Verifier::conclude() {
   State& s = *state_;
   for (std::size_t i = 0; i < s.used; ++i) {
     Proof& proof = *s.proofs[i];
-    if (proof.stage == Stage::kChecking) {
-      const bool valid =
-          std::any_of(proof.checks.begin(), proof.checks.begin() + proof.keys_fitting,
-                      [](const crypto::RsaCheck& check) { return check.valid; });
-      proof.stage = Stage::kHolds;
-      if (!valid) s.refuse(proof, "signature did not verify");
-    }
-    proof.keys.reset();
-    // Not needed any more, and perhaps never flushed: the buffer it points into goes.
-    if (!proof.header_hash.finished()) proof.header_hash.reset();
+    if (proof.key.stage() == Stage::kChecking) s.tell(proof, proof.key.conclude());
+    if (proof.key.stage() != Stage::kDecided) proof.key.decide();  // the chain had failed before
+    proof.key.release();
   }
   if (s.running()) {
     s.outcome.result = Result::kPass;
-    // The message signatures below the newest come last, the newer ones first.
-    std::uint32_t instance = s.chain.size() - 1;
-    for (std::size_t i = s.chain.size() + 1; i < s.used; ++i, --instance) {
-      if (s.proofs[i]->stage == Stage::kHolds) continue;
-      s.outcome.oldest_pass = instance + 1;
-      break;
-    }
+    // The message signatures below the newest come last, the newer ones first. What was not looked
+    // at is not known to hold.
+    const std::size_t required = s.chain.size() + std::size_t{1};
+    std::uint32_t instance = s.chain.size();
+    for (std::size_t i = required; i < s.used && s.proofs[i]->holds; ++i) --instance;
+    s.outcome.oldest_pass = instance == 1 ? 0 : instance;
   }
+  s.invariants();
   s.headers.release();
 }
 
@@ -428,8 +418,15 @@ const Outcome& Verifier::outcome() const {
 }
 
 void Verifier::State::refuse(Proof& proof, std::string_view problem) {
-  proof.stage = Stage::kBroken;
-  if (proof.required) fail(proof.what, problem);
+  proof.key.decide();
+  tell(proof, dkim::Problem{Result::kFail, problem, {}});
+}
+
+// The proof's key is decided.
+void Verifier::State::tell(Proof& proof, const std::optional<dkim::Problem>& problem) {
+  MXRING_ASSERT(proof.key.stage() == Stage::kDecided);
+  proof.holds = !problem;
+  if (problem && proof.required) fail(proof.what, problem->what);
 }
 
 // The first reason stands.

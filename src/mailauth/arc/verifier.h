@@ -1,7 +1,7 @@
 // Validation of an ARC chain (RFC 8617 5.2) as a machine without I/O, with the verbs of
 // dkim::Verifier and the same rules about what must stay readable:
 //
-//   verifier.begin(header_section, fields);
+//   verifier.begin(header_section, fields, now);
 //   while (!verifier.step()) { supply(question, answer) for all of questions() }
 //   verifier.body(run); ... end_of_body();
 //   hashes.flush();
@@ -13,9 +13,11 @@
 // not DMARC.
 //
 // What is more than the standard asks: keys must be as for DKIM (RFC 8301), an
-// ARC-Message-Signature must sign From, and one with l= does not hold. At most kKeyNamesMax keys
-// are asked for; a chain that needs more has failed. Signatures below the newest only give
-// oldest_pass; what stands in the way of checking one of them leaves it unverified.
+// ARC-Message-Signature must sign From, and l= must be the whole body; x= that is over fails. One
+// whose h= names ARC-Seal fails (RFC 8617 4.1.2). At most kKeyNamesMax keys are asked for and
+// kProofsMax signatures checked, of the newest sets; a chain of more than kSetsChecked has failed,
+// as nobody's mail goes through so many hands. Signatures below the newest only give oldest_pass;
+// what stands in the way of checking one of them leaves it unverified.
 //
 // Thread: the owner's. Reuse: begin() starts over and keeps the memory. Failure: none.
 #pragma once
@@ -38,6 +40,11 @@
 namespace mxring::mailauth::arc {
 
 constexpr std::size_t kKeyNamesMax = 16;
+constexpr std::uint32_t kSetsChecked = 15;
+// With two keys each they are, together with DKIM's, within what a turn of a shard verifies.
+constexpr std::size_t kProofsMax = 20;
+// Ed25519 is verified on the spot, and nobody seals with it.
+constexpr std::size_t kEd25519ProofsMax = 4;
 
 struct Outcome {
   Result result = Result::kNone;  // none, pass, fail
@@ -54,7 +61,8 @@ class Verifier {
   Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes);
   ~Verifier();
 
-  void begin(std::string_view header_section, std::span<const mail::Field> fields);
+  void begin(std::string_view header_section, std::span<const mail::Field> fields,
+             std::int64_t now_unix_s);
   bool wants_body() const;  // else body() need not be called
 
   bool step();

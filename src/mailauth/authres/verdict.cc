@@ -52,7 +52,7 @@ void add_dkim(Builder& builder, std::span<const dkim::SignatureResult> signature
 void add_dmarc(Builder& builder, const dmarc::Outcome& outcome) {
   builder.result("dmarc", word(outcome.result));
   if (!outcome.problem.empty()) builder.reason(outcome.problem);
-  builder.property("header", "from", outcome.from_domain);
+  if (!outcome.from_domain.empty()) builder.property("header", "from", outcome.from_domain);
   if (outcome.record_found) builder.property("policy", "dmarc", dmarc::word(outcome.policy));
 }
 

@@ -36,8 +36,10 @@ std::expected<void, Problem> read_rsa(std::string_view der, Key& key) {
       return refuse("the key record says RSA, its key is another");
     case crypto::RsaKeyError::kUnusable:
       // RFC 8301 3.2: keys of such lengths cannot be relied on.
-      return refuse("the RSA key is under 512 or over 4096 bits, or no RSA key can be like that",
-                    Result::kPolicy);
+      return refuse(
+          "the RSA key is under 512 or over 4096 bits, has an exponent over 17 bits, or cannot be "
+          "one",
+          Result::kPolicy);
     case crypto::RsaKeyError::kMalformed:
       break;
   }

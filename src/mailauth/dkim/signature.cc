@@ -181,6 +181,7 @@ std::optional<Problem> SignatureParser::read_signed_fields(Signature& signature)
   ColonList names(signature.signed_fields);
   std::string_view name;
   while (names.next(name)) {
+    if (name.empty()) continue;  // "from:to:", and no field has such a name
     if (!is_field_name(name)) return syntax("h= has what is no field's name", name);
     from = from || base::ascii_iequals(name, "from");
   }

@@ -13,9 +13,10 @@ bool is_letter(char c) {
   return lower >= 'a' && lower <= 'z';
 }
 
+// A hyphen too, which RFC 6376 3.2 does not have: unknown tags are there to be ignored.
 bool is_tag_name(std::string_view name) {
   const auto is_name_byte = [](char c) {
-    return is_letter(c) || (c >= '0' && c <= '9') || c == '_';
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-';
   };
   return !name.empty() && is_letter(name[0]) && std::ranges::all_of(name, is_name_byte);
 }

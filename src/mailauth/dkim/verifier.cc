@@ -1,5 +1,5 @@
-// A signature goes from kKeyMissing (parsed, its header hashed, its key asked for) to kKeyed (keys
-// that fit were found) to kDecided; every refusal goes to kDecided at once.
+// A signature is read, its header hashed and its key asked for in begin(); KeyProof has its stages.
+// What is decided has its result; `undecided` counts the others.
 #include "mailauth/dkim/verifier.h"
 
 #include <algorithm>
@@ -9,9 +9,9 @@
 
 #include "base/assert.h"
 #include "base/text.h"
-#include "crypto/ed25519.h"
 #include "mailauth/dkim/body_canon.h"
 #include "mailauth/dkim/header_hasher.h"
+#include "mailauth/dkim/key_proof.h"
 #include "mailauth/dkim/key_record.h"
 #include "mailauth/dkim/signature.h"
 
@@ -20,6 +20,8 @@ namespace mxring::mailauth::dkim {
 namespace {
 
 constexpr std::uint64_t kWholeBody = std::numeric_limits<std::uint64_t>::max();
+// Different l= of a message; each is one more hash of the whole body at worst.
+constexpr std::size_t kLimitedBodiesMax = 2;
 constexpr std::size_t kSignatureStartDigits = 12;  // RFC 6008 4 asks for 8 or more
 
 // One hash of the body, for all signatures that ask for the same.
@@ -39,6 +41,12 @@ class BodyForm final : public PieceSink {
     canon_ = BodyCanon(canonicalization_);
     used_ = 0;
     bytes_ = 0;
+  }
+  bool has(std::uint64_t bytes_max) const {
+    for (std::size_t i = 0; i < used_; ++i) {
+      if (all_[i]->bytes_max == bytes_max) return true;
+    }
+    return false;
   }
   // The hash of that many bytes of this form; it stays where it is.
   BodyHash& want(std::uint64_t bytes_max) {
@@ -85,23 +93,12 @@ class BodyForm final : public PieceSink {
   std::uint64_t bytes_ = 0;
 };
 
-enum class Stage : std::uint8_t { kKeyMissing, kKeyed, kChecking, kDecided };
-
 // What is kept of one signature until it is decided.
 struct Candidate {
-  Stage stage = Stage::kDecided;
-  Algorithm algorithm = Algorithm::kRsaSha256;
-  bool identity_below = false;
-  dns::Name key_name;
-  crypto::Sha256Stream header_hash;
+  KeyProof proof;
   BodyForm* form = nullptr;
   BodyHash* body = nullptr;
   crypto::Sha256Digest body_hash{};  // bh=
-  std::string signature;             // b=
-  std::shared_ptr<const KeySet> keys;
-  std::array<const Key*, kKeysTried> fitting{};  // of those, `keys_fitting`
-  std::array<crypto::RsaCheck, kKeysTried> checks;
-  std::size_t keys_fitting = 0;
 };
 
 // How many labels from the right two domains share; one more when they are the same.
@@ -140,13 +137,15 @@ struct Verifier::State {
   void add(std::string_view header, std::span<const mail::Field> fields, std::uint32_t own);
   void describe(const Signature& signature, SignatureResult& result);
   std::optional<Problem> refusal(const Signature& signature) const;
+  std::optional<Problem> want_body(Candidate& candidate, const Signature& signature);
   void want_key(std::size_t i, const Signature& signature);
   void take_keys(std::size_t i, const dns::Answer& answer);
-  std::optional<Problem> choose_keys(Candidate& candidate) const;
   std::optional<Problem> body_problem(std::size_t i);
   void check(std::size_t i, std::vector<crypto::RsaCheck*>& checks);
-  void decide(std::size_t i, const Problem& problem);
-  void pass(std::size_t i, const Key& key);
+  void refuse(std::size_t i, const Problem& problem);
+  void tell(std::size_t i, const Problem& problem);
+  void tell_outcome(std::size_t i, const std::optional<Problem>& problem);
+  void invariants() const;
   void start_over();
 
   base::Limits limits;
@@ -168,6 +167,7 @@ struct Verifier::State {
   std::vector<SignatureResult> results;
   std::size_t used = 0;
   std::size_t undecided = 0;
+  std::size_t limited_bodies = 0;
   std::vector<dns::Question> questions;
   std::size_t near_questions = 0;  // the first ones
   std::vector<bool> answered;
@@ -180,14 +180,11 @@ Verifier::Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes)
 Verifier::~Verifier() = default;
 
 void Verifier::State::start_over() {
-  for (std::size_t i = 0; i < used; ++i) {
-    candidates[i]->header_hash.reset();
-    candidates[i]->keys.reset();
-  }
+  for (std::size_t i = 0; i < used; ++i) candidates[i]->proof.begin();
   simple.abandon();
   relaxed.abandon();
   headers.release();
-  used = undecided = 0;
+  used = undecided = limited_bodies = 0;
   questions.clear();
   near_questions = 0;
   answered.clear();
@@ -210,6 +207,7 @@ void Verifier::begin(std::string_view header_section, std::span<const mail::Fiel
   s.author = {};
   s.missing = s.questions.size();
   s.answered.assign(s.questions.size(), false);
+  s.invariants();
 }
 
 // Which fields are tried, in the order of the message.
@@ -245,20 +243,32 @@ void Verifier::State::add(std::string_view header, std::span<const mail::Field> 
   const std::size_t i = used++;
   ++undecided;
   Candidate& candidate = *candidates[i];
-  candidate.stage = Stage::kKeyMissing;
+  candidate.proof.begin();
   const mail::Field& field = fields[own];
   std::string_view value = header.substr(field.value, field.end - field.value);
   if (value.ends_with("\r\n")) value.remove_suffix(2);
-  auto problem = parser.parse(value, signature, candidate.signature);
+  auto problem = parser.parse(value, signature, candidate.proof.signature());
   describe(signature, results[i]);
   if (!problem) problem = refusal(signature);
-  if (problem) return decide(i, *problem);
-  candidate.header_hash.reset();
-  headers.add(signature, own, candidate.header_hash);
-  candidate.form = signature.body == Canonicalization::kSimple ? &simple : &relaxed;
-  candidate.body = &candidate.form->want(signature.body_bytes.value_or(kWholeBody));
-  candidate.body_hash = signature.body_hash;
+  if (!problem) problem = want_body(candidate, signature);
+  if (problem) return refuse(i, *problem);
+  headers.add(signature, own, candidate.proof.header_hash());
   want_key(i, signature);
+}
+
+// The hash of the body that the signature speaks of. Each different l= is another one.
+std::optional<Problem> Verifier::State::want_body(Candidate& candidate, const Signature& read) {
+  candidate.form = read.body == Canonicalization::kSimple ? &simple : &relaxed;
+  candidate.body_hash = read.body_hash;
+  const std::uint64_t bytes_max = read.body_bytes.value_or(kWholeBody);
+  if (read.body_bytes && !candidate.form->has(bytes_max)) {
+    if (limited_bodies == kLimitedBodiesMax) {
+      return Problem{Result::kPolicy, "more different l= than a message needs", {}};
+    }
+    ++limited_bodies;
+  }
+  candidate.body = &candidate.form->want(bytes_max);
+  return std::nullopt;
 }
 
 void Verifier::State::describe(const Signature& signature_read, SignatureResult& result) {
@@ -308,18 +318,22 @@ std::optional<Problem> Verifier::State::refusal(const Signature& read) const {
 }
 
 void Verifier::State::want_key(std::size_t i, const Signature& read) {
-  Candidate& candidate = *candidates[i];
-  candidate.algorithm = read.algorithm;
-  candidate.identity_below = read.identity_below;
-  const auto name = key_name(read.selector, read.domain);
-  if (!name) return decide(i, {Result::kNeutral, "s= and d= are too long for a name", {}});
-  candidate.key_name = *name;
-  candidate.stage = Stage::kKeyMissing;
-  const dns::Question question{*name, dns::Type::kTxt};
+  KeyProof& proof = candidates[i]->proof;
+  if (const auto problem = proof.want_key(read)) return tell(i, *problem);
+  const dns::Question question{proof.key_name(), dns::Type::kTxt};
   if (std::ranges::find(questions, question) != questions.end()) return;
   const bool near = nearness(results[i].domain, author) >= kNearLabels;
   const std::size_t place = near ? near_questions++ : questions.size();
   questions.insert(questions.begin() + static_cast<std::ptrdiff_t>(place), question);
+}
+
+void Verifier::State::invariants() const {
+  MXRING_ASSERT(undecided <= used && used <= limits.dkim_signatures);
+  MXRING_ASSERT(used <= candidates.size() && candidates.size() == results.size());
+  MXRING_ASSERT(missing <= questions.size() && near_questions <= questions.size());
+  MXRING_ASSERT(answered.size() == questions.size() && questions.size() <= used);
+  MXRING_ASSERT(limited_bodies <= kLimitedBodiesMax);
+  MXRING_ASSERT(missing == 0 || undecided != 0);
 }
 
 bool Verifier::step() {
@@ -340,62 +354,29 @@ void Verifier::supply(const dns::Question& question, dns::AnswerPtr answer) {
   s.answered[at] = true;
   --s.missing;
   for (std::size_t i = 0; i < s.used; ++i) {
-    const Candidate& candidate = *s.candidates[i];
-    if (candidate.stage == Stage::kKeyMissing && candidate.key_name == question.name) {
+    const KeyProof& proof = s.candidates[i]->proof;
+    if (proof.stage() == KeyProof::Stage::kKeyMissing && proof.key_name() == question.name) {
       s.take_keys(i, *answer);
     }
   }
+  s.invariants();
 }
 
 void Verifier::give_up() {
   State& s = *state_;
   s.missing = 0;
   for (std::size_t i = 0; i < s.used; ++i) {
-    if (s.candidates[i]->stage != Stage::kKeyMissing) continue;
-    s.decide(i, {Result::kTemperror, "the key did not come in time", {}});
+    if (s.candidates[i]->proof.stage() != KeyProof::Stage::kKeyMissing) continue;
+    s.refuse(i, {Result::kTemperror, "the key did not come in time", {}});
   }
 }
 
 void Verifier::State::take_keys(std::size_t i, const dns::Answer& answer) {
-  Candidate& candidate = *candidates[i];
-  if (answer.not_asked) {
-    results[i].not_asked = true;
-    return decide(i,
-                  {Result::kTemperror, "too many DNS questions under way to ask for the key", {}});
-  }
-  if (answer.is_failure()) {
-    return decide(i, {Result::kTemperror, "no answer from DNS about the key", {}});
-  }
-  if (answer.is_void()) return decide(i, {Result::kPermerror, "no key for signature", {}});
-  candidate.keys = KeySet::of(answer);
-  if (candidate.keys->keys().empty()) return decide(i, candidate.keys->problem());
-  if (const auto problem = choose_keys(candidate)) return decide(i, *problem);
-  candidate.stage = Stage::kKeyed;
-  results[i].key_bits = candidate.fitting[0]->bits();
-  results[i].testing = candidate.fitting[0]->testing;
-}
-
-// Those that may have made this signature (RFC 6376 6.1.2); without one, what is wrong with the
-// first.
-std::optional<Problem> Verifier::State::choose_keys(Candidate& candidate) const {
-  std::optional<Problem> first;
-  const auto judge = [&](const Key& key) -> std::optional<Problem> {
-    if (key.strict && candidate.identity_below) {
-      return Problem{Result::kPermerror, "the key is not for subdomains, and i= is one", {}};
-    }
-    return unfit_for(key, candidate.algorithm, limits);
-  };
-  candidate.keys_fitting = 0;
-  for (const Key& key : candidate.keys->keys()) {
-    auto problem = judge(key);
-    if (!problem) {
-      candidate.fitting[candidate.keys_fitting++] = &key;
-      if (candidate.keys_fitting == kKeysTried) break;
-    } else if (!first) {
-      first = problem;
-    }
-  }
-  return candidate.keys_fitting == 0 ? first : std::nullopt;
+  KeyProof& proof = candidates[i]->proof;
+  results[i].not_asked = answer.not_asked;
+  if (const auto problem = proof.take_keys(answer, limits)) return tell(i, *problem);
+  results[i].key_bits = proof.first_key().bits();
+  results[i].testing = proof.first_key().testing;
 }
 
 void Verifier::body(std::string_view run) {
@@ -422,31 +403,16 @@ void Verifier::collect(std::vector<crypto::RsaCheck*>& checks) {
   State& s = *state_;
   MXRING_ASSERT(s.missing == 0);
   for (std::size_t i = 0; i < s.used; ++i) {
-    if (s.candidates[i]->stage == Stage::kKeyed) s.check(i, checks);
+    if (s.candidates[i]->proof.stage() == KeyProof::Stage::kKeyed) s.check(i, checks);
   }
 }
 
 void Verifier::State::check(std::size_t i, std::vector<crypto::RsaCheck*>& checks) {
   Candidate& candidate = *candidates[i];
-  MXRING_ASSERT(candidate.body->stream.finished() && candidate.header_hash.finished());
-  if (const auto problem = body_problem(i)) return decide(i, *problem);
-  const crypto::Sha256Digest& digest = candidate.header_hash.digest();
-  if (candidate.algorithm == Algorithm::kEd25519Sha256) {
-    const std::string_view message(reinterpret_cast<const char*>(digest.data()), digest.size());
-    for (std::size_t k = 0; k < candidate.keys_fitting; ++k) {
-      const Key& key = *candidate.fitting[k];
-      if (crypto::ed25519_verify(key.ed25519, candidate.signature, message)) return pass(i, key);
-    }
-    return decide(i, {Result::kFail, "signature did not verify", {}});
-  }
-  candidate.stage = Stage::kChecking;
-  for (std::size_t k = 0; k < candidate.keys_fitting; ++k) {
-    candidate.checks[k] = {.key = &*candidate.fitting[k]->rsa,
-                           .signature = candidate.signature,
-                           .digest = digest,
-                           .valid = false};
-    checks.push_back(&candidate.checks[k]);
-  }
+  MXRING_ASSERT(candidate.body->stream.finished());
+  if (const auto problem = body_problem(i)) return refuse(i, *problem);
+  const auto problem = candidate.proof.check(checks);
+  if (candidate.proof.stage() == KeyProof::Stage::kDecided) tell_outcome(i, problem);
 }
 
 std::optional<Problem> Verifier::State::body_problem(std::size_t i) {
@@ -468,23 +434,12 @@ std::optional<Problem> Verifier::State::body_problem(std::size_t i) {
 void Verifier::conclude() {
   State& s = *state_;
   for (std::size_t i = 0; i < s.used; ++i) {
-    Candidate& candidate = *s.candidates[i];
-    if (candidate.stage == Stage::kChecking) {
-      const auto valid = std::ranges::find_if(
-          candidate.checks.begin(), candidate.checks.begin() + candidate.keys_fitting,
-          [](const crypto::RsaCheck& check) { return check.valid; });
-      const auto at = static_cast<std::size_t>(valid - candidate.checks.begin());
-      if (at < candidate.keys_fitting) {
-        s.pass(i, *candidate.fitting[at]);
-      } else {
-        s.decide(i, {Result::kFail, "signature did not verify", {}});
-      }
-    }
-    candidate.keys.reset();
-    // Decided without its hash, which may never be flushed: the buffer it points into goes.
-    if (!candidate.header_hash.finished()) candidate.header_hash.reset();
+    KeyProof& proof = s.candidates[i]->proof;
+    if (proof.stage() == KeyProof::Stage::kChecking) s.tell_outcome(i, proof.conclude());
+    proof.release();
   }
   MXRING_ASSERT(s.undecided == 0);
+  s.invariants();
   s.headers.release();
 }
 
@@ -492,9 +447,14 @@ std::span<const SignatureResult> Verifier::signatures() const {
   return {state_->results.data(), state_->used};
 }
 
-void Verifier::State::decide(std::size_t i, const Problem& problem) {
-  MXRING_ASSERT(candidates[i]->stage != Stage::kDecided && undecided != 0);
-  candidates[i]->stage = Stage::kDecided;
+void Verifier::State::refuse(std::size_t i, const Problem& problem) {
+  candidates[i]->proof.decide();
+  tell(i, problem);
+}
+
+// The proof is decided.
+void Verifier::State::tell(std::size_t i, const Problem& problem) {
+  MXRING_ASSERT(candidates[i]->proof.stage() == KeyProof::Stage::kDecided && undecided != 0);
   --undecided;
   results[i].result = problem.result;
   results[i].reason = problem.what;
@@ -503,10 +463,13 @@ void Verifier::State::decide(std::size_t i, const Problem& problem) {
   base::append_escaped(results[i].reason, problem.where);
 }
 
-void Verifier::State::pass(std::size_t i, const Key& key) {
-  decide(i, {Result::kPass, {}, {}});
-  results[i].key_bits = key.bits();
-  results[i].testing = key.testing;
+void Verifier::State::tell_outcome(std::size_t i, const std::optional<Problem>& problem) {
+  tell(i, problem.value_or(Problem{Result::kPass, {}, {}}));
+  if (problem) return;
+  const Key* maker = candidates[i]->proof.maker();
+  MXRING_ASSERT(maker != nullptr);
+  results[i].key_bits = maker->bits();
+  results[i].testing = maker->testing;
 }
 
 }  // namespace mxring::mailauth::dkim

@@ -23,10 +23,11 @@ void assign_canonical(std::string& out, std::string_view domain) {
 Evaluator::Evaluator(const base::Limits& limits) : machine_(std::make_unique<Machine>(limits)) {}
 Evaluator::~Evaluator() = default;
 
-void Evaluator::begin(std::string_view from_domain) {
+void Evaluator::start_over(std::string_view from_domain) {
   Machine& m = *machine_;
   m.asked.clear();
   m.wanted.clear();
+  m.from_walk.reset();
   m.round = {};
   assign_canonical(m.from, from_domain);
 
@@ -40,9 +41,18 @@ void Evaluator::begin(std::string_view from_domain) {
     text->clear();
   }
   outcome.policy = outcome.published_policy = outcome.subdomain_policy = outcome.np = Policy::kNone;
+}
+
+void Evaluator::begin_without_author(std::string_view reason) {
+  start_over({});
+  machine_->finish(Result::kPermerror, reason);
+}
+
+void Evaluator::begin(std::string_view from_domain) {
+  start_over(from_domain);
+  Machine& m = *machine_;
   const auto name = dns::Name::parse(m.from);
   if (m.from.starts_with('[') || !name || name->is_root()) {
-    m.from_walk.reset();
     m.finish(Result::kNone, "not a domain name", m.from);
     return;
   }

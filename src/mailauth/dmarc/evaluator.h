@@ -92,6 +92,8 @@ class Evaluator {
 
   // In A-labels and any case. What is no domain name, an address literal for one, has no policy.
   void begin(std::string_view from_domain);
+  // The message names no author domain, or no one domain: permerror at once, for this reason.
+  void begin_without_author(std::string_view reason);
   // A domain that may turn out to be authenticated; between begin() and authenticated().
   void expect(std::string_view domain);
   void authenticated(std::span<const Authenticated> domains);
@@ -107,6 +109,8 @@ class Evaluator {
   std::vector<WalkStep> walk() const;
 
  private:
+  void start_over(std::string_view from_domain);
+
   std::unique_ptr<Machine> machine_;
 };
 

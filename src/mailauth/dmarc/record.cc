@@ -37,6 +37,13 @@ std::string_view take_tag(std::string_view& text) {
   return tag;
 }
 
+// Without the blank space and the line ends that zone files and forms leave behind the last tag.
+std::string_view without_end(std::string_view text) {
+  const auto is_blank = [](char c) { return is_space(c) || c == '\r' || c == '\n'; };
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
 bool is_version_tag(std::string_view tag) {
   // Nothing may come before the v, not even a space.
   if (tag.empty() || base::ascii_lower(tag[0]) != 'v') return false;
@@ -258,12 +265,13 @@ class Parser {
 }  // namespace
 
 bool is_dmarc_record(std::string_view text) {
+  text = without_end(text);
   return is_version_tag(take_tag(text));
 }
 
 std::optional<Record> parse(std::string_view text) {
   if (!is_dmarc_record(text)) return std::nullopt;
-  return Parser(text).run();
+  return Parser(without_end(text)).run();
 }
 
 Policy weakened(Policy policy) {

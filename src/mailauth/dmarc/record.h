@@ -6,7 +6,8 @@
 // policy tags are the exception (4.10.1): with an invalid p, sp or np the record asks for p=none if
 // it has a usable rua, and for nothing at all otherwise. A record without p has p=none (4.7).
 //
-// Decided here, where the text leaves it open: names of tags are taken in any case, as the
+// Blank space and line ends after the last tag are ignored. Decided here, where the text leaves it
+// open: names of tags are taken in any case, as the
 // grammar's "v" is; a tag given twice with different values has no valid value (RFC 6376 3.2
 // forbids it).
 //

@@ -66,7 +66,7 @@ class Generator {
       case 2:
         return both("(" + text() + ")");
       case 3:
-        return both("b@" + domain());
+        return both("b@" + domain() + (one_domain_ ? ";" : ""));
       case 4:
         return add_q(text());
       case 5:

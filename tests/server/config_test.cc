@@ -122,7 +122,7 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
                  mailauth::Disposition::kQuarantine,
                  mailauth::Disposition::kAccept,
                  mailauth::Disposition::kTempfail,
-                 mailauth::Disposition::kAccept};
+                 NoAuthor::kAccept};
   config.recipients.domains = {"example.org", "example.net"};
   // Every limit differs from its default, so that a key wired to the wrong member shows.
   base::Limits& l = config.limits;

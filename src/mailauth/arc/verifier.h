@@ -44,7 +44,7 @@ constexpr std::uint32_t kSetsChecked = 15;
 // With two keys each they are, together with DKIM's, within what a turn of a shard verifies.
 constexpr std::size_t kProofsMax = 20;
 // Ed25519 is verified on the spot, and nobody seals with it.
-constexpr std::size_t kEd25519ProofsMax = 4;
+constexpr std::size_t kEd25519ProofsMax = 10;
 
 struct Outcome {
   Result result = Result::kNone;  // none, pass, fail

@@ -1,6 +1,7 @@
 #include "mailauth/dmarc/author_readings.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "base/assert.h"
@@ -155,23 +156,27 @@ class Comparison {
  public:
   explicit Comparison(std::string_view author) : author_(author) {}
 
-  bool only_author(std::string_view reading) {
+  // Where a domain goes on after white space: nowhere, beside a dot (RFC 5322 4.4), or, as Python's
+  // parser has it, in whatever word follows. The last one of texts as they are sent only.
+  enum class Join : std::uint8_t { kNone, kAtDots, kWords };
+
+  bool only_author(std::string_view reading, Join widest) {
     for (std::size_t at = 0; at < reading.size();) {
       const std::size_t sign = mail::at_sign(reading.substr(at));
       at += std::max<std::size_t>(sign, 1);
       if (sign == 0) continue;
       if (++at_signs_ > kAtSignsMax) return false;
-      if (!is_author(reading.substr(at), false) || !is_author(reading.substr(at), true)) {
-        return false;
-      }
+      const std::string_view rest = reading.substr(at);
+      if (!is_author(rest, Join::kNone) || !is_author(rest, Join::kAtDots)) return false;
+      if (widest == Join::kWords && !is_author(rest, widest)) return false;
     }
     at_signs_ = 0;
     return true;
   }
 
  private:
-  // The bytes of a domain at the start of `text`; `joined`: across white space beside a dot.
-  std::size_t domain_bytes(std::string_view text, bool joined) const {
+  // The bytes of a domain at the start of `text`.
+  static std::size_t domain_bytes(std::string_view text, Join join) {
     std::size_t at = 0;
     while (at < text.size()) {
       const std::string_view rest = text.substr(at);
@@ -180,20 +185,20 @@ class Comparison {
         ++at;
         continue;
       }
-      if (!joined || !is_space(rest[0])) break;
+      if (join == Join::kNone || !is_space(rest[0])) break;
       std::size_t next = at;
       while (next < text.size() && is_space(text[next])) ++next;
       const bool after_dot = at > 0 && text[at - 1] == '.';
       if (next == text.size() || !is_domain_byte(text[next])) break;
-      if (!after_dot && text[next] != '.') break;
+      if (join == Join::kAtDots && !after_dot && text[next] != '.') break;
       at = next;
     }
     return at;
   }
 
-  bool is_author(std::string_view text, bool joined) {
+  bool is_author(std::string_view text, Join join) {
     while (!text.empty() && is_space(text[0])) text.remove_prefix(1);
-    const std::size_t bytes = domain_bytes(text, joined);
+    const std::size_t bytes = domain_bytes(text, join);
     std::string_view domain = text.substr(0, bytes);
     // "me@shop.exa...": the name of an address that did not fit.
     const bool cut = domain.ends_with("..") || text.substr(bytes).starts_with(kEllipsis);
@@ -238,10 +243,13 @@ class Readings {
   Readings(std::string_view author, std::string& scratch)
       : comparison_(author), reading_(scratch) {}
 
-  bool only_author(std::string_view text) {
-    if (!comparison_.only_author(text)) return false;
+  bool only_author(std::string_view text, bool as_sent = false) {
+    using Join = Comparison::Join;
+    if (!comparison_.only_author(text, as_sent ? Join::kWords : Join::kAtDots)) return false;
     for (unsigned without = 1; without <= kAll; ++without) {
-      if (remove(text, without) && !comparison_.only_author(reading_)) return false;
+      if (!remove(text, without)) continue;
+      const bool words = as_sent && without == kComments;
+      if (!comparison_.only_author(reading_, words ? Join::kWords : Join::kAtDots)) return false;
     }
     return true;
   }
@@ -289,9 +297,31 @@ std::optional<AuthorError> several_authors(std::string_view value, AuthorError r
   return list->size() > 1 ? std::optional(AuthorError::kSeveralMailboxes) : std::nullopt;
 }
 
+// Programs that look for brackets first find some in quoted strings and comments, and take what is
+// around and between them together.
+bool only_author_without_brackets(std::string_view value, Readings& readings,
+                                  std::string& scratch) {
+  for (std::size_t at = 0; at < value.size();) {
+    std::size_t bytes = 1;
+    if (value[at] == '(') bytes = comment_bytes(value.substr(at));
+    if (value[at] == '"') bytes = quoted_bytes(value.substr(at));
+    MXRING_ASSERT(bytes != 0);  // it would have swallowed the address
+    const std::string_view inside = value.substr(at, bytes);
+    if (bytes > 1 && inside.find_first_of("<>") != std::string_view::npos) {
+      scratch.clear();
+      std::ranges::copy_if(inside, std::back_inserter(scratch),
+                           [](char c) { return c != '<' && c != '>'; });
+      if (!readings.only_author(scratch)) return false;
+    }
+    at += bytes;
+  }
+  return true;
+}
+
 bool only_author_anywhere(std::string_view value, AuthorScratch& scratch) {
   Readings readings(scratch.author, scratch.reading);
-  if (!readings.only_author(value)) return false;
+  if (!readings.only_author(value, true)) return false;
+  if (!only_author_without_brackets(value, readings, scratch.decoded)) return false;
   if (!mail::has_encoded_word(value)) return true;
   for (const auto between : {mail::BetweenWords::kDropped, mail::BetweenWords::kKept}) {
     mail::decode_words(value, between, scratch.decoded);

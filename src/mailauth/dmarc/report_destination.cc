@@ -4,7 +4,7 @@
 
 #include "base/text.h"
 #include "mail/mailbox.h"
-#include "mailauth/dmarc/author.h"
+#include "mailauth/dmarc/author_strict.h"
 #include "mailauth/dmarc/record.h"
 
 namespace mxring::mailauth::dmarc {
@@ -46,7 +46,7 @@ std::optional<ReportAddress> report_address(std::string_view uri) {
   // What goes into RCPT TO is the address and nothing else: no name, no brackets, no comment.
   if (!address || address->find_first_of("<>() \t\r\n") != std::string::npos) return std::nullopt;
   AuthorScratch scratch;
-  const auto host = parse_author_domain(*address, scratch);
+  const auto host = parse_strict_author(*address, scratch).domain;
   if (!host || host->starts_with('[')) return std::nullopt;
   return ReportAddress{std::move(*address), std::string(*host)};
 }

@@ -239,7 +239,7 @@ def main():
             key = Key(folder, bits)
             signature = honest(out, key)
             out.case("last bit wrong", signature[:-1] + bytes([signature[-1] ^ 1]))
-        for exponent in (17, 257, 2 ** 32 + 15):
+        for exponent in (17, 257):
             honest(out, Key(folder, 2048, exponent))
         key = Key(folder, 3072, 3)
         honest(out, key)

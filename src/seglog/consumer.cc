@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <utility>
 
 #include "base/assert.h"
@@ -79,15 +81,51 @@ AuthResult result_of(std::string_view word) {
 
 }  // namespace
 
+namespace {
+
+// Chunks of batches that are no more, for those to come: memory fresh from the system costs more
+// than what is copied into it. Batches may end in other threads, and after their consumer.
+class ChunkPool {
+ public:
+  std::unique_ptr<char[]> take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return std::unique_ptr<char[]>(new char[kChunkBytes]);
+    auto chunk = std::move(free_.back());
+    free_.pop_back();
+    return chunk;
+  }
+  void give_back(std::unique_ptr<char[]> chunk) {
+    const std::lock_guard lock(mutex_);
+    if (free_.size() < kFreeMax) free_.push_back(std::move(chunk));
+  }
+
+ private:
+  static constexpr std::size_t kFreeMax = 64;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<char[]>> free_;
+};
+
+}  // namespace
+
 // Pieces that never move.
 class Batch::Memory {
  public:
+  explicit Memory(std::shared_ptr<ChunkPool> pool) : pool_(std::move(pool)) {}
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  ~Memory() {
+    for (auto& chunk : chunks_) pool_->give_back(std::move(chunk));
+  }
+
   char* take(std::size_t bytes) {
     if (bytes > left_) {
-      const std::size_t size = std::max(bytes, kChunkBytes);
-      chunks_.emplace_back(new char[size]);
+      if (bytes > kChunkBytes) {  // a piece of its own
+        large_.emplace_back(new char[bytes]);
+        return large_.back().get();
+      }
+      chunks_.push_back(pool_->take());
       at_ = chunks_.back().get();
-      left_ = size;
+      left_ = kChunkBytes;
     }
     char* piece = at_;
     at_ += bytes;
@@ -101,7 +139,9 @@ class Batch::Memory {
   }
 
  private:
+  std::shared_ptr<ChunkPool> pool_;
   std::vector<std::unique_ptr<char[]>> chunks_;
+  std::vector<std::unique_ptr<char[]>> large_;
   char* at_ = nullptr;
   std::size_t left_ = 0;
 };
@@ -218,6 +258,7 @@ struct Consumer::Impl {
 
   std::filesystem::path path;
   GroupReader reader;
+  std::shared_ptr<ChunkPool> pool = std::make_shared<ChunkPool>();
   std::unique_ptr<seglog::RecordBell> bell;
   std::optional<ConsumerError> later;  // came after entries that were returned first
   LogId id;                            // of the latest record, and as text
@@ -277,9 +318,9 @@ Outcome<Batch> Consumer::next_batch(std::size_t records_max, std::size_t bytes_m
   if (impl_->later) return *std::exchange(impl_->later, std::nullopt);
   if (impl_->bell) impl_->bell->quiet();
   Batch batch;
-  batch.memory_ = std::make_unique<Batch::Memory>();
+  batch.memory_ = std::make_unique<Batch::Memory>(impl_->pool);
   std::string_view id_kept;
-  constexpr std::size_t kReserveMax = 256;
+  constexpr std::size_t kReserveMax = 100;
   batch.entries_.reserve(std::min(records_max, kReserveMax));
   bool at_end = false;
   while (batch.size() < records_max && (batch.empty() || batch.bytes_ < bytes_max)) {

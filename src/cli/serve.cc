@@ -24,6 +24,7 @@
 #include "server/certificates.h"
 #include "server/config.h"
 #include "server/confinement.h"
+#include "server/crash_report.h"
 #include "server/journal.h"
 #include "server/probe.h"
 #include "server/server.h"
@@ -197,6 +198,7 @@ int run_serve(const ServeOptions& options) {
   }
   if (options.check || options.probe) return check_only(*config, options.probe);
 
+  server::crash_report::install();
   SignalThread signals;
   server::Journal journal(STDERR_FILENO);
   for (const std::string& warning : warnings(*config)) journal.notice(warning);

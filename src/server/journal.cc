@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "obs/line_output.h"
 #include "obs/line_queue.h"
+#include "server/crash_report.h"
 #include "server/wake.h"
 
 namespace mxring::server {
@@ -232,6 +233,7 @@ void Journal::State::open_again() {
     return;
   }
   file->redirect(fd);
+  crash_report::use_journal(fd, options.format, run_id);
   ::close(std::exchange(file_fd, fd));
 }
 
@@ -305,6 +307,10 @@ std::expected<void, std::string> Journal::configure(const Options& options) {
 
 void Journal::serve() {
   state_->serving.store(on_, std::memory_order_relaxed);
+  if (!on_) return;
+  const bool to_console = state_->options.to == kToConsole;
+  crash_report::use_journal(to_console ? STDERR_FILENO : state_->file_fd, state_->options.format,
+                            state_->run_id);
 }
 
 void Journal::reopen() {
@@ -319,7 +325,8 @@ void Journal::start() {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
-  sigdelset(&all, SIGURG);
+  // ... and those that the thread itself may cause, which are reported.
+  for (const int own : {SIGURG, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) sigdelset(&all, own);
   pthread_sigmask(SIG_BLOCK, &all, &before);
   thread_ = std::thread([state = state_] { state->run(); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
-#include <ctime>
 
 #include "base/assert.h"
 #include "base/text.h"
@@ -103,15 +103,18 @@ class Writer {
   std::size_t size_ = 0;
 };
 
+// Not by gmtime_r(3), which takes the lock of the time zone: a crash is reported in this form, too.
 void write_time(Writer& out, base::WallTime time) {
-  const std::time_t seconds = static_cast<std::time_t>(time.us / 1'000'000);
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
+  const std::chrono::sys_time<std::chrono::microseconds> moment{std::chrono::microseconds(time.us)};
+  const auto day = std::chrono::floor<std::chrono::days>(moment);
+  const std::chrono::year_month_day date{day};
+  const std::chrono::hh_mm_ss clock{moment - day};
   std::array<char, 40> text{};
-  const auto end =
-      fmt::format_to_n(text.begin(), text.size(), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-                       parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                       parts.tm_min, parts.tm_sec, time.us % 1'000'000);
+  const auto end = fmt::format_to_n(
+      text.begin(), text.size(), "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+      static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+      static_cast<unsigned>(date.day()), clock.hours().count(), clock.minutes().count(),
+      clock.seconds().count(), clock.subseconds().count());
   out.quoted({text.data(), end.size});
 }
 

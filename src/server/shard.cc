@@ -18,6 +18,7 @@
 #include "server/buffer_plan.h"
 #include "server/check_batch.h"
 #include "server/conversation.h"
+#include "server/crash_report.h"
 #include "server/memory_gate.h"
 #include "server/turn_context.h"
 #include "smtp/reply.h"
@@ -214,7 +215,9 @@ void Shard::run(std::function<void(std::string)> started) {
   started(ready ? std::string() : core.error());
   if (ready) {
     arm_wake();
+    crash_report::watch(number_, &turns_);
     while (!finished()) turn();
+    crash_report::forget(number_);
     update_counters();
   }
   core_.reset();  // no operation on a conversation is in flight any more
@@ -243,6 +246,10 @@ void Shard::turn() {
 
   context.now = base::read_clocks();
   context.storage_low = shared_.writer.storage_low();
+  turns_.record({.number = progress(),
+                 .began_ns = context.now.mono.ns,
+                 .completions = completions.size(),
+                 .connections = core.conversations.live()});
   counters_.add(obs::Counter::kLoopTurns);
   counters_.add(obs::Counter::kCompletions, completions.size());
   for (const uring::Completion& completion : completions) dispatch(completion);

@@ -19,6 +19,7 @@
 
 #include "obs/counters.h"
 #include "obs/histogram.h"
+#include "obs/turn_ring.h"
 #include "server/acceptor.h"
 #include "server/commit_thread.h"
 #include "server/config.h"
@@ -105,6 +106,7 @@ class Shard final {
   std::thread thread_;
   // Written by the shard, read by whoever watches it: figures, nothing is ordered by them.
   std::atomic<std::uint64_t> progress_{0};
+  obs::TurnRing turns_;  // the last ones, for the report of a crash
   std::atomic<bool> ended_{false};
   obs::Histogram durable_ns_;
   std::unique_ptr<Core> core_;  // while the thread runs

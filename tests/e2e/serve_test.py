@@ -309,6 +309,40 @@ class StoppedReader(ServeCase):
         self.assertEqual(self.server.wait(timeout=8), 0)
 
 
+class Crash(ServeCase):
+    """What it says of its own death, and that it dies of it all the same."""
+
+    def crash(self, number, **config):
+        server = self.serve(config)
+        with Wire(server.address) as wire:
+            wire.hello()
+            if "built with a sanitizer" in server.stderr():
+                self.skipTest("sanitizers report for themselves")
+            server.process.send_signal(number)
+            self.assertEqual(server.wait(timeout=20), -number)
+        return server
+
+    def check(self, said, name):
+        self.assertRegex(said[0], f"^fatal: {name} in mxring")
+        frames = [line for line in said if re.match(r"fatal: #\d+ [\w.+-]+ \+0x[0-9a-f]+$", line)]
+        self.assertGreater(len(frames), 2, said)
+        self.assertRegex("\n".join(said), r"fatal: shard-\d+ turn \d+: \d+ us ago, \d+ completions, ")
+
+    def test_in_the_journal(self):
+        for number, name in ((signal.SIGSEGV, "SIGSEGV"), (signal.SIGABRT, "SIGABRT")):
+            path = os.path.join(self.directory, f"journal-{name}")
+            self.crash(number, journal={"to": path})
+            with open(path) as text:
+                lines = [json.loads(line) for line in text]
+            self.check([line["text"] for line in lines if "fatal" in line.get("text", "")], name)
+            self.assertTrue(all(line["event"] == "notice" for line in lines if "text" in line))
+
+    def test_in_words(self):
+        server = self.crash(signal.SIGSEGV, journal={"to": ""})
+        self.check([line.removeprefix("mxring: ") for line in server.stderr().splitlines()
+                    if "fatal" in line], "SIGSEGV")
+
+
 class Watchdog(ServeCase):
     """The service manager's part is played by a socket of the test's own."""
 

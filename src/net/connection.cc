@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "base/assert.h"
+#include "net/checked.h"
 
 namespace mxring::net {
 
@@ -18,6 +19,7 @@ Connection::~Connection() {
 }
 
 void Connection::resume_receiving() {
+  const Checked checked(*this);
   if (receive_armed_ || shut_ || end_of_file_) return;
   context_.ring.receive_multishot(fd_, kBufferGroup, tag(Operation::kReceive));
   receive_armed_ = true;
@@ -25,12 +27,14 @@ void Connection::resume_receiving() {
 }
 
 void Connection::pause_receiving() {
+  const Checked checked(*this);
   if (!receive_armed_ || cancel_sent_) return;
   context_.ring.cancel(tag(Operation::kReceive), uring::Tag{});
   cancel_sent_ = true;
 }
 
 ReceiveOutcome Connection::on_receive(const uring::Completion& completion) {
+  const Checked checked(*this);
   if (!completion.more) receive_armed_ = false;
   if (completion.has_buffer) {
     context_.buffers.adopt(completion.buffer_id);
@@ -71,12 +75,14 @@ ReceiveOutcome Connection::on_ciphertext(const Chunk& chunk) {
 }
 
 void Connection::start_tls(std::shared_ptr<const TlsServer> server) {
+  const Checked checked(*this);
   MXRING_ASSERT(tls_ == nullptr && chunks() == 0);
   tls_ = std::make_unique<TlsConnection>(std::move(server), context_.buffers, context_.outputs,
                                          output_);
 }
 
 bool Connection::decrypt() {
+  const Checked checked(*this);
   decrypt_starved_ = !tls_->decrypt(chunks_);
   // close_notify is TLS's end of file; a bare FIN means the same to us, since no message ends
   // there.
@@ -91,7 +97,9 @@ std::string_view Connection::front_bytes() const {
 }
 
 bool Connection::consume(std::size_t n) {
+  const Checked checked(*this);
   if (n == 0) return false;
+  MXRING_ASSERT(chunks() > 0);
   Chunk& chunk = chunks_[front_];
   MXRING_ASSERT(n <= chunk.end - chunk.begin);
   chunk.begin += static_cast<std::uint32_t>(n);
@@ -122,6 +130,7 @@ bool Connection::has_unsent() const {
 }
 
 void Connection::flush() {
+  const Checked checked(*this);
   if (send_in_flight_) return;
   if (tls_ != nullptr) tls_->seal();
   output_.release_sent();
@@ -133,6 +142,7 @@ void Connection::flush() {
 }
 
 bool Connection::on_send(const uring::Completion& completion) {
+  const Checked checked(*this);
   MXRING_ASSERT(send_in_flight_);
   send_in_flight_ = false;
   if (completion.result <= 0) return false;
@@ -153,6 +163,7 @@ void Connection::finish_sending() {
 }
 
 void Connection::shut() {
+  const Checked checked(*this);
   if (shut_) return;
   shut_ = true;
   drop_input();
@@ -160,6 +171,19 @@ void Connection::shut() {
   if (receive_armed_ && !cancel_sent_) context_.ring.cancel(tag(Operation::kReceive), uring::Tag{});
   if (send_in_flight_) context_.ring.cancel(tag(Operation::kSend), uring::Tag{});
   cancel_sent_ = true;
+}
+
+void Connection::invariants() const {
+  MXRING_ASSERT(front_ < chunks_.size() || (front_ == 0 && chunks_.empty()));
+  for (std::size_t i = front_; i < chunks_.size(); ++i) {
+    MXRING_ASSERT(chunks_[i].begin < chunks_[i].end && chunks_[i].end <= buffer_bytes());
+  }
+  output_.invariants();
+  if (send_in_flight_) MXRING_ASSERT(output_.has_unsent() && fd_ >= 0);
+  if (receive_armed_) MXRING_ASSERT(fd_ >= 0);
+  if (fd_ < 0) MXRING_ASSERT(shut_);
+  if (decrypt_starved_) MXRING_ASSERT(tls_ != nullptr);
+  if (tls_ != nullptr) tls_->invariants();
 }
 
 std::size_t Connection::buffers_held() const {
@@ -172,6 +196,7 @@ std::size_t Connection::heap_held() const {
 }
 
 bool Connection::try_close() {
+  const Checked checked(*this);
   if (!shut_ || receive_armed_ || send_in_flight_) return false;
   if (fd_ >= 0) context_.ring.close(fd_, uring::Tag{});
   fd_ = -1;

@@ -76,7 +76,7 @@ class Connection {
   bool handshake_ready() { return tls_->handshake_ready(); }
   bool handshake_full() const { return tls_->handshake_full(); }
   TlsState handshake() { return tls_->handshake(); }
-  // Bytes that wait for a free buffer, or came behind the handshake, become chunks. False: there
+  // Bytes that wait for a free buffer, or came after the handshake, become chunks. False: there
   // was no buffer again.
   bool decrypt();
   bool decrypt_starved() const { return decrypt_starved_; }
@@ -109,6 +109,9 @@ class Connection {
   std::size_t bytes_held() const { return buffers_held() * buffer_bytes() + heap_held(); }
   std::size_t buffers_held() const;
   std::size_t heap_held() const;
+
+  // What holds between two calls.
+  void invariants() const;
 
   int fd() const { return fd_; }
   std::uint64_t bytes_received() const { return bytes_received_; }

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/assert.h"
+
 namespace mxring::net {
 
 struct OutputBlock {
@@ -64,6 +66,7 @@ class OutputQueue {
   std::size_t blocks() const { return blocks_; }
   std::size_t bytes_held() const { return blocks_ * sizeof(OutputBlock); }
   void wrote(std::size_t n) {
+    MXRING_ASSERT(n == 0 || (tail_ != nullptr && n <= OutputBlock::kBytes - tail_->filled));
     if (tail_ != nullptr) tail_->filled += static_cast<std::uint32_t>(n);
   }
   // Into as many blocks as it takes.
@@ -86,8 +89,17 @@ class OutputQueue {
                : std::string_view(head_->bytes + head_->sent, head_->filled - head_->sent);
   }
   void sent(std::size_t n) {
+    MXRING_ASSERT(head_ != nullptr && n <= head_->filled - head_->sent);
     head_->sent += static_cast<std::uint32_t>(n);
     release_sent();
+  }
+  void invariants() const {
+    MXRING_ASSERT((head_ == nullptr) == (blocks_ == 0) && (tail_ == nullptr) == (blocks_ == 0));
+    for (const OutputBlock* block = head_; block != nullptr; block = block->next) {
+      MXRING_ASSERT(block->sent <= block->filled && block->filled <= OutputBlock::kBytes);
+      MXRING_ASSERT(block == head_ || block->sent == 0);  // sent in order
+      MXRING_ASSERT(block->next != nullptr || block == tail_);
+    }
   }
   // Gives the last block back when there is nothing in it.
   void release_sent() {

@@ -80,6 +80,8 @@ TlsAlert RecordRules::header(std::uint8_t type, std::size_t body_bytes) const {
 }
 
 TlsAlert RecordRules::begin(std::uint8_t type, std::size_t body_bytes) {
+  MXRING_ASSERT(message_.left == 0 || version_ == Version::kTls13);
+  MXRING_ASSERT(!changed_cipher_ || version_ == Version::kTls12);
   if (const TlsAlert alert = header(type, body_bytes); alert != kOk) return refuse(alert);
   const auto record = static_cast<RecordType>(type);
   if (!open_ && ++records_ > kHandshakeRecordsMax) return refuse(kUnexpected);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "net/checked.h"
 
 namespace mxring::net {
 
@@ -16,7 +17,7 @@ constexpr std::size_t kRecordExtraBytes = 64;
 // More than that holds a whole record, for which a step of the handshake waits in line.
 constexpr std::size_t kEnoughForAStep = kRecordHeaderBytes + kRecordBodyMax;
 // What may be here unread all the same: the longest hello in the smallest records, and what its
-// last receive brought behind it; or what came before receiving had stopped.
+// last receive brought after it; or what came before receiving had stopped.
 constexpr std::size_t kHandshakeBytesMax = 64 * 1024;
 // The memory of bytes kept grows in steps: by doubling it would be up to twice as much.
 constexpr std::size_t kKeptStepBytes = 1024;
@@ -44,11 +45,12 @@ void TlsConnection::stop_reading() {
   std::string().swap(kept_);
   kept_begin_ = 0;
   record_left_ = 0;
-  deaf_ = true;
+  reading_over_ = true;
 }
 
 void TlsConnection::add(const Chunk& chunk) {
-  if (deaf_) {
+  const Checked checked(*this);
+  if (reading_over_) {
     buffers_.release(chunk.buffer);
     return;
   }
@@ -61,6 +63,35 @@ void TlsConnection::add(const Chunk& chunk) {
   }
   // A handshake is small and may be waited for: it holds no receive buffers.
   keep_rest();
+}
+
+void TlsConnection::invariants() const {
+  MXRING_ASSERT(kept_begin_ <= kept_.size());
+  std::size_t bytes = 0;
+  for (const Chunk& chunk : chunks_) {
+    MXRING_ASSERT(chunk.begin < chunk.end && chunk.end <= buffers_.options().buffer_bytes);
+    bytes += chunk.end - chunk.begin;
+  }
+  MXRING_ASSERT(bytes == chunk_bytes_);
+  MXRING_ASSERT(record_left_ == 0);  // all of a record, or nothing of it
+  if (reading_over_) MXRING_ASSERT(kept_.empty() && chunks_.empty());
+  plain_.invariants();
+  switch (state_) {
+    case TlsState::kHello:
+      MXRING_ASSERT(stream_ == nullptr);
+      [[fallthrough]];
+    case TlsState::kHandshake:
+      MXRING_ASSERT(chunks_.empty());  // whoever waits in line holds no receive buffer
+      MXRING_ASSERT(received() <= kHandshakeBytesMax);
+      break;
+    case TlsState::kOpen:
+      MXRING_ASSERT(stream_ != nullptr && stream_->refused() == TlsAlert::kNone);
+      break;
+    case TlsState::kClosed:
+    case TlsState::kFailed:
+      MXRING_ASSERT(reading_over_);
+      break;
+  }
 }
 
 // ---- the transport ----
@@ -92,6 +123,7 @@ std::size_t TlsConnection::take(std::span<char> into) {
     buffers_.release(chunk.buffer);
     ++used;
   }
+  MXRING_ASSERT(done <= record_left_);
   chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(used));
   record_left_ -= done;
   return done;
@@ -172,10 +204,10 @@ void TlsConnection::keep_rest() {
   chunk_bytes_ = 0;
 }
 
-// The newest bytes move behind those before them when they fit there, so that two neighbours always
+// The newest bytes move up to those before them when they fit there, so that two neighbours always
 // hold more than one buffer would: a record is at most a few buffers, in however small pieces it
 // comes. Nobody else views a chunk that waits here, and the kernel gives each buffer for one
-// receive only (no IOU_PBUF_RING_INC): what lies behind its end is ours.
+// receive only (no IOU_PBUF_RING_INC): what lies past its end is ours.
 void TlsConnection::join_last_chunks() {
   if (chunks_.size() < 2) return;
   const Chunk& last = chunks_.back();
@@ -185,6 +217,7 @@ void TlsConnection::join_last_chunks() {
   std::memcpy(buffers_.data(before.buffer) + before.end, buffers_.data(last.buffer) + last.begin,
               n);
   before.end += n;
+  MXRING_ASSERT(before.end <= buffers_.options().buffer_bytes);
   bytes_copied_ += n;
   buffers_.release(last.buffer);
   chunks_.pop_back();
@@ -216,6 +249,7 @@ TlsState TlsConnection::fail(TlsAlert alert) {
 
 // After a step in which the rules may have refused a record.
 bool TlsConnection::refused() {
+  MXRING_ASSERT(stream_ != nullptr);
   if (stream_->refused() == TlsAlert::kNone) return false;
   stream_->send_refusal();
   stop_reading();
@@ -250,7 +284,8 @@ void TlsConnection::read_hello() {
 }
 
 bool TlsConnection::handshake_ready() {
-  if (deaf_) return state_ == TlsState::kFailed;
+  const Checked checked(*this);
+  if (reading_over_) return state_ == TlsState::kFailed;
   if (state_ == TlsState::kHello && received() > 0) read_hello();
   if (state_ == TlsState::kHandshake) return stream_ == nullptr || record_here();
   return state_ == TlsState::kFailed;
@@ -261,6 +296,7 @@ bool TlsConnection::handshake_full() const {
 }
 
 TlsState TlsConnection::handshake() {
+  const Checked checked(*this);
   if (state_ != TlsState::kHandshake) return state_;
   if (stream_ == nullptr) stream_ = server_->accept(hello_, *this);
   if (stream_ == nullptr) return fail(TlsAlert::kInternalError);
@@ -285,11 +321,13 @@ TlsState TlsConnection::handshake() {
 // ---- afterwards ----
 
 bool TlsConnection::decrypt(std::vector<Chunk>& chunks) {
+  const Checked checked(*this);
   const std::uint32_t buffer_bytes = buffers_.options().buffer_bytes;
   Chunk into;
   bool have_buffer = false;
   bool enough = true;
-  while (state_ == TlsState::kOpen && !deaf_ && (stream_->has_plaintext() || record_here())) {
+  while (state_ == TlsState::kOpen && !reading_over_ &&
+         (stream_->has_plaintext() || record_here())) {
     if (!have_buffer) {
       if (!buffers_.take(&into.buffer)) {
         enough = false;
@@ -332,6 +370,7 @@ std::span<char> TlsConnection::room() {
 }
 
 void TlsConnection::seal() {
+  const Checked checked(*this);
   const std::string_view plaintext = plain_.unsent();
   if (!plaintext.empty()) {
     // A failed stream has said its last word.
@@ -343,6 +382,7 @@ void TlsConnection::seal() {
 }
 
 void TlsConnection::close_notify() {
+  const Checked checked(*this);
   if (notified_ || stream_ == nullptr || state_ == TlsState::kFailed) return;
   notified_ = true;
   seal();

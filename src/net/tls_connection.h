@@ -87,6 +87,9 @@ class TlsConnection final : private TlsTransport {
   // whole yet.
   std::size_t heap_held() const;
   std::size_t buffers_held() const { return chunks_.size(); }
+  // What holds between two calls: bytes are read from kept_ first, then from the chunks; the stream
+  // has never taken a part of a record; of what is over nothing is held.
+  void invariants() const;
 
  private:
   std::size_t take(std::span<char> into) override;
@@ -128,7 +131,7 @@ class TlsConnection final : private TlsTransport {
   std::uint64_t bytes_copied_ = 0;
   TlsState state_ = TlsState::kHello;
   bool notified_ = false;
-  bool deaf_ = false;  // stop_reading() was called
+  bool reading_over_ = false;  // stop_reading() was called: what comes is dropped
 };
 
 }  // namespace mxring::net

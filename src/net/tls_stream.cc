@@ -43,6 +43,7 @@ int TlsStream::on_send(WOLFSSL*, char* from, int size, void* context) {
 
 TlsStream::TlsStream(WOLFSSL* ssl, TlsTransport& transport, RecordRules::Side side, TlsHeap heap)
     : ssl_(ssl), transport_(transport), heap_(heap), rules_(side) {
+  MXRING_ASSERT(ssl != nullptr);
   wolfSSL_SSLSetIORecv(ssl_, on_receive);
   wolfSSL_SSLSetIOSend(ssl_, on_send);
   wolfSSL_SetIOReadCtx(ssl_, this);
@@ -50,6 +51,7 @@ TlsStream::TlsStream(WOLFSSL* ssl, TlsTransport& transport, RecordRules::Side si
 }
 
 TlsStream::~TlsStream() {
+  MXRING_ASSERT(ssl_ != nullptr);
   wolfSSL_free(ssl_);
 }
 
@@ -108,6 +110,7 @@ TlsStatus TlsStream::read(std::span<char> into, std::size_t& got) {
   MXRING_ASSERT(!into.empty() && into.size() <= INT_MAX);
   const RecordKeysInUse in_use(&keys_, &rules_);
   const TlsHeapInUse counted(heap_);
+  MXRING_ASSERT(refused() == TlsAlert::kNone);
   const int result = wolfSSL_read(ssl_, into.data(), static_cast<int>(into.size()));
   got = result > 0 ? static_cast<std::size_t>(result) : 0;
   return result > 0 ? TlsStatus::kDone : status_of(result);

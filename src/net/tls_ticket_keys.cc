@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/assert.h"
 #include "net/record_cipher.h"
 
 namespace mxring::net {
@@ -58,6 +59,7 @@ bool TlsTicketKeys::encrypt(std::string_view server_name, std::span<unsigned cha
                             std::span<unsigned char, kNameBytes> name,
                             std::span<unsigned char, kNonceBytes> nonce,
                             std::span<unsigned char, kTagBytes> tag, base::MonoTime now) {
+  MXRING_ASSERT(!ticket.empty());
   const std::lock_guard lock(mutex_);
   // A random nonce repeats by chance only; a million handshakes a second for a day are 2^36 of
   // them, and make that 2^-25 likely.

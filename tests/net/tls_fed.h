@@ -57,6 +57,7 @@ class Fed {
     std::memcpy(buffers_.data(chunk.buffer), bytes.data(), bytes.size());
     chunk.end = static_cast<std::uint32_t>(bytes.size());
     connection_->add(chunk);
+    connection_->invariants();
   }
 
   std::string sent() {

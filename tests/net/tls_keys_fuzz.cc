@@ -252,6 +252,7 @@ class Dialogue {
         world_.buffers->release(part.buffer);
       }
     }
+    tls_.invariants();
     MXRING_ASSERT(tls_.heap_held() < 256 * 1024);
     std::string answer;
     while (output_.has_unsent()) {

@@ -32,7 +32,7 @@ test_packages=(
   /usr/sbin/knotd=knot /usr/sbin/opendkim=opendkim /usr/bin/dkimverify=python3-dkim
   /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils
   systemd-analyze=systemd openssl=openssl
-  faketime=faketime /usr/sbin/mkfs.btrfs=btrfs-progs
+  faketime=faketime /usr/sbin/mkfs.btrfs=btrfs-progs /usr/bin/pip3=python3-pip
 )
 # From npm, into build/node. Later versions of mailauth want a later Node.js than Debian 12 has.
 node_packages=(nodemailer mailauth@4.8.1)

@@ -30,7 +30,7 @@ build_packages=(
 test_packages=(
   python3=python3 swaks=swaks curl=curl /usr/sbin/smtp-source=postfix node=nodejs npm=npm
   /usr/sbin/knotd=knot /usr/sbin/opendkim=opendkim /usr/bin/dkimverify=python3-dkim
-  /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils
+  /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils promtool=prometheus
   systemd-analyze=systemd openssl=openssl
   faketime=faketime /usr/sbin/mkfs.btrfs=btrfs-progs /usr/bin/pip3=python3-pip
 )
@@ -119,7 +119,7 @@ install_test_package() {
   without_starting_services install_packages "$package" || return 1
   if command -v systemctl >/dev/null; then
     case $package in
-      postfix | knot | opendkim) as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
+      postfix | knot | opendkim | prometheus) as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
     esac
   fi
 }

@@ -125,7 +125,7 @@ class Demo:
         with open(configuration, "w", encoding="ascii") as out:
             out.write(f'hostname = "mx.example.net"\n'
                       f'[listen]\nsmtp = ["127.0.0.1:0"]\nsmtps = []\nadmin = ""\n'
-                      f'[log]\ndir = "{self.log}"\n'
+                      f'[log]\ndir = "{self.log}"\n[journal]\nto = ""\n'
                       f'[dns]\nservers = ["{self.name_server.address}"]\n')
         server = self.start("serve", "-c", configuration, stdout=subprocess.PIPE)
         line = server.stdout.readline()

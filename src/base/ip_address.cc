@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <utility>
 
 namespace mxring::base {
 
@@ -44,6 +45,10 @@ bool IpAddress::is_loopback() const {
          bytes_[15] == 1;
 }
 
+bool IpAddress::is_any() const {
+  return std::all_of(bytes_.begin(), bytes_.end(), [](auto b) { return b == 0; });
+}
+
 IpAddress IpAddress::client_network() const {
   IpAddress network = *this;
   if (!v4_) std::fill(network.bytes_.begin() + 8, network.bytes_.end(), 0);
@@ -72,6 +77,41 @@ std::optional<Endpoint> Endpoint::parse(std::string_view text) {
       std::from_chars(port_text.data(), port_text.data() + port_text.size(), endpoint.port);
   if (error != std::errc{} || end != port_text.data() + port_text.size()) return std::nullopt;
   return endpoint;
+}
+
+std::string Endpoint::advice(std::string_view text) {
+  // The port as it was meant, so that the advice can be copied.
+  const std::size_t colon = text.rfind(':');
+  const bool bare = IpAddress::parse(text).has_value() ||
+                    (text.starts_with('[') && text.ends_with(']') &&
+                     IpAddress::parse(text.substr(1, text.size() - 2)).has_value());
+  std::string_view host = colon == text.npos || bare ? text : text.substr(0, colon);
+  std::string_view port = colon == text.npos || bare ? "" : text.substr(colon + 1);
+  const auto is_number = [](std::string_view word) {
+    return !word.empty() && word.size() <= 20 &&
+           std::ranges::all_of(word, [](char c) { return c >= '0' && c <= '9'; });
+  };
+  if (colon == text.npos && is_number(text)) std::swap(host, port);
+  std::uint16_t number = 2525;
+  if (is_number(port)) {
+    const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+    if (error != std::errc{}) return "not an address: ports go from 0 to 65535";
+  }
+  if (bare) {
+    const IpAddress address =
+        *IpAddress::parse(text.starts_with('[') ? text.substr(1, text.size() - 2) : text);
+    return "no port in it; write " + Endpoint{address, number}.to_string();
+  }
+  const std::string p = ":" + std::to_string(number);
+  if (host.empty() || host == "*") {
+    return "not an address; write 0.0.0.0" + p + " for every IPv4 address, [::]" + p +
+           " for every IPv6 address, or both";
+  }
+  if (IpAddress::parse(host) && host.find(':') != host.npos) {
+    return "not an address; write [" + std::string(host) + "]" + p;
+  }
+  return "not an address (names are not looked up here); write 127.0.0.1" + p + " or [::1]" + p +
+         ", or 0.0.0.0" + p + " and [::]" + p + " for every address";
 }
 
 std::string Endpoint::to_string() const {

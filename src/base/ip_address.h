@@ -21,6 +21,7 @@ class IpAddress {
 
   bool is_v4() const { return v4_; }
   bool is_loopback() const;
+  bool is_any() const;  // 0.0.0.0 or ::
   // All 16 bytes; an IPv4 address uses the first four.
   const std::array<std::uint8_t, 16>& bytes() const { return bytes_; }
   // What the per-client connection limit counts: the address itself, or an IPv6 /64.
@@ -48,6 +49,9 @@ struct Endpoint {
   IpAddress address;
   std::uint16_t port = 0;
   static std::optional<Endpoint> parse(std::string_view text);
+  // What to write in place of a text that parse() does not take, for a listener: "not an address;
+  // write 0.0.0.0:2525 for every IPv4 address, [::]:2525 for every IPv6 address".
+  static std::string advice(std::string_view text);
   std::string to_string() const;
 };
 

@@ -16,47 +16,87 @@ struct Unit {
   std::uint64_t factor;
 };
 
-constexpr std::array kByteUnits{
-    Unit{"", 1},           Unit{"B", 1},          Unit{"KiB", 1ULL << 10}, Unit{"MiB", 1ULL << 20},
-    Unit{"GiB", 1ULL << 30}, Unit{"TiB", 1ULL << 40}, Unit{"KB", 1000ULL},   Unit{"MB", 1000000ULL},
-    Unit{"GB", 1000000000ULL}, Unit{"TB", 1000000000000ULL}};
+constexpr std::array kByteUnits{Unit{"", 1},
+                                Unit{"B", 1},
+                                Unit{"KiB", 1ULL << 10},
+                                Unit{"MiB", 1ULL << 20},
+                                Unit{"GiB", 1ULL << 30},
+                                Unit{"TiB", 1ULL << 40},
+                                Unit{"KB", 1000ULL},
+                                Unit{"MB", 1000000ULL},
+                                Unit{"GB", 1000000000ULL},
+                                Unit{"TB", 1000000000000ULL}};
 
-constexpr std::array kTimeUnits{
-    Unit{"ns", 1},
-    Unit{"us", 1000},
-    Unit{"ms", 1'000'000},
-    Unit{"s", 1'000'000'000},
-    Unit{"m", 60'000'000'000},
-    Unit{"h", 3'600'000'000'000},
-    Unit{"d", 86'400'000'000'000}};
+constexpr std::array kTimeUnits{Unit{"ns", 1},
+                                Unit{"us", 1000},
+                                Unit{"ms", 1'000'000},
+                                Unit{"s", 1'000'000'000},
+                                Unit{"m", 60'000'000'000},
+                                Unit{"h", 3'600'000'000'000},
+                                Unit{"d", 86'400'000'000'000}};
 
+// `too_large`: the form is right, the value is not.
 template <std::size_t N>
 std::optional<std::uint64_t> parse_scaled(std::string_view text, const std::array<Unit, N>& units,
-                                          std::uint64_t max) {
+                                          std::uint64_t max, bool& too_large) {
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{}) return std::nullopt;
+  if (error == std::errc::result_out_of_range) number = std::numeric_limits<std::uint64_t>::max();
+  if (error == std::errc::invalid_argument) return std::nullopt;
   std::string_view suffix = text.substr(static_cast<std::size_t>(end - text.data()));
   while (suffix.starts_with(' ')) suffix.remove_prefix(1);
   if (number == 0 && suffix.empty()) return 0;
   for (const Unit& unit : units) {
     if (suffix != unit.name) continue;
-    if (number > max / unit.factor) return std::nullopt;
+    if (error != std::errc{} || number > max / unit.factor) {
+      too_large = true;
+      return std::nullopt;
+    }
     return number * unit.factor;
   }
   return std::nullopt;
 }
 
+std::optional<std::int64_t> scaled_duration(std::string_view text, bool& too_large) {
+  const auto ns =
+      parse_scaled(text, kTimeUnits, std::numeric_limits<std::int64_t>::max(), too_large);
+  return ns ? std::optional(static_cast<std::int64_t>(*ns)) : std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> parse_bytes(std::string_view text) {
-  return parse_scaled(text, kByteUnits, std::numeric_limits<std::uint64_t>::max());
+  bool too_large = false;
+  return parse_scaled(text, kByteUnits, std::numeric_limits<std::uint64_t>::max(), too_large);
 }
 
 std::optional<std::int64_t> parse_duration_ns(std::string_view text) {
-  const auto ns = parse_scaled(text, kTimeUnits, std::numeric_limits<std::int64_t>::max());
-  if (!ns) return std::nullopt;
-  return static_cast<std::int64_t>(*ns);
+  bool too_large = false;
+  return scaled_duration(text, too_large);
+}
+
+std::string duration_problem(std::string_view text, std::int64_t min_ns, std::int64_t max_ns) {
+  const bool negative = text.starts_with('-');
+  bool too_large = false;
+  const auto ns = scaled_duration(negative ? text.substr(1) : text, too_large);
+  if (!ns && !too_large) return "not a duration; write 250ms, 30s or 7d";
+  if (negative || (ns && *ns < min_ns)) {
+    return min_ns == 1 ? "too short: more than 0 is needed"
+                       : fmt::format("too short: at least {}", plain_duration(min_ns));
+  }
+  if (too_large || *ns > max_ns) return fmt::format("too long: at most {}", plain_duration(max_ns));
+  return {};
+}
+
+std::string plain_duration(std::int64_t ns) {
+  constexpr std::array kUnits{Unit{"d", 86'400'000'000'000}, Unit{"h", 3'600'000'000'000},
+                              Unit{"m", 60'000'000'000},     Unit{"s", 1'000'000'000},
+                              Unit{"ms", 1'000'000},         Unit{"us", 1'000}};
+  for (const Unit& unit : kUnits) {
+    const auto factor = static_cast<std::int64_t>(unit.factor);
+    if (ns != 0 && ns % factor == 0) return fmt::format("{}{}", ns / factor, unit.name);
+  }
+  return ns == 0 ? "0" : fmt::format("{}ns", ns);
 }
 
 std::string format_bytes(std::uint64_t bytes) {

@@ -13,7 +13,7 @@ namespace mxring::cli {
 void check_addresses(CLI::App& serve) {
   const auto listener = [](const std::string& text) {
     if (base::Endpoint::parse(text)) return std::string();
-    return fmt::format("{}: not an address; write 127.0.0.1:2525 or [::1]:2525", text);
+    return fmt::format("{}: {}", text, base::Endpoint::advice(text));
   };
   const auto resolver = [](const std::string& text) {
     if (server::parse_resolver(text)) return std::string();

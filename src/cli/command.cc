@@ -37,7 +37,12 @@ int ask_for_command(const CLI::App& group) {
 }
 
 void complain(std::string_view message) {
-  fmt::print(stderr, "mxring: {}\n", base::without_controls(message));
+  std::string text = "mxring: ";
+  for (const char c : base::without_controls(message)) {
+    text += c;
+    if (c == '\n') text += "mxring: ";
+  }
+  fmt::print(stderr, "{}\n", text);
 }
 
 }  // namespace mxring::cli

@@ -30,6 +30,7 @@ struct Command {
 using Commands = std::vector<Command>;
 
 void add_serve(CLI::App& program, Commands& commands);
+void add_ctl(CLI::App& program, Commands& commands);  // `ctl` and everything below it
 void add_load(CLI::App& program, Commands& commands);
 void add_log(CLI::App& program, Commands& commands);  // `log` and everything below it
 void add_log_cat(CLI::App& log, Commands& commands);
@@ -61,7 +62,7 @@ void set_program_path(std::string_view path);
 // For a command that only groups others: its help and their names on standard error; kUsage.
 int ask_for_command(const CLI::App& group);
 
-// "mxring: MESSAGE" on standard error.
+// "mxring: MESSAGE" on standard error, each line of it.
 void complain(std::string_view message);
 
 }  // namespace mxring::cli

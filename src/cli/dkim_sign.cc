@@ -56,12 +56,12 @@ std::expected<dkim::SignOptions, std::string> sign_options(const SignArguments& 
   options.body = from_word(std::string_view(arguments.canonicalization).substr(slash + 1));
   options.now_unix_s = arguments.now ? *arguments.now : base::read_clocks().wall.us / 1'000'000;
   if (!arguments.expire.empty()) {
-    const auto after_ns = base::parse_duration_ns(arguments.expire);
-    if (!after_ns || *after_ns < base::kNsPerSecond) {
-      return std::unexpected(fmt::format("--expire {}: not a time of a second or more; write 7d",
-                                         base::escaped(arguments.expire)));
+    const std::string problem = base::duration_problem(arguments.expire, base::kNsPerSecond);
+    if (!problem.empty()) {
+      return std::unexpected(
+          fmt::format("--expire {}: {}", base::escaped(arguments.expire), problem));
     }
-    options.expire_after_s = *after_ns / base::kNsPerSecond;
+    options.expire_after_s = *base::parse_duration_ns(arguments.expire) / base::kNsPerSecond;
   }
   if (arguments.fields.empty()) return options;
   dkim::ColonList fields(arguments.fields);

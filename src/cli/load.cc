@@ -24,6 +24,7 @@
 #include "cli/key_file.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/server_argument.h"
 #include "cli/temporary_server.h"
 #include "load/fail_if.h"
 #include "load/report.h"
@@ -42,6 +43,7 @@ constexpr std::uint64_t kSignedMax = 1'000'000;  // their signatures are held in
 
 struct LoadArguments {
   std::string address;  // none: a server is started for the run
+  std::vector<std::string> resolvers;
   std::uint32_t connections = 32;
   std::uint32_t threads = 1;
   std::optional<std::uint64_t> messages;
@@ -71,6 +73,7 @@ struct LoadArguments {
 
 struct Plan {
   load::Options options;
+  std::optional<ServerArgument> server;  // none: one is started for the run
   std::vector<load::FailIf> conditions;
 };
 
@@ -87,25 +90,18 @@ using Problem = std::optional<std::string>;  // one line: what is wrong with the
 
 Problem read_address(const LoadArguments& arguments, Plan& plan) {
   if (arguments.address.empty()) return std::nullopt;
-  std::string text = arguments.address;
-  if (text.starts_with("localhost")) text.replace(0, 9, "127.0.0.1");
-  auto endpoint = base::Endpoint::parse(text);
-  if (!endpoint) endpoint = base::Endpoint::parse(text + ":25");
-  if (!endpoint || endpoint->port == 0) {
-    return fmt::format("{}: not an address; write 127.0.0.1:2525, [::1]:2525 or 192.0.2.1",
-                       base::escaped(arguments.address));
-  }
-  plan.options.server = *endpoint;
+  const auto server = parse_server_argument(arguments.address);
+  if (!server) return server.error();
+  plan.server = *server;
   return std::nullopt;
 }
 
 Problem read_time(const char* flag, const std::string& text, std::int64_t& ns) {
   if (text.empty()) return std::nullopt;
-  const auto parsed = base::parse_duration_ns(text);
-  if (!parsed || *parsed <= 0) {
-    return fmt::format("{} {}: not a time; write 500ms, 30s or 5m", flag, base::escaped(text));
+  if (const auto problem = base::duration_problem(text); !problem.empty()) {
+    return fmt::format("{} {}: {}", flag, base::escaped(text), problem);
   }
-  ns = *parsed;
+  ns = *base::parse_duration_ns(text);
   return std::nullopt;
 }
 
@@ -292,6 +288,14 @@ int run_command(const LoadArguments& arguments) {
     }
     plan.options.content.sign->key_pem = key->to_pem();
   }
+  if (plan.server) {
+    const auto found = find_server(*plan.server, arguments.resolvers);
+    if (!found) {
+      complain(found.error());
+      return kFailed;
+    }
+    plan.options.server = *found;
+  }
   if ((problem = raise_descriptor_limit(arguments.connections))) {
     complain(*problem);
     return kFailed;
@@ -331,6 +335,10 @@ void add_traffic_options(CLI::App& app, LoadArguments& arguments) {
   app.add_option("ADDRESS", arguments.address,
                  "Server, port 25 if left out; without it a receiver is started for the\n"
                  "run, on a free port of loopback, with its log in a temporary folder")
+      ->type_name("HOST[:PORT]");
+  app.add_option("--resolver", arguments.resolvers,
+                 "Ask this DNS server for HOST, not the system's; repeatable")
+      ->allow_extra_args(false)
       ->type_name("ADDR[:PORT]");
   app.add_option("--connections", arguments.connections, "Connections kept busy; default 32")
       ->check(CLI::Range(1U, kConnectionsMax).description(""))

@@ -195,6 +195,7 @@ int run(int argc, char** argv) {
   Commands commands;
   mxring::cli::add_serve(program, commands);
   mxring::cli::check_addresses(*program.get_subcommand("serve"));
+  mxring::cli::add_ctl(program, commands);
   mxring::cli::add_load(program, commands);
   mxring::cli::add_log(program, commands);
   mxring::cli::add_groups(program, commands);

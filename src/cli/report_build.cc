@@ -6,7 +6,10 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <tuple>
@@ -22,6 +25,7 @@
 #include "cli/time_argument.h"
 #include "mailauth/dmarc/author.h"
 #include "report/aggregate.h"
+#include "report/audience.h"
 #include "report/delivery_sheet.h"
 #include "report/destination.h"
 #include "report/feedback_xml.h"
@@ -50,6 +54,9 @@ struct BuildOptions {
   std::string organization;
   std::string email;
   report::AggregateLimits limits;
+  report::AudienceOptions audience;
+  std::string allow_file;
+  std::string deny_file;
   ResolverArgument resolver;
   bool json = false;
 };
@@ -66,6 +73,7 @@ struct Job {
   std::string domain;
   const report::DomainAggregate* sum = nullptr;
   dmarc::Record policy;
+  report::Withheld withheld = report::Withheld::kNo;
   std::optional<report::DestinationCheck> check;
   std::string report_id;
   fs::path file;  // empty: none was written
@@ -196,7 +204,8 @@ Reading read_log(LogReader& reader, const BuildOptions& options, const Span& spa
   }
 }
 
-std::vector<Job> jobs_of(const report::Aggregator& sums) {
+// Those that ask for reports, also the ones that get none.
+std::vector<Job> jobs_of(const report::Aggregator& sums, const report::AudienceOptions& audience) {
   std::vector<Job> jobs;
   for (const auto& [domain, sum] : sums.domains()) {
     auto policy = dmarc::parse(sum.policy_record);
@@ -207,16 +216,47 @@ std::vector<Job> jobs_of(const report::Aggregator& sums) {
     job.domain = domain;
     job.sum = &sum;
     job.policy = std::move(*policy);
+    job.withheld = report::withheld(domain, sum, audience);
     job.check.emplace(domain, job.policy);
   }
   return jobs;
+}
+
+// Reports of this day that lie in the folder already, but for those that are built again.
+std::size_t made_today(const fs::path& folder, const std::vector<Job>& jobs, base::WallTime now) {
+  std::size_t made = 0;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if (!name.ends_with(".xml.gz")) continue;
+    const bool again = std::ranges::any_of(jobs, [&](const Job& job) {
+      return job.withheld == report::Withheld::kNo && name.contains('!' + job.report_id + '.');
+    });
+    const auto written = std::chrono::file_clock::to_sys(fs::last_write_time(at->path(), error));
+    const auto since = std::chrono::floor<std::chrono::microseconds>(written.time_since_epoch());
+    if (!again && since.count() / kUsPerDay == now.us / kUsPerDay) ++made;
+  }
+  return made;
+}
+
+// The domains with the most mail first.
+void keep_to_the_day(std::vector<Job>& jobs, std::size_t room) {
+  std::vector<Job*> wanted;
+  for (Job& job : jobs) {
+    if (job.withheld == report::Withheld::kNo) wanted.push_back(&job);
+  }
+  std::ranges::stable_sort(wanted, std::greater{},
+                           [](const Job* job) { return job->sum->messages; });
+  for (std::size_t i = room; i < wanted.size(); ++i) {
+    wanted[i]->withheld = report::Withheld::kDayIsFull;
+  }
 }
 
 void check_destinations(std::span<Job> jobs, dns::BlockingResolver& resolver) {
   for (;;) {
     std::vector<dns::Question> questions;
     for (Job& job : jobs) {
-      if (job.check->step()) continue;
+      if (job.withheld != report::Withheld::kNo || job.check->step()) continue;
       for (const dns::Question& question : job.check->questions()) {
         if (std::ranges::find(questions, question) == questions.end()) {
           questions.push_back(question);
@@ -249,24 +289,23 @@ void keep_states(const fs::path& path, report::DeliverySheet& sheet) {
 
 std::expected<void, std::string> write_report(Job& job, const report::Reporter& reporter,
                                               const report::Period& period,
-                                              const fs::path& folder) {
+                                              const BuildOptions& options,
+                                              const report::Refusals& refusals) {
+  const fs::path folder = options.out;
   report::DeliverySheet sheet{
       job.domain, job.report_id, reporter.submitter, reporter.organization, reporter.email, period,
       {}};
   for (const report::Destination& destination : job.destinations()) {
     if (!may_send(destination.permission)) continue;
+    if (options.audience.denied.covers(destination.host)) continue;
     report::Delivery& delivery = sheet.deliveries.emplace_back();
     delivery.address = destination.address;
     delivery.host = destination.host;
   }
-  if (sheet.deliveries.empty()) return {};
-  const auto packed =
-      report::gzip(feedback_xml(reporter, period, job.report_id, job.domain, job.policy, *job.sum));
-  if (!packed) return std::unexpected(std::string(packed.error()));
-  const fs::path file =
-      folder / report::file_name(reporter.submitter, job.domain, period, job.report_id);
   std::optional<report::FolderLock> lock;
   std::error_code ignored;
+  const fs::path file =
+      folder / report::file_name(reporter.submitter, job.domain, period, job.report_id);
   if (fs::exists(report::sheet_path(file), ignored)) {
     // It may be on its way just now.
     auto taken = report::FolderLock::take(folder);
@@ -274,6 +313,14 @@ std::expected<void, std::string> write_report(Job& job, const report::Reporter& 
     lock = *std::move(taken);
     keep_states(report::sheet_path(file), sheet);
   }
+  // Of what was refused the sheet keeps the outcome; a new report is not even addressed.
+  std::erase_if(sheet.deliveries, [&](const report::Delivery& delivery) {
+    return delivery.attempts == 0 && refusals.has(delivery.address);
+  });
+  if (sheet.deliveries.empty()) return {};
+  const auto packed =
+      report::gzip(feedback_xml(reporter, period, job.report_id, job.domain, job.policy, *job.sum));
+  if (!packed) return std::unexpected(std::string(packed.error()));
   // The sheet last: a report without one is not sent.
   if (auto written = report::write_file(file, *packed); !written) return written;
   auto written = report::write_file(report::sheet_path(file), report::to_json(sheet));
@@ -311,8 +358,10 @@ std::string build_json(const Span& span, const Reading& reading, const std::vect
   json.key("domains").value(std::uint64_t{reading.sums.domains().size()});
   json.key("reports").begin_array();
   for (const Job& job : jobs) {
+    if (job.withheld != report::Withheld::kNo) continue;
     json.begin_object().key("domain").value(job.domain);
     json.key("messages").value(job.sum->messages);
+    json.key("passed").value(job.sum->passed);
     json.key("rows").value(std::uint64_t{job.sum->rows.size()});
     json.key("left_out").value(job.sum->left_out);
     json.key("report_id").value(job.report_id);
@@ -326,8 +375,29 @@ std::string build_json(const Span& span, const Reading& reading, const std::vect
     }
     json.end_array().end_object();
   }
+  json.end_array().key("withheld").begin_array();
+  for (const Job& job : jobs) {
+    if (job.withheld == report::Withheld::kNo) continue;
+    json.begin_object().key("domain").value(job.domain);
+    json.key("messages").value(job.sum->messages);
+    json.key("passed").value(job.sum->passed);
+    json.key("reason").value(word(job.withheld)).end_object();
+  }
   json.end_array().end_object();
   return std::move(json).text() + '\n';
+}
+
+// "58 domains get no report: fewer messages that pass DMARC than --passes-min"
+std::string withheld_lines(const std::vector<Job>& jobs) {
+  std::map<report::Withheld, std::uint64_t> counts;
+  for (const Job& job : jobs) ++counts[job.withheld];
+  std::string out;
+  for (const auto& [why, count] : counts) {
+    if (why == report::Withheld::kNo) continue;
+    out += fmt::format("{} no report: {}\n", base::counted(count, "domain gets", "domains get"),
+                       explain(why));
+  }
+  return out;
 }
 
 std::string build_table(const Span& span, const Reading& reading, const std::vector<Job>& jobs) {
@@ -340,15 +410,19 @@ std::string build_table(const Span& span, const Reading& reading, const std::vec
   out += '\n';
   std::size_t width = 6;
   std::size_t to_width = 12;
+  bool any = false;
   for (const Job& job : jobs) {
+    if (job.withheld != report::Withheld::kNo) continue;
+    any = true;
     width = std::max(width, job.domain.size());
     for (const auto& d : job.destinations()) to_width = std::max(to_width, d.address.size());
   }
-  if (!jobs.empty()) {
+  if (any) {
     out += fmt::format("{:{}}  {:>10}  {:>6}  {:{}}  {}\n", "domain", width, "messages", "rows",
                        "destinations", to_width, "file");
   }
   for (const Job& job : jobs) {
+    if (job.withheld != report::Withheld::kNo) continue;
     std::string front = fmt::format("{:{}}  {:>10}  {:>6}", job.domain, width,
                                     base::format_count(job.sum->messages),
                                     base::format_count(job.sum->rows.size()));
@@ -362,6 +436,7 @@ std::string build_table(const Span& span, const Reading& reading, const std::vec
       if (good) file = "the same";
     }
   }
+  out += withheld_lines(jobs);
   const std::size_t silent = reading.sums.domains().size() - jobs.size();
   if (silent != 0) {
     out += fmt::format("{} no reports\n", base::counted(silent, "domain wants", "domains want"));
@@ -369,11 +444,58 @@ std::string build_table(const Span& span, const Reading& reading, const std::vec
   return out;
 }
 
-int run_build(const BuildOptions& options) {
+// The lists that files have; nothing after saying what is wrong with one.
+std::optional<report::AudienceOptions> audience_of(const BuildOptions& options) {
+  report::AudienceOptions audience = options.audience;
+  for (const auto& [file, set] : {std::pair(&options.allow_file, &audience.allowed),
+                                  std::pair(&options.deny_file, &audience.denied)}) {
+    if (file->empty()) continue;
+    auto read = report::read_domains(*file);
+    if (!read) {
+      complain(read.error());
+      return std::nullopt;
+    }
+    *set = *std::move(read);
+  }
+  return audience;
+}
+
+// Checks where reports may go and writes them; kFailed when one could not be written.
+int make_reports(std::vector<Job>& jobs, const report::Reporter& reporter, const Span& span,
+                 const BuildOptions& options, dns::BlockingResolver& resolver) {
+  const auto refusals = report::Refusals::read(options.out);
+  if (!refusals) {
+    complain(refusals.error());
+    return kFailed;
+  }
+  for (Job& job : jobs) {
+    job.report_id = identify(reporter, span.period(), job.domain, job.policy, *job.sum);
+  }
+  const std::size_t made = made_today(options.out, jobs, base::read_clocks().wall);
+  keep_to_the_day(jobs, options.audience.per_day - std::min(made, options.audience.per_day));
+  for (std::size_t at = 0; at < jobs.size(); at += kDomainsAtOnce) {
+    const auto some = std::span(jobs).subspan(at, std::min(kDomainsAtOnce, jobs.size() - at));
+    check_destinations(some, resolver);
+  }
+  int exit_code = kDone;
+  for (Job& job : jobs) {
+    if (job.withheld != report::Withheld::kNo) continue;
+    const auto written = write_report(job, reporter, span.period(), options, *refusals);
+    if (written) continue;
+    complain(written.error());
+    exit_code = kFailed;
+  }
+  return exit_code;
+}
+
+int run_build(BuildOptions options) {
   const base::WallTime now = base::read_clocks().wall;
   const auto span = span_of(options, now);
   const auto reporter = reporter_of(options);
   if (!span || !reporter) return kUsage;
+  auto audience = audience_of(options);
+  if (!audience) return kFailed;
+  options.audience = *std::move(audience);
   if (span->to_us > now.us) {
     complain("--to lies in the future: what arrives later will be in no report of this period");
   }
@@ -397,18 +519,8 @@ int run_build(const BuildOptions& options) {
     complain(fmt::format("{}: {}", base::escaped(options.out), error.message()));
     return kFailed;
   }
-  std::vector<Job> jobs = jobs_of(reading.sums);
-  for (std::size_t at = 0; at < jobs.size(); at += kDomainsAtOnce) {
-    const auto some = std::span(jobs).subspan(at, std::min(kDomainsAtOnce, jobs.size() - at));
-    check_destinations(some, *resolver);
-  }
-  for (Job& job : jobs) {
-    job.report_id = identify(*reporter, span->period(), job.domain, job.policy, *job.sum);
-    if (const auto written = write_report(job, *reporter, span->period(), options.out); !written) {
-      complain(written.error());
-      exit_code = kFailed;
-    }
-  }
+  std::vector<Job> jobs = jobs_of(reading.sums, options.audience);
+  exit_code = std::max(exit_code, make_reports(jobs, *reporter, *span, options, *resolver));
   Output output;
   output.write(options.json ? build_json(*span, reading, jobs) : build_table(*span, reading, jobs));
   output.flush();
@@ -424,10 +536,7 @@ void add_report_build(CLI::App& report_app, Commands& commands) {
   app->add_option("--from", options->from,
                   "First moment: 2026-11-22, 2026-11-22T01:02:03Z, or 24h for that long ago")
       ->type_name("TIME");
-  app->add_option("--to", options->to,
-                  "The moment after the last; default now (the day before without --from)\n"
-                  "this one")
-      ->type_name("TIME");
+  app->add_option("--to", options->to, "The moment after the last; default now")->type_name("TIME");
   app->add_option("--out", options->out, "The folder for the reports, made when it is not there")
       ->type_name("DIR")
       ->capture_default_str();
@@ -446,10 +555,36 @@ void add_report_build(CLI::App& report_app, Commands& commands) {
   app->add_option("--domains-max", options->limits.domains, "Policy domains")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{10'000'000}).description(""))
       ->capture_default_str();
+  app->add_option("--passes-min", options->audience.passes_min,
+                  "Only domains of which this many messages passed DMARC; 0 = all that ask")
+      ->type_name("N")
+      ->capture_default_str();
+  app->add_option("--messages-min", options->audience.messages_min,
+                  "Only domains with this many messages")
+      ->type_name("N")
+      ->capture_default_str();
+  app->add_option("--per-day", options->audience.per_day,
+                  "Reports made in a day (UTC); those about the most messages go first")
+      ->type_name("N")
+      ->capture_default_str();
+  app->add_option("--allow", options->allow_file,
+                  "Only about domains in this file, one a line, and below them")
+      ->type_name("FILE");
+  app->add_option("--deny", options->deny_file,
+                  "Never about domains in this file or to addresses there")
+      ->type_name("FILE");
   add_resolver(*app, options->resolver);
   app->add_flag("--json", options->json, "One JSON object");
   app->footer(
-      "Times are UTC. Each report is RECEIVER!DOMAIN!BEGIN!END!ID.xml.gz with a sheet beside it,\n"
+      "Anybody can ask for reports and send mail that fails; so only domains get one of which "
+      "mail\n"
+      "passed, and an address that refused a report for good (refused-addresses in --out) gets no\n"
+      "other. Reports to strangers can still get an address onto block lists: send them from "
+      "another\n"
+      "than your mail goes out from.\n"
+      "\n"
+      "Without a period: the day before this one. Times are UTC. Each report is\n"
+      "RECEIVER!DOMAIN!BEGIN!END!ID.xml.gz with a sheet beside it,\n"
       "which `report send` reads and keeps. The same mail gives the same report and the same "
       "name.\n"
       "The exit code is 1 when records could not be read or a file could not be written.");

@@ -147,9 +147,9 @@ std::string send_table(const report::Mailing& mailing) {
 }
 
 std::optional<std::int64_t> duration(std::string_view option, const std::string& text) {
-  const auto ns = base::parse_duration_ns(text);
-  if (ns && *ns > 0) return ns;
-  complain(fmt::format("{} {}: not a duration; write 30s or 5m", option, base::escaped(text)));
+  const std::string problem = base::duration_problem(text);
+  if (problem.empty()) return base::parse_duration_ns(text);
+  complain(fmt::format("{} {}: {}", option, base::escaped(text), problem));
   return std::nullopt;
 }
 

@@ -69,13 +69,11 @@ std::unique_ptr<dns::BlockingResolver> open_resolver(const ResolverArgument& arg
     }
     options.servers.push_back(*endpoint);
   }
-  const auto timeout_ns = base::parse_duration_ns(argument.timeout);
-  if (!timeout_ns || *timeout_ns <= 0) {
-    complain(fmt::format("--timeout {}: not a duration; write 5s or 300ms",
-                         base::escaped(argument.timeout)));
+  if (const auto problem = base::duration_problem(argument.timeout); !problem.empty()) {
+    complain(fmt::format("--timeout {}: {}", base::escaped(argument.timeout), problem));
     return nullptr;
   }
-  options.timeout_ns = *timeout_ns;
+  options.timeout_ns = *base::parse_duration_ns(argument.timeout);
   auto resolver = dns::BlockingResolver::create(options);
   if (!resolver) {
     complain(fmt::format("cannot ask DNS: {}", resolver.error()));

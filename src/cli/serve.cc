@@ -1,6 +1,6 @@
 // `mxring serve`: runs the receiver until SIGTERM or SIGINT, which drain it: transactions in
 // progress finish, everything acknowledged is durable, exit code 0. A second signal ends it at
-// once; that loses nothing that was acknowledged either. SIGHUP reads the certificates again and
+// once; that loses nothing that was acknowledged either. SIGHUP reads the configuration again and
 // opens the journal's file anew.
 //
 // Threads: the main thread waits for the server; one thread waits for signals; the journal's writes
@@ -15,100 +15,24 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/serve_actions.h"
+#include "cli/serve_config.h"
 #include "cli/serve_words.h"
+#include "cli/service_notice.h"
 #include "cli/watchdog.h"
-#include "server/certificates.h"
-#include "server/config.h"
 #include "server/confinement.h"
 #include "server/crash_report.h"
 #include "server/journal.h"
-#include "server/probe.h"
 #include "server/server.h"
 
 namespace mxring::cli {
 
 namespace {
-
-struct ServeOptions {
-  std::string file;
-  bool check = false;
-  bool probe = false;
-  bool help_config = false;
-  bool welcome = false;
-  std::vector<std::string> smtp;
-  std::vector<std::string> smtps;
-  std::vector<std::string> resolvers;
-  std::optional<std::string> admin;
-  std::string log_dir;
-  std::string hostname;
-};
-
-using Loaded = std::expected<server::Config, server::ConfigError>;
-
-std::expected<std::vector<base::Endpoint>, server::ConfigError> endpoints(
-    std::string_view flag, const std::vector<std::string>& texts, bool resolver) {
-  std::vector<base::Endpoint> all;
-  for (const std::string& text : texts) {
-    const auto one = resolver ? server::parse_resolver(text) : base::Endpoint::parse(text);
-    if (!one) {
-      return std::unexpected(server::ConfigError{fmt::format(
-          "{} {}: not an address; write {}", flag, base::escaped(text),
-          resolver ? "192.0.2.53 or 192.0.2.53:5353" : "127.0.0.1:2525 or [::1]:2525")});
-    }
-    all.push_back(*one);
-  }
-  return all;
-}
-
-// The file over the defaults, the flags over the file.
-Loaded load(const ServeOptions& options) {
-  Loaded config =
-      options.file.empty() ? Loaded(server::default_config()) : server::load_config(options.file);
-  if (!config) return config;
-  struct ListFlag {
-    const char* flag;
-    const char* key;
-    const std::vector<std::string>& texts;
-    std::vector<base::Endpoint>& target;
-    bool resolver;
-  };
-  const ListFlag lists[] = {
-      {"--smtp", "listen.smtp", options.smtp, config->listen.smtp, false},
-      {"--smtps", "listen.smtps", options.smtps, config->listen.smtps, false},
-      {"--resolver", "dns.servers", options.resolvers, config->dns.servers, true},
-  };
-  for (const ListFlag& list : lists) {
-    if (list.texts.empty()) continue;
-    auto parsed = endpoints(list.flag, list.texts, list.resolver);
-    if (!parsed) return std::unexpected(parsed.error());
-    list.target = *std::move(parsed);
-    config->set_at[list.key] = list.flag;
-  }
-  // Whoever names a listener means it, as in a file.
-  if (!options.smtp.empty() && !config->set_at.contains("listen.smtps")) {
-    config->listen.smtps.clear();
-  }
-  if (options.admin) {
-    config->listen.admin = *options.admin;
-    config->set_at["listen.admin"] = "--admin";
-  }
-  if (!options.log_dir.empty()) {
-    config->log.dir = options.log_dir;
-    config->set_at["log.dir"] = "--log-dir";
-  }
-  if (!options.hostname.empty()) {
-    config->hostname = options.hostname;
-    config->set_at["hostname"] = "--hostname";
-  }
-  if (const auto valid = server::validate(*config); !valid) {
-    return std::unexpected(valid.error());
-  }
-  return config;
-}
 
 // Receives the signals of the whole process on a thread of its own.
 class SignalThread {
@@ -124,8 +48,9 @@ class SignalThread {
   SignalThread& operator=(const SignalThread&) = delete;
   ~SignalThread() { stop(); }
 
-  void start(server::Server& receiver, server::Journal& journal) {
-    thread_ = std::thread([this, &receiver, &journal] { watch(receiver, journal); });
+  void start(server::Server& receiver, server::Journal& journal, ServeActions& actions) {
+    thread_ =
+        std::thread([this, &receiver, &journal, &actions] { watch(receiver, journal, actions); });
   }
 
   void stop() {
@@ -138,9 +63,8 @@ class SignalThread {
  private:
   static constexpr int kStop = SIGUSR2;
 
-  void watch(server::Server& receiver, server::Journal& journal) {
+  void watch(server::Server& receiver, server::Journal& journal, ServeActions& actions) {
     pthread_setname_np(pthread_self(), "mxring-signals");
-    bool draining = false;
     while (true) {
       int signal = 0;
       if (sigwait(&signals_, &signal) != 0) continue;
@@ -152,13 +76,11 @@ class SignalThread {
       }
       if (signal == SIGHUP) {
         journal.reopen();
-        if (!draining) receiver.reload_certificates();
+        // What it says is in the journal.
+        if (!actions.draining()) (void)actions.reload();
         continue;
       }
-      if (draining) _exit(kDone);
-      draining = true;
-      journal.notice("draining: transactions in progress may finish; a second signal ends at once");
-      receiver.begin_drain();
+      if (!actions.drain()) _exit(kDone);
     }
   }
 
@@ -167,36 +89,17 @@ class SignalThread {
   std::thread thread_;
 };
 
-int check_only(const server::Config& config, bool probe) {
-  for (const std::string& warning : warnings(config)) complain(warning);
-  if (const auto checked = server::check_certificates(config, complain); !checked) {
-    complain(checked.error());
-    return kBadConfiguration;
-  }
-  const std::vector<std::string> refused = server::check_access_of_user(config);
-  for (const std::string& fault : refused) complain(fault);
-  if (!refused.empty()) return kBadConfiguration;
-  if (probe) {
-    const server::ProbeReport report = server::probe(config);
-    for (const std::string& note : report.notes) complain(note);
-    for (const std::string& problem : report.problems) complain(problem);
-    if (!report.problems.empty()) return kFailed;
-  }
-  fmt::print("configuration ok\n\n{}", server::to_toml(config, false));
-  return kDone;
-}
-
 int run_serve(const ServeOptions& options) {
   if (options.help_config) {
     fmt::print("{}", server::to_toml(server::default_config(), true));
     return kDone;
   }
-  const Loaded config = load(options);
+  if (options.check || options.probe) return check_config(options);
+  const auto config = load_config(options);
   if (!config) {
     complain(config.error().message);
     return kBadConfiguration;
   }
-  if (options.check || options.probe) return check_only(*config, options.probe);
 
   server::crash_report::install();
   SignalThread signals;
@@ -215,26 +118,38 @@ int run_serve(const ServeOptions& options) {
     return kBadConfiguration;
   }
   if (journal.on() && config->journal.to != "stderr") confinement.give(config->journal.to);
-  auto receiver = server::Server::start(*config, notice, nullptr, &journal, &confinement);
+  std::optional<ServeActions> actions;
+  std::unique_ptr<server::Control> control;
+  const auto open_control =
+      [&](server::Server& started) -> std::expected<void, server::StartError> {
+    auto opened = actions.emplace(options, started, journal).open_control(*config);
+    if (!opened) return std::unexpected(server::StartError{kFailed, opened.error()});
+    control = std::move(*opened);
+    return {};
+  };
+  auto receiver =
+      server::Server::start(*config, notice, nullptr, &journal, &confinement, open_control);
   if (!receiver) {
     journal.notice(receiver.error().message);
     return receiver.error().exit_code;
   }
-  signals.start(**receiver, journal);
+  signals.start(**receiver, journal, *actions);
   Watchdog watchdog;
   watchdog.start(**receiver, journal);
   journal.settle();  // whoever waits for the ready line has the warnings before it
   journal.serve();
   const Listening listening{(*receiver)->smtp_endpoints(), (*receiver)->smtps_endpoints(),
-                            (*receiver)->admin_endpoint(), config->log.dir,
+                            (*receiver)->admin_endpoint(), whole_path(config->log.dir),
                             (*receiver)->shards(),         getpid(),
                             uses_self_signed(*config)};
+  notify_service("READY=1");
   fmt::print("{}\n", ready_line(listening));
   if (options.welcome || isatty(STDOUT_FILENO) == 1) fmt::print("\n{}", welcome(listening));
   std::fflush(stdout);
   const int result = (*receiver)->wait();
   watchdog.stop();
   signals.stop();
+  control.reset();  // before the server that it speaks of
   return result;
 }
 
@@ -264,10 +179,9 @@ void add_serve(CLI::App& program, Commands& commands) {
   serve->add_flag("--welcome", options->welcome,
                   "Say how to send a message even when standard output is no terminal");
   serve->footer(
-      "SIGTERM drains; SIGHUP reads the certificates again and opens the journal's file anew; "
-      "SIGUSR1\n"
-      "prints where the CPU time "
-      "went.\n"
+      "SIGTERM drains; SIGHUP opens the journal's file anew and reads the configuration,\n"
+      "certificates and keys again (as does\n"
+      "`mxring ctl reload`, which says what changed); SIGUSR1 prints where the CPU time went.\n"
       "Flags go over the file; without a file: 127.0.0.1:2525, TLS on 127.0.0.1:4650, log in\n"
       "./mxring-log.");
   for (const char* repeatable : {"--smtp", "--smtps", "--resolver"}) {

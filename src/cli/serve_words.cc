@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
 
 #include "base/text.h"
@@ -65,6 +67,12 @@ std::string send_command(const base::Endpoint& bound) {
 
 }  // namespace
 
+std::string whole_path(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::absolute(path, error).lexically_normal();
+  return error ? path : whole.string();
+}
+
 std::string ready_line(const Listening& listening) {
   std::string line = "ready";
   for (const base::Endpoint& endpoint : listening.smtp) {
@@ -96,7 +104,8 @@ std::string welcome(const Listening& listening) {
   if (listening.self_signed) {
     out +=
         "STARTTLS is offered with a self-signed certificate; clients that check it, as nodemailer\n"
-        "does, refuse it. nodemailer sends with  tls: {rejectUnauthorized: false}  among its options,\n"
+        "does, refuse it. nodemailer sends with  tls: {rejectUnauthorized: false}  among its "
+        "options,\n"
         "or once tls.certificate and tls.key name a certificate that it trusts.\n";
   }
   out += "Ctrl-C stops it; nothing that was acknowledged is lost.\n";
@@ -108,8 +117,41 @@ bool uses_self_signed(const server::Config& config) {
   return tls && config.tls.certificate.empty() && config.tls.certificates.empty();
 }
 
+namespace {
+
+// [::] is IPv6 only here, so that no client has a ::ffff: address. Somebody who names it alone may
+// expect both.
+void warn_of_ipv6_alone(const char* key, const std::vector<base::Endpoint>& endpoints,
+                        std::vector<std::string>& lines) {
+  for (const base::Endpoint& six : endpoints) {
+    if (six.address.is_v4() || !six.address.is_any()) continue;
+    const bool both = std::ranges::any_of(endpoints, [&](const base::Endpoint& other) {
+      return other.address.is_v4() && other.port == six.port;
+    });
+    if (both) continue;
+    const std::string four = fmt::format("0.0.0.0:{}", six.port);
+    lines.push_back(fmt::format("warning: {} takes no IPv4 at {}; add \"{}\" for IPv4 clients", key,
+                                six.to_string(), four));
+  }
+}
+
+bool names_this_machine_only(std::string_view name) {
+  return name.empty() || name == "localhost" || name.starts_with("localhost.");
+}
+
+}  // namespace
+
 std::vector<std::string> warnings(const server::Config& config) {
   std::vector<std::string> lines;
+  warn_of_ipv6_alone("listen.smtp", config.listen.smtp, lines);
+  warn_of_ipv6_alone("listen.smtps", config.listen.smtps, lines);
+  char host[256] = {};
+  if (config.hostname.empty() && config.set_at.contains("listen.smtp") &&
+      (::gethostname(host, sizeof host - 1) != 0 || names_this_machine_only(host))) {
+    lines.push_back(
+        "warning: hostname is not set and this system calls itself localhost: clients are greeted "
+        "with a name that means nothing to them");
+  }
   if (config.log.sync == server::SyncMode::kNone) {
     lines.push_back(
         "warning: log.sync = \"none\": acknowledged messages ARE LOST when this machine "

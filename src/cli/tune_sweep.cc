@@ -272,11 +272,10 @@ std::expected<Plan, int> make_plan(const SweepArguments& arguments) {
     plan.folder = {place.existing, place.unfit.empty()};
   }
   plan.config = prepared(*config, plan.folder);
-  const auto time_ns = base::parse_duration_ns(arguments.time);
-  if (!time_ns || *time_ns <= 0) {
-    return usage(
-        fmt::format("--time {}: not a time; write 90s or 8m", base::escaped(arguments.time)));
+  if (const auto problem = base::duration_problem(arguments.time); !problem.empty()) {
+    return usage(fmt::format("--time {}: {}", base::escaped(arguments.time), problem));
   }
+  const auto time_ns = base::parse_duration_ns(arguments.time);
   if (*time_ns < kTimeMinNs)
     return usage(too_short(arguments, "for one measurement", kTimeAdvisedNs));
   const auto size = load::SizeDistribution::parse(arguments.size);

@@ -1,5 +1,6 @@
 #include "net/listener.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -61,6 +62,40 @@ std::expected<Listener, ListenError> Listener::open(const base::Endpoint& endpoi
   socklen_t bound_size = sizeof bound;
   ::getsockname(listener.fd_, reinterpret_cast<sockaddr*>(&bound), &bound_size);
   listener.endpoint_ = {endpoint.address, from_sockaddr(bound).port};
+  return listener;
+}
+
+std::expected<Listener, ListenError> Listener::adopt(int fd) {
+  Listener listener;
+  listener.fd_ = fd;
+  int listens = 0;
+  socklen_t size = sizeof listens;
+  if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens != 1) {
+    return std::unexpected(
+        ListenError{EINVAL, fmt::format("descriptor {}: no socket that listens", fd)});
+  }
+  sockaddr_storage bound{};
+  socklen_t bound_size = sizeof bound;
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&bound), &bound_size);
+  if (bound.ss_family != AF_INET && bound.ss_family != AF_INET6) {
+    return std::unexpected(
+        ListenError{EAFNOSUPPORT, fmt::format("descriptor {}: not a TCP socket", fd)});
+  }
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  // The ring waits for a connection; a socket that does not block would answer at once that there
+  // is none.
+  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  listener.endpoint_ = from_sockaddr(bound);
+  return listener;
+}
+
+std::expected<Listener, ListenError> Listener::another() const {
+  Listener listener;
+  listener.fd_ = ::fcntl(fd_, F_DUPFD_CLOEXEC, 0);
+  if (listener.fd_ < 0) return std::unexpected(listen_error(endpoint_, errno));
+  listener.endpoint_ = endpoint_;
   return listener;
 }
 

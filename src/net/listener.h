@@ -22,6 +22,10 @@ class Listener {
   // SO_REUSEPORT would also let a second server of the same user share the port in silence, and
   // take half of the mail; so the first shard asks this before it opens its listener.
   static std::expected<void, ListenError> check_unused(const base::Endpoint& endpoint);
+  // A socket that listens already, from whoever started us. Ours from now on; the same one may be
+  // had several times with another().
+  static std::expected<Listener, ListenError> adopt(int fd);
+  std::expected<Listener, ListenError> another() const;
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&& other) noexcept;
   ~Listener();

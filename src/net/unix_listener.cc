@@ -1,9 +1,9 @@
 #include "net/unix_listener.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -21,32 +21,49 @@ ListenError failed(const std::string& path, int error, std::string_view why) {
 }
 
 // Somebody accepts connections there.
-bool is_alive(const sockaddr_un& name) {
+bool is_alive(const UnixName& name) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return true;
-  const bool alive =
-      ::connect(fd, reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0 || errno == EAGAIN;
+  const bool alive = ::connect(fd, name.address(), UnixName::size()) == 0 || errno == EAGAIN;
   ::close(fd);
   return alive;
 }
 
 }  // namespace
 
-std::expected<UnixListener, ListenError> UnixListener::open(const std::string& path) {
-  sockaddr_un name{};
-  name.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof name.sun_path || path.find('\0') != path.npos) {
-    return std::unexpected(
-        failed(path, ENAMETOOLONG,
-               fmt::format("the name of a socket has 1 to {} bytes", sizeof name.sun_path - 1)));
+std::expected<UnixName, int> UnixName::of(const std::string& path) {
+  UnixName name;
+  name.name_.sun_family = AF_UNIX;
+  if (path.empty() || path.find('\0') != path.npos) return std::unexpected(EINVAL);
+  std::string shown = path;
+  if (path.size() >= sizeof name.name_.sun_path) {
+    const std::size_t slash = path.rfind('/');
+    if (slash == path.npos) return std::unexpected(ENAMETOOLONG);
+    name.folder_fd_ = ::open(path.substr(0, slash + 1).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (name.folder_fd_ < 0) return std::unexpected(errno);
+    shown = fmt::format("/proc/self/fd/{}{}", name.folder_fd_, path.substr(slash));
   }
-  path.copy(name.sun_path, path.size());
+  if (shown.size() >= sizeof name.name_.sun_path) return std::unexpected(ENAMETOOLONG);
+  shown.copy(name.name_.sun_path, shown.size());
+  return name;
+}
+
+UnixName::UnixName(UnixName&& other) noexcept
+    : name_(other.name_), folder_fd_(std::exchange(other.folder_fd_, -1)) {}
+
+UnixName::~UnixName() {
+  if (folder_fd_ >= 0) ::close(folder_fd_);
+}
+
+std::expected<UnixListener, ListenError> UnixListener::open(const std::string& path) {
+  const auto name = UnixName::of(path);
+  if (!name) return std::unexpected(failed(path, name.error(), std::strerror(name.error())));
   struct stat there {};
   if (::lstat(path.c_str(), &there) == 0) {
     if (!S_ISSOCK(there.st_mode)) {
       return std::unexpected(failed(path, EEXIST, "there is a file of this name"));
     }
-    if (is_alive(name)) {
+    if (is_alive(*name)) {
       return std::unexpected(failed(path, EADDRINUSE, "another program listens there"));
     }
     ::unlink(path.c_str());
@@ -56,7 +73,7 @@ std::expected<UnixListener, ListenError> UnixListener::open(const std::string& p
   if (listener.fd_ < 0) return std::unexpected(failed(path, errno, std::strerror(errno)));
   // The mode is set before the name exists: fchmod on a socket that is not bound yet decides it.
   if (::fchmod(listener.fd_, 0600) != 0 ||
-      ::bind(listener.fd_, reinterpret_cast<sockaddr*>(&name), sizeof name) != 0) {
+      ::bind(listener.fd_, name->address(), UnixName::size()) != 0) {
     return std::unexpected(failed(path, errno, std::strerror(errno)));
   }
   listener.path_ = path;

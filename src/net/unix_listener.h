@@ -3,7 +3,9 @@
 // that somebody still listens at, or that is no socket, is not. The name goes with the listener.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include <expected>
 #include <string>
@@ -11,6 +13,24 @@
 #include "net/listener.h"
 
 namespace mxring::net {
+
+// The address of a socket's name, also of one longer than the 107 bytes that an address has room
+// for: then by way of its folder, which stays open as long as this.
+class UnixName {
+ public:
+  static std::expected<UnixName, int> of(const std::string& path);  // errno
+  UnixName(UnixName&& other) noexcept;
+  UnixName& operator=(UnixName&& other) = delete;
+  ~UnixName();
+
+  const sockaddr* address() const { return reinterpret_cast<const sockaddr*>(&name_); }
+  static constexpr socklen_t size() { return sizeof(sockaddr_un); }
+
+ private:
+  UnixName() = default;
+  sockaddr_un name_{};
+  int folder_fd_ = -1;
+};
 
 class UnixListener {
  public:

@@ -17,7 +17,8 @@
 
 namespace mxring::obs {
 
-// X(enumerator, exposed name, help). Names follow Prometheus: unit last, _total for counters.
+// X(enumerator, exposed name, help). Names follow Prometheus: unit last, _total for counters; one
+// without _total is a gauge. Those in seconds are counted in nanoseconds.
 #define MXRING_COUNTERS(X)                                                                         \
   X(kConnectionsAccepted, "connections_accepted_total", "TCP connections accepted")                \
   X(kConnectionsRefused, "connections_refused_total", "connections answered 421 at the door")      \
@@ -28,7 +29,9 @@ namespace mxring::obs {
   X(kMessagesAccepted, "messages_accepted_total", "messages answered 250")                         \
   X(kMessagesRefused, "messages_refused_total", "messages answered 4xx or 5xx after DATA")         \
   X(kMessagesRefusedDmarc, "messages_refused_dmarc_total", "messages refused by DMARC policy")     \
-  X(kMessagesDeferredDmarc, "messages_deferred_dmarc_total", "messages put off: DMARC undecided")   \
+  X(kMessagesDeferredDmarc, "messages_deferred_dmarc_total", "messages put off: DMARC undecided")  \
+  X(kMessagesQuarantined, "messages_quarantined_total",                                            \
+    "of those accepted, marked by DMARC policy")                                                   \
   X(kBytesReceived, "received_bytes_total", "bytes received from clients")                         \
   X(kBytesSent, "sent_bytes_total", "bytes sent to clients")                                       \
   X(kMessageBytes, "message_bytes_total", "bytes of accepted messages")                            \
@@ -36,7 +39,7 @@ namespace mxring::obs {
   X(kBytesCopiedFragment, "copied_fragment_bytes_total", "body bytes copied: tiny fragments")      \
   X(kBytesCopiedCompact, "copied_compact_bytes_total", "body bytes moved to bound slice counts")   \
   X(kBytesCopiedHeader, "copied_header_bytes_total", "header bytes copied: a field straddled")     \
-  X(kBytesCopiedTls, "copied_tls_bytes_total", "bytes decrypted, or moved into one piece for it")   \
+  X(kBytesCopiedTls, "copied_tls_bytes_total", "bytes decrypted, or moved into one piece for it")  \
   X(kTlsHandshakes, "tls_handshakes_total", "TLS handshakes completed, resumed ones too")          \
   X(kTlsResumed, "tls_resumed_total", "of them, sessions resumed by a ticket")                     \
   X(kTlsFailures, "tls_failures_total", "connections ended by a TLS error")                        \
@@ -51,20 +54,31 @@ namespace mxring::obs {
   X(kCommittedRecords, "committed_records_total", "records made durable")                          \
   X(kCommitFailures, "commit_failures_total", "group commits that failed")                         \
   X(kLogBytes, "log_written_bytes_total", "bytes written to the log")                              \
-  X(kJournalDropped, "journal_lines_dropped_total", "lines for the operator that found no room")      \
+  X(kJournalDropped, "journal_lines_dropped_total", "lines for the operator that found no room")   \
   X(kTimeouts, "timeouts_total", "connections ended by a time or rate limit")                      \
+  X(kMemoryInFlight, "memory_in_flight_bytes", "memory that connections and messages hold now")    \
+  X(kDnsQuestions, "dns_questions_total", "DNS questions sent")                                    \
+  X(kDnsShared, "dns_questions_shared_total", "asked while the same was under way")                \
+  X(kDnsTimeouts, "dns_timeouts_total", "DNS questions that nobody answered in time")              \
+  X(kDnsFailures, "dns_failures_total", "DNS questions that the resolver could not answer")        \
+  X(kDnsRefused, "dns_not_asked_total", "failed at once: resolver down, or too many under way")    \
+  X(kDnsCacheHits, "dns_cache_hits_total", "answers found in the cache")                           \
+  X(kDnsCacheMisses, "dns_cache_misses_total", "answers not found there, or too old")              \
+  X(kDnsCacheBytes, "dns_cache_bytes", "memory of the cache now")                                  \
   X(kHeapAllocations, "heap_allocations_total", "allocations made by shards and the writer")       \
-  X(kLoopCpuNs, "loop_cpu_nanoseconds_total", "CPU time of shard threads")                         \
-  X(kStageReceiveNs, "stage_receive_nanoseconds_total", "CPU time: receiving")                     \
-  X(kStageParseNs, "stage_parse_nanoseconds_total", "CPU time: parsing")                           \
-  X(kStageEvaluateNs, "stage_evaluate_nanoseconds_total", "CPU time: SPF, DKIM, DMARC, DNS")       \
-  X(kStageHashNs, "stage_hash_nanoseconds_total", "CPU time: DKIM hashes")                         \
-  X(kStageCommitNs, "stage_commit_nanoseconds_total", "CPU time: committing to the log")           \
-  X(kStageReplyNs, "stage_reply_nanoseconds_total", "CPU time: replying")
+  X(kLoopCpuNs, "loop_cpu_seconds_total", "CPU time of shard threads")                             \
+  X(kStageReceiveNs, "stage_receive_seconds_total", "CPU time: receiving")                         \
+  X(kStageParseNs, "stage_parse_seconds_total", "CPU time: parsing")                               \
+  X(kStageEvaluateNs, "stage_evaluate_seconds_total", "CPU time: SPF, DKIM, DMARC, DNS")           \
+  X(kStageHashNs, "stage_hash_seconds_total", "CPU time: DKIM hashes")                             \
+  X(kStageCommitNs, "stage_commit_seconds_total", "CPU time: committing to the log")               \
+  X(kStageReplyNs, "stage_reply_seconds_total", "CPU time: replying")
 
 // X(enumerator, family's name, label, its value, help): families whose labels have few values. The
 // members of a family stand together.
 #define MXRING_LABELLED_COUNTERS(X)                                                            \
+  X(kTls12, "tls_versions_total", "version", "1.2", "TLS handshakes by version")               \
+  X(kTls13, "tls_versions_total", "version", "1.3", "TLS handshakes by version")               \
   X(kSpfNone, "spf_results_total", "result", "none", "messages by SPF result")                 \
   X(kSpfPass, "spf_results_total", "result", "pass", "messages by SPF result")                 \
   X(kSpfFail, "spf_results_total", "result", "fail", "messages by SPF result")                 \
@@ -102,6 +116,10 @@ struct CounterInfo {
   std::string_view value;
 };
 const CounterInfo& info(Counter counter);
+// Its value as it is exposed: nanoseconds as seconds.
+inline bool in_seconds(const CounterInfo& info) {
+  return info.name.ends_with("_seconds_total");
+}
 
 // One more family, whose label's values a higher layer knows: replies by their codes. The views
 // outlive the registry.

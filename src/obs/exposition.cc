@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <iterator>
 
 #include "base/json.h"
@@ -16,11 +17,16 @@ void append_prometheus(std::string& out, const CounterRegistry& registry) {
     const CounterInfo& about = info(counter);
     if (about.name != family) {
       family = about.name;
-      fmt::format_to(at, "# HELP mxring_{0} {1}\n# TYPE mxring_{0} counter\n", family, about.help);
+      fmt::format_to(at, "# HELP mxring_{0} {1}\n# TYPE mxring_{0} {2}\n", family, about.help,
+                     family.ends_with("_total") ? "counter" : "gauge");
     }
     fmt::format_to(at, "mxring_{}", about.name);
     if (!about.label.empty()) fmt::format_to(at, "{{{}=\"{}\"}}", about.label, about.value);
-    fmt::format_to(at, " {}\n", registry.sum(counter));
+    if (in_seconds(about)) {
+      fmt::format_to(at, " {:.9f}\n", static_cast<double>(registry.sum(counter)) * 1e-9);
+    } else {
+      fmt::format_to(at, " {}\n", registry.sum(counter));
+    }
   }
   const Family& labelled = registry.family();
   if (labelled.values.empty()) return;
@@ -39,17 +45,26 @@ void append_prometheus_gauge(std::string& out, std::string_view name, std::strin
                  value);
 }
 
-void append_prometheus_summary(std::string& out, std::string_view name, std::string_view help,
-                               const Histogram& histogram, double scale) {
+void append_prometheus_histogram(std::string& out, std::string_view name, std::string_view help,
+                                 const Histogram& nanoseconds) {
+  static constexpr std::array kBounds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                      0.1,    0.25,  0.5,    1.0,   2.5,  5.0,   10.0};
   auto at = std::back_inserter(out);
-  fmt::format_to(at, "# HELP mxring_{0} {1}\n# TYPE mxring_{0} summary\n", name, help);
-  for (const double quantile : {0.5, 0.9, 0.99, 0.999}) {
-    const auto value = static_cast<double>(histogram.percentile(quantile)) * scale;
-    fmt::format_to(at, "mxring_{}{{quantile=\"{}\"}} {}\n", name, quantile, value);
+  fmt::format_to(at, "# HELP mxring_{0} {1}\n# TYPE mxring_{0} histogram\n", name, help);
+  // One pass, so that the counts agree with each other although they grow meanwhile.
+  std::uint64_t seen = 0;
+  std::size_t bucket = 0;
+  for (const double bound : kBounds) {
+    const auto bound_ns = static_cast<std::uint64_t>(bound * 1e9);
+    while (bucket < Histogram::kBuckets && Histogram::bucket_upper(bucket) <= bound_ns) {
+      seen += nanoseconds.in_bucket(bucket++);
+    }
+    fmt::format_to(at, "mxring_{}_bucket{{le=\"{}\"}} {}\n", name, bound, seen);
   }
-  const auto count = static_cast<double>(histogram.count());
-  fmt::format_to(at, "mxring_{0}_sum {1}\nmxring_{0}_count {2}\n", name,
-                 histogram.mean() * count * scale, histogram.count());
+  while (bucket < Histogram::kBuckets) seen += nanoseconds.in_bucket(bucket++);
+  fmt::format_to(
+      at, "mxring_{0}_bucket{{le=\"+Inf\"}} {1}\nmxring_{0}_sum {2:.9f}\nmxring_{0}_count {1}\n",
+      name, seen, static_cast<double>(nanoseconds.sum()) * 1e-9);
 }
 
 std::string to_json(const CounterRegistry& registry) {
@@ -67,7 +82,9 @@ std::string to_json(const CounterRegistry& registry) {
       json.key(about.name).begin_object();
       family = about.name;
     }
-    json.key(about.label.empty() ? about.name : about.value).value(registry.sum(counter));
+    json.key(about.label.empty() ? about.name : about.value);
+    const std::uint64_t sum = registry.sum(counter);
+    in_seconds(about) ? json.value(static_cast<double>(sum) * 1e-9) : json.value(sum);
   }
   if (!family.empty()) json.end_object();
   const Family& labelled = registry.family();

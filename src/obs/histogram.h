@@ -20,6 +20,10 @@ class Histogram {
   std::uint64_t count() const;
   std::uint64_t max() const { return max_.load(std::memory_order_relaxed); }
   double mean() const;
+  std::uint64_t sum() const { return sum_.load(std::memory_order_relaxed); }
+  std::uint64_t in_bucket(std::size_t bucket) const {
+    return buckets_[bucket].load(std::memory_order_relaxed);
+  }
   // Smallest recorded bucket bound that at least `quantile` (0 to 1) of the values do not exceed;
   // 0 when empty. Never above max().
   std::uint64_t percentile(double quantile) const;

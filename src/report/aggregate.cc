@@ -17,6 +17,7 @@ void Aggregator::add(Observation seen) {
   }
   DomainAggregate& sum = domain->second;
   ++sum.messages;
+  if (seen.row.dkim_aligned || seen.row.spf_aligned) ++sum.passed;
   sum.policy_record = std::move(seen.policy_record);
   if (const auto row = sum.rows.find(seen.row); row != sum.rows.end()) {
     ++row->second;

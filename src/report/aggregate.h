@@ -26,6 +26,7 @@ struct DomainAggregate {
   std::string policy_record;
   std::map<Row, std::uint64_t> rows;
   std::uint64_t messages = 0;  // those left out as well
+  std::uint64_t passed = 0;    // of them, those that passed DMARC
   std::uint64_t left_out = 0;
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "base/units.h"
 #include "report/report_message.h"
 
 namespace mxring::report {
@@ -100,11 +101,50 @@ void Mailing::load(const fs::path& file) {
     parcels_.push_back(std::move(parcel));
     return;
   }
+  leave_out_refused(parcel);
+  if (!parcel.sheet.waiting()) {
+    if (save(parcel)) parcels_.push_back(std::move(parcel));
+    return;
+  }
   const auto report = read_file(file, kReportBytesMax);
   if (!report) return fail(report.error());
   if (!is_ours_to_sign(parcel) || !save(parcel)) return;
   parcels_.push_back(std::move(parcel));
   write_letters(*report);
+}
+
+Refusals* Mailing::refusals_of(const fs::path& folder) {
+  const auto known = refusals_.find(folder);
+  if (known != refusals_.end()) return &known->second;
+  auto read = Refusals::read(folder);
+  if (!read) {
+    fail(read.error());
+    return nullptr;
+  }
+  return &refusals_.emplace(folder, *std::move(read)).first->second;
+}
+
+// Refused once for good, by another report.
+void Mailing::leave_out_refused(Parcel& parcel) {
+  const Refusals* refusals = refusals_of(parcel.file.parent_path());
+  for (Delivery& delivery : parcel.sheet.deliveries) {
+    if (delivery.state != DeliveryState::kWaiting || refusals == nullptr) continue;
+    if (!refusals->has(delivery.address)) continue;
+    delivery.state = DeliveryState::kRefused;
+    delivery.last_reply =
+        fmt::format("not sent: an earlier report was refused ({})", Refusals::kFile);
+  }
+}
+
+void Mailing::note_refusal(const Parcel& parcel, const Delivery& delivery,
+                           std::int64_t now_unix_s) {
+  Refusals* refusals = refusals_of(parcel.file.parent_path());
+  if (refusals == nullptr) return;
+  constexpr std::size_t kDay = 10;  // "2026-11-22"
+  const std::string day = base::format_wall_time(now_unix_s * 1'000'000).substr(0, kDay);
+  if (const auto added = refusals->add(delivery.address, day, delivery.last_reply); !added) {
+    fail(added.error());
+  }
 }
 
 bool Mailing::is_ours_to_sign(const Parcel& parcel) {
@@ -158,6 +198,7 @@ void Mailing::note(const Letter& letter, std::int64_t now_unix_s) {
   delivery.server = letter.server;
   delivery.tls = letter.tls;
   save(parcel);
+  if (delivery.state == DeliveryState::kRefused) note_refusal(parcel, delivery, now_unix_s);
 }
 
 std::uint64_t Mailing::count(DeliveryState state) const {

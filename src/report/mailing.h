@@ -5,7 +5,7 @@
 // before a mail is made from it. An outcome is kept as soon as it is known, so that a process that
 // ends at any moment repeats the one delivery that was decided just then and no other; the
 // Message-ID is the same again. What is put off for days is given up, so that no server sees a
-// report for ever.
+// report for ever; an address whose server refused a report for good gets no other.
 //
 // Thread: one. Failure: a line for a person, and the reports it is about are left out.
 #pragma once
@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "mailauth/dkim/signer.h"
+#include "report/audience.h"
 #include "report/delivery_sheet.h"
 #include "report/folder_lock.h"
 #include "report/letter.h"
@@ -71,10 +72,14 @@ class Mailing {
   void load(const std::filesystem::path& file);
   bool is_ours_to_sign(const Parcel& parcel);
   void write_letters(std::string_view report);
+  void leave_out_refused(Parcel& parcel);
+  Refusals* refusals_of(const std::filesystem::path& folder);
+  void note_refusal(const Parcel& parcel, const Delivery& delivery, std::int64_t now_unix_s);
 
   Options options_;
   Complain complain_;
   std::map<std::filesystem::path, FolderLock> locks_;
+  std::map<std::filesystem::path, Refusals> refusals_;
   std::vector<Parcel> parcels_;
   std::vector<Letter> letters_;
   std::vector<Place> places_;  // of each letter

@@ -20,11 +20,13 @@ Acceptor::Acceptor(TurnContext& context, uring::Ring& ring, ConnectionGate& gate
       ring_(ring),
       gate_(gate),
       listeners_(std::move(listeners.all)),
-      implicit_tls_from_(listeners.implicit_tls_from) {
+      implicit_tls_from_(listeners.implicit_tls_from),
+      handed_over_(listeners.handed_over) {
   armed_.assign(listeners_.size(), 0);
 }
 
 bool Acceptor::arm() {
+  if (context_.draining && handed_over_) return true;
   if (context_.now.mono.ns < retry_at_ns_) return false;
   for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
     for (int& armed = armed_[i]; armed < kAcceptsPerTurn; ++armed) {
@@ -47,7 +49,7 @@ bool Acceptor::on_accept(const uring::Completion& completion, Newcomer* newcomer
   *newcomer = {.fd = completion.result,
                .peer = net::peer_of(completion.result),
                .implicit_tls = listener >= implicit_tls_from_};
-  if (context_.draining) {
+  if (context_.draining && !handed_over_) {
     turn_away(*newcomer, replies::kDraining);
     return false;
   }
@@ -56,6 +58,16 @@ bool Acceptor::on_accept(const uring::Completion& completion, Newcomer* newcomer
     return false;
   }
   return true;
+}
+
+// A connection that came while this was on its way is served.
+void Acceptor::drain() {
+  if (!handed_over_) return;
+  for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
+    for (int armed = armed_[i]; armed > 0; --armed) {
+      ring_.cancel({uring::Operation::kAccept, 0, i}, {uring::Operation::kCancel, 0, 0});
+    }
+  }
 }
 
 void Acceptor::turn_away(const Newcomer& newcomer, smtp::ReplyId why) {

@@ -21,6 +21,8 @@ namespace mxring::server {
 struct ShardListeners {
   std::vector<net::Listener> all;
   std::size_t implicit_tls_from = 0;  // these and those after begin with TLS
+  // Somebody else keeps them open for the next process: while draining, who comes waits for it.
+  bool handed_over = false;
 };
 
 class Acceptor {
@@ -46,6 +48,8 @@ class Acceptor {
   // There is no room for it after all.
   void turn_away(const Newcomer& newcomer, smtp::ReplyId why);
   void journal(const Newcomer& newcomer, smtp::ReplyId why);
+  // Draining has begun.
+  void drain();
   void leave(const base::IpAddress& client) { gate_.leave(client); }
   void invariants() const;
 
@@ -55,6 +59,7 @@ class Acceptor {
   ConnectionGate& gate_;
   std::vector<net::Listener> listeners_;
   const std::size_t implicit_tls_from_;
+  const bool handed_over_;
   std::vector<int> armed_;  // by listener
   std::int64_t retry_at_ns_ = INT64_MIN;
 };

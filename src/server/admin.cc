@@ -87,9 +87,7 @@ std::string Admin::Listening::name() const {
 }
 
 std::expected<Admin::Listening, std::string> Admin::listen(std::string_view address) {
-  const auto failed = [](const std::string& why) {
-    return std::unexpected(why + " (listen.admin)");
-  };
+  const auto failed = [](const std::string& why) { return std::unexpected(why); };
   Listening listening;
   if (address.starts_with(kUnix)) {
     auto local = net::UnixListener::open(std::string(address.substr(kUnix.size())));

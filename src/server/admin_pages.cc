@@ -13,10 +13,10 @@ constexpr std::string_view kMethods = "Allow: GET, HEAD, OPTIONS\r\n";
 }  // namespace
 
 AdminAnswer AdminPages::answer(const AdminRequest& request) const {
-  const bool known =
-      request.path == "/metrics" || request.path == "/status" || request.path == "/healthz";
+  const bool known = request.path == "/metrics" || request.path == "/status" ||
+                     request.path == "/healthz" || request.path == "/readyz";
   if (!known && request.path != "*") {
-    return {.status = "404 Not Found", .body = "try /metrics, /status or /healthz\n"};
+    return {.status = "404 Not Found", .body = "try /metrics, /status, /healthz or /readyz\n"};
   }
   if (request.method == "OPTIONS") {
     return {.status = "204 No Content", .more_fields = std::string(kMethods)};

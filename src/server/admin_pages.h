@@ -1,5 +1,6 @@
-// What the administration answers: /metrics (Prometheus), /status (JSON), /healthz. GET, HEAD and
-// OPTIONS; each page names what it may be asked.
+// What the administration answers: /metrics (Prometheus), /status (JSON), /healthz and /readyz
+// (200 while mail is accepted, else 503 and why). GET, HEAD and OPTIONS; each page names what it
+// may be asked.
 //
 // Thread: the admin's.
 #pragma once

@@ -17,18 +17,17 @@ Certificates::Certificates(const Config& config, std::function<void(const std::s
 std::expected<std::unique_ptr<Certificates>, std::string> Certificates::load(
     const Config& config, std::function<void(const std::string&)> notice) {
   std::unique_ptr<Certificates> certificates(new Certificates(config, std::move(notice)));
-  if (auto loaded = certificates->reload(); !loaded) return std::unexpected(loaded.error());
+  if (auto loaded = certificates->reload(config.tls); !loaded)
+    return std::unexpected(loaded.error());
   return certificates;
 }
 
-std::expected<void, std::string> Certificates::reload() {
+std::expected<void, std::string> Certificates::reload(const Config::Tls& tls) {
   net::TlsServer::Options options;
   options.tls12 = config_.minimum == "1.2";
   options.ticket_keys = ticket_keys_;
-  std::vector<Config::Tls::Files> files = config_.certificates;
-  if (!config_.certificate.empty()) {
-    files.insert(files.begin(), {config_.certificate, config_.key});
-  }
+  std::vector<Config::Tls::Files> files = tls.certificates;
+  if (!tls.certificate.empty()) files.insert(files.begin(), {tls.certificate, tls.key});
   const base::WallTime now = base::read_clocks().wall;
   std::vector<std::string> warnings;
   for (const auto& [certificate, key] : files) {
@@ -40,11 +39,16 @@ std::expected<void, std::string> Certificates::reload() {
     options.certificates.push_back(*std::move(read));
   }
   if (options.certificates.empty()) return use_self_signed();
+  std::vector<Expiry> expiries;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    expiries.push_back({files[i].certificate, options.certificates[i].not_after_s});
+  }
   auto loaded = net::TlsServer::load(options);
   if (!loaded) return std::unexpected(loaded.error().message);
   for (const std::string& warning : warnings) notice_(warning);
   const std::lock_guard lock(mutex_);
   current_ = *std::move(loaded);
+  expiries_ = std::move(expiries);
   return {};
 }
 
@@ -67,11 +71,13 @@ std::expected<void, std::string> Certificates::use_self_signed() {
                    return net::TlsServer::load(for_rsa).value_or(nullptr);
                  })
           .share();
+  const Expiry expiry{"", made->not_after_s};
   options.certificates.push_back(*std::move(made));
   auto loaded = net::TlsServer::load(options);
   if (!loaded) return std::unexpected(loaded.error().message);
   const std::lock_guard lock(mutex_);
   current_ = *std::move(loaded);
+  expiries_ = {expiry};
   return {};
 }
 
@@ -81,6 +87,11 @@ std::expected<void, std::string> check_certificates(
   const auto loaded = Certificates::load(config, notice);
   if (!loaded) return std::unexpected(loaded.error());
   return {};
+}
+
+std::vector<Certificates::Expiry> Certificates::expiries() const {
+  const std::lock_guard lock(mutex_);
+  return expiries_;
 }
 
 std::shared_ptr<const net::TlsServer> Certificates::current() const {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "net/tls_server.h"
 #include "server/config.h"
@@ -22,10 +23,17 @@ class Certificates {
   static std::expected<std::unique_ptr<Certificates>, std::string> load(
       const Config& config, std::function<void(const std::string&)> notice);
 
-  // Reads all files again. Connections that exist, and sessions to be resumed, do not notice.
-  std::expected<void, std::string> reload();
+  // Reads all files again, those that `tls` names. Connections that exist, and sessions to be
+  // resumed, do not notice.
+  std::expected<void, std::string> reload(const Config::Tls& tls);
 
   std::shared_ptr<const net::TlsServer> current() const;
+
+  struct Expiry {
+    std::string file;  // "" = self-signed
+    std::int64_t unix_s = 0;
+  };
+  std::vector<Expiry> expiries() const;
 
  private:
   Certificates(const Config& config, std::function<void(const std::string&)> notice);
@@ -38,6 +46,7 @@ class Certificates {
   std::shared_ptr<net::TlsTicketKeys> ticket_keys_;
   mutable std::mutex mutex_;
   std::shared_ptr<const net::TlsServer> current_;
+  std::vector<Expiry> expiries_;
 };
 
 // Whether load() would succeed, for `serve -t`.

@@ -2,7 +2,8 @@
 // with its kind of value and its meaning; parsing, "did you mean", `-t` and `--help-config` all
 // come from it, so a key cannot exist in one of them only.
 //
-// Thread: any. Failure: one line with file, line and column; the first in the order of the file.
+// Thread: any. Failure: a line for each mistake, with file, line and column, in the order of the
+// file.
 #include "server/config.h"
 
 #include <fmt/format.h>
@@ -18,7 +19,7 @@
 #include <memory>
 
 #include "base/clock.h"
-#include "server/buffer_plan.h"
+#include "server/config_rules.h"
 #include "server/config_values.h"
 
 namespace mxring::server {
@@ -57,6 +58,7 @@ constexpr Key key(std::string_view section, std::string_view name, std::string_v
           [](const Config& config) { return Kind::show(Member(config)); }};
 }
 
+constexpr std::size_t kFileBytesMax = 4 * base::kMiB;
 constexpr std::uint64_t kGiB = 1024 * base::kMiB;
 constexpr std::uint64_t kTiB = 1024 * kGiB;
 constexpr std::int64_t kMs = base::kNsPerMs;
@@ -87,6 +89,10 @@ constexpr std::array kKeys{
                                             "Where /metrics, /status and /healthz are served over "
                                             "HTTP: ADDR:PORT, or unix:PATH for this "
                                             "host only; \"\" = nowhere."),
+    key<Text, MEMBER(listen.control)>(
+        "listen", "control",
+        "The Unix socket of `mxring ctl`, which its owner alone may use; \"\" = "
+        "$RUNTIME_DIRECTORY/control, else control in log.dir."),
 
     key<Count<0, 1024>, MEMBER(shards.count)>(
         "shards", "count", "Receiving threads; 0 = chosen from the cores this process may use."),
@@ -129,7 +135,7 @@ constexpr std::array kKeys{
 
     key<Text, MEMBER(tls.certificate)>(
         "tls", "certificate",
-        "A PEM file, its chain behind it, for clients whose server name no other certificate has; "
+        "A PEM file, its chain after it, for clients whose server name no other certificate has; "
         "\"\" = a self-signed one. SIGHUP reads all of them again."),
     key<Text, MEMBER(tls.key)>("tls", "key", "A PEM file with its private key, RSA or ECDSA."),
     key<CertificateFiles, MEMBER(tls.certificates)>(
@@ -322,7 +328,8 @@ void refuse_unknown(std::string_view section, const toml::key& name, Faults& fau
   std::string hint = did_you_mean(base::nearest(word, candidates));
   if (!elsewhere.empty()) hint = fmt::format("; it belongs to another section: {}", elsewhere);
   const std::string in = section.empty() ? std::string() : fmt::format(" in [{}]", section);
-  faults.add(name.source(), fmt::format("unknown key \"{}\"{}{}", base::escaped(word), in, hint));
+  faults.add(name.source(), "",
+             fmt::format("unknown key \"{}\"{}{}", base::escaped(word), in, hint));
 }
 
 void read_table(const toml::table& table, std::string_view section, std::string_view file,
@@ -334,7 +341,7 @@ void read_table(const toml::table& table, std::string_view section, std::string_
       if (const toml::table* inner = node.as_table(); inner != nullptr) {
         read_table(*inner, word, file, config, faults);
       } else {
-        faults.add(node.source(), fmt::format("{} must be a section: [{}]", word, word));
+        faults.add(node.source(), word, fmt::format("{} must be a section: [{}]", word, word));
       }
       continue;
     }
@@ -365,89 +372,6 @@ std::string_view quoting_hint(std::string_view file, toml::source_index line_num
   return "; sizes, times and words are quoted: \"25MiB\"";
 }
 
-std::uint32_t cores_online() {
-  return static_cast<std::uint32_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
-}
-
-// A fact about the whole that must hold, the key to look at, and what to say when it does not.
-struct Rule {
-  bool holds;
-  std::string_view key;
-  std::string message;
-};
-
-std::vector<Rule> limit_rules(const base::Limits& l) {
-  const auto sum = std::uint64_t{l.command_line_bytes} + l.command_line_extra_bytes;
-  return {
-      {sum <= l.command_line_close_bytes, "limits.command_line_close",
-       "must be at least command_line + command_line_extra"},
-      {l.message_line_flag_bytes <= l.message_line_bytes, "limits.message_line",
-       "must be at least message_line_flag"},
-      {l.header_bytes <= l.message_bytes, "limits.header_size", "must not exceed message_size"},
-      {l.received_fields <= l.header_fields, "limits.received_fields",
-       "must not exceed header_fields"},
-      {l.errors_soft <= l.errors_hard, "limits.errors_soft", "must not exceed errors_hard"},
-      {l.connections_per_ip <= l.connections, "limits.connections_per_ip",
-       "must not exceed connections"},
-      {l.dns_outstanding_per_ip <= l.dns_outstanding, "limits.dns_outstanding_per_ip",
-       "must not exceed dns_outstanding"},
-      {l.message_bytes * 2 <= l.memory_bytes, "limits.memory",
-       "must hold at least two messages of message_size"},
-      {l.rsa_bits_min <= l.rsa_bits_max, "limits.rsa_bits_min", "must not exceed rsa_bits_max"},
-      {base::limits_agree(l), "limits.message_size", "does not agree with the other limits"},
-  };
-}
-
-std::vector<Rule> rules(const Config& config) {
-  // Beside the message a record carries its envelope: 1,000 paths and more fit in this.
-  constexpr std::uint64_t kRecordExtraBytes = base::kMiB;
-  std::vector<Rule> all{
-      {!config.listen.smtp.empty() || !config.listen.smtps.empty(), "listen.smtp",
-       "names no address: nothing to listen on; try [\"127.0.0.1:2525\"]"},
-      {config.tls.certificate.empty() == config.tls.key.empty(), "tls.certificate",
-       "and tls.key belong together: set both or neither"},
-      {config.listen.admin.empty() || is_admin_address(config.listen.admin), "listen.admin",
-       "must be ADDRESS:PORT, unix:PATH, or \"\" for none"},
-      {config.hostname.empty() || is_domain(config.hostname), "hostname",
-       "must be a host name such as \"mx.example.org\""},
-      {!base::limits_agree(config.limits) || holds_a_message(config), "limits.memory",
-       fmt::format("cannot hold one message of message_size: cut into receive buffers "
-                   "(shards.buffer_bytes), {} of it are for messages, and a connection needs 256KiB",
-                   base::format_bytes(plan_buffers(config).message_bytes()))},
-      {config.shards.count <= cores_online(), "shards.count",
-       fmt::format("is {}, but this machine has {} cores; 0 chooses for you", config.shards.count,
-                   cores_online())},
-      {std::has_single_bit(config.shards.buffer_bytes), "shards.buffer_bytes",
-       "must be a power of two"},
-      {std::has_single_bit(config.shards.buffers_offered), "shards.buffers_offered",
-       "must be a power of two"},
-      {std::has_single_bit(config.shards.submission_entries), "shards.submission_entries",
-       "must be a power of two"},
-      {std::has_single_bit(config.shards.completion_entries), "shards.completion_entries",
-       "must be a power of two"},
-      {config.shards.completion_entries > config.shards.submission_entries,
-       "shards.completion_entries", "must be larger than submission_entries"},
-      {!config.log.dir.empty(), "log.dir", "must name a directory"},
-      {config.log.segment_bytes >= config.limits.message_bytes + kRecordExtraBytes,
-       "log.segment_bytes",
-       fmt::format("must hold a whole message: at least message_size + 1MiB, {} now",
-                   base::format_bytes(config.limits.message_bytes + kRecordExtraBytes))},
-  };
-  for (const auto* list : {&config.listen.smtp, &config.listen.smtps}) {
-    for (std::size_t i = 0; i < list->size(); ++i) {
-      const bool twice = std::any_of(list->begin(), list->begin() + static_cast<std::ptrdiff_t>(i),
-                                     [&](const base::Endpoint& other) {
-                                       return other.port != 0 && other.port == (*list)[i].port &&
-                                              other.address == (*list)[i].address;
-                                     });
-      all.push_back({!twice, list == &config.listen.smtp ? "listen.smtp" : "listen.smtps",
-                     fmt::format("names {} twice", (*list)[i].to_string())});
-    }
-  }
-  std::ranges::move(limit_rules(config.limits), std::back_inserter(all));
-  return all;
-}
-
 }  // namespace
 
 std::optional<base::Endpoint> parse_resolver(std::string_view text) {
@@ -456,51 +380,70 @@ std::optional<base::Endpoint> parse_resolver(std::string_view text) {
   return base::Endpoint::parse(text);
 }
 
-std::expected<Config, ConfigError> parse_config(std::string_view text, std::string_view file) {
+ConfigDraft read_config(std::string_view text, std::string_view file) {
   const toml::parse_result parsed = toml::parse(text, file);
   Faults faults;
+  ConfigDraft draft{default_config(), {}};
   if (!parsed) {
     const auto& source = parsed.error().source();
-    faults.add(source, fmt::format("{}{}", parsed.error().description(),
-                                   quoting_hint(text, source.begin.line)));
-    return std::unexpected(faults.first(file));
+    faults.add(
+        source, "",
+        fmt::format("{}{}", parsed.error().description(), quoting_hint(text, source.begin.line)));
+  } else {
+    read_table(parsed.table(), "", file, draft.config, faults);
   }
-  Config config = default_config();
-  read_table(parsed.table(), "", file, config, faults);
-  if (faults.any()) return std::unexpected(faults.first(file));
-  if (config.set_at.contains("listen.smtp") && !config.set_at.contains("listen.smtps")) {
-    config.listen.smtps.clear();
+  draft.mistakes = faults.take(base::escaped(file));
+  const Config& read = draft.config;
+  if (read.set_at.contains("listen.smtp") && !read.set_at.contains("listen.smtps")) {
+    draft.config.listen.smtps.clear();
   }
-  return config;
+  return draft;
 }
 
-std::expected<Config, ConfigError> load_config(const std::string& file) {
+ConfigDraft read_config_file(const std::string& file) {
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> input(std::fopen(file.c_str(), "rbe"),
                                                               &std::fclose);
   const auto failed = [&] {
-    return std::unexpected(ConfigError{
-        fmt::format("{}: cannot be read: {}", base::escaped(file), std::strerror(errno))});
+    return ConfigDraft{
+        default_config(),
+        {{"", fmt::format("{}: cannot be read: {}", base::escaped(file), std::strerror(errno))}}};
   };
   if (input == nullptr) return failed();
   std::string text;
   char chunk[4096];
   while (const std::size_t got = std::fread(chunk, 1, sizeof chunk, input.get())) {
     text.append(chunk, got);
+    if (text.size() > kFileBytesMax) {
+      return {default_config(),
+              {{"", fmt::format("{}: larger than {}", base::escaped(file),
+                                base::format_bytes(kFileBytesMax))}}};
+    }
   }
   if (std::ferror(input.get()) != 0) return failed();
-  auto config = parse_config(text, file);
-  if (config) config->file = file;
-  return config;
+  ConfigDraft draft = read_config(text, file);
+  draft.config.file = file;
+  return draft;
 }
 
-std::expected<void, ConfigError> validate(const Config& config) {
-  for (const Rule& rule : rules(config)) {
-    if (rule.holds) continue;
-    const auto at = config.set_at.find(std::string(rule.key));
-    const std::string where = at == config.set_at.end() ? std::string() : at->second + ": ";
-    return std::unexpected(ConfigError{fmt::format("{}{} {}", where, rule.key, rule.message)});
+namespace {
+
+std::expected<Config, ConfigError> whole(ConfigDraft draft) {
+  if (draft.mistakes.empty()) return std::move(draft.config);
+  ConfigError error;
+  for (const ConfigMistake& mistake : draft.mistakes) {
+    error.message += (error.message.empty() ? "" : "\n") + mistake.text;
   }
-  return {};
+  return std::unexpected(std::move(error));
+}
+
+}  // namespace
+
+std::expected<Config, ConfigError> parse_config(std::string_view text, std::string_view file) {
+  return whole(read_config(text, file));
+}
+
+std::expected<Config, ConfigError> load_config(const std::string& file) {
+  return whole(read_config_file(file));
 }
 
 Config default_config() {
@@ -513,7 +456,7 @@ Config default_config() {
 namespace {
 
 void append_comment(std::string& out, std::string_view text) {
-  constexpr std::size_t kColumns = 98;  // behind "# "
+  constexpr std::size_t kColumns = 98;  // after "# "
   while (!text.empty()) {
     std::size_t end = text.size();
     if (end > kColumns) end = std::min(text.rfind(' ', kColumns), end);
@@ -523,6 +466,12 @@ void append_comment(std::string& out, std::string_view text) {
 }
 
 }  // namespace
+
+std::vector<ShownKey> shown_keys(const Config& config) {
+  std::vector<ShownKey> all;
+  for (const Key& known : kKeys) all.push_back({known.section, known.name, known.show(config)});
+  return all;
+}
 
 std::string to_toml(const Config& config, bool explain) {
   std::string out;

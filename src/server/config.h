@@ -40,6 +40,7 @@ struct Config {
     std::vector<base::Endpoint> smtp;   // [listen] smtp
     std::vector<base::Endpoint> smtps;  // [listen] smtps
     std::string admin;                  // "" = off, else ADDR:PORT
+    std::string control;                // a socket's path; "" = see server/control.h
   } listen;
 
   struct Shards {
@@ -114,25 +115,57 @@ struct Config {
   std::map<std::string, std::string> set_at;
 };
 
-// One line: "mxring.toml:12:3: unknown key \"lisen\"; did you mean \"listen\"?"
+// "mxring.toml:12:3: unknown key \"lisen\"; did you mean \"listen\"?": one line for each mistake,
+// in the order of the file.
 struct ConfigError {
   std::string message;
 };
 
-// Parses TOML text laid over the defaults. `file` is only for messages.
+struct ConfigMistake {
+  std::string key;   // "limits.message_size"; "" when it is about no known key
+  std::string text;  // with its place
+};
+
+// A configuration as far as it could be read: what is wrong keeps its default, and is listed.
+struct ConfigDraft {
+  Config config;
+  std::vector<ConfigMistake> mistakes;
+};
+
+// Parses TOML text laid over the defaults. `file` is only for messages. A file that is no TOML has
+// one mistake, its first.
+ConfigDraft read_config(std::string_view text, std::string_view file);
+ConfigDraft read_config_file(const std::string& file);
+
+// The same for those who want a whole configuration or none.
 std::expected<Config, ConfigError> parse_config(std::string_view text, std::string_view file);
 std::expected<Config, ConfigError> load_config(const std::string& file);
 
 // "192.0.2.53" (port 53) or "192.0.2.53:5353": [dns] servers and --resolver.
 std::optional<base::Endpoint> parse_resolver(std::string_view text);
 
-// Whole-value checks that a key alone cannot fail (limits that disagree, a segment smaller than a
-// message, no listener, shards beyond the cores that exist).
+// Checks of the whole that a key alone cannot fail (server/config_rules.cc): limits that disagree,
+// a segment smaller than a message, no listener, addresses that collide. All mistakes.
 std::expected<void, ConfigError> validate(const Config& config);
+// And those of the draft in front of them; what depends on a key that could not be read is left
+// out.
+std::expected<void, ConfigError> validate(const ConfigDraft& draft);
 
 // Safe defaults without a file: 127.0.0.1:2525, TLS on 127.0.0.1:4650, log in ./mxring-log. Whoever
 // names a listener means it: listen.smtp without listen.smtps is no TLS listener.
 Config default_config();
+
+// One key and its value as TOML that parse_config() reads back.
+struct ShownKey {
+  std::string_view section;  // "" = top level
+  std::string_view name;
+  std::string value;
+
+  std::string path() const {
+    return section.empty() ? std::string(name) : std::string(section) + '.' + std::string(name);
+  }
+};
+std::vector<ShownKey> shown_keys(const Config& config);
 
 // The whole configuration as TOML that parse_config() reads back; `explain` adds a comment with
 // the meaning and the kind of value above every key.

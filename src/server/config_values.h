@@ -30,30 +30,37 @@
 #include "base/units.h"
 #include "mail/idna.h"
 #include "server/config.h"
+#include "server/config_rules.h"
 
 namespace mxring::server {
 
-// Collects what is wrong while a file is walked; toml++ hands tables out sorted by key, so the
-// first fault in the order of the file is only known at the end.
+// Collects what is wrong while a file is walked; toml++ hands tables out sorted by key, the order
+// of the file is made at the end.
 class Faults {
  public:
-  void add(const toml::source_region& where, std::string message) {
-    const toml::source_position at = where.begin;
-    if (!found_ || at.line < at_.line || (at.line == at_.line && at.column < at_.column)) {
-      at_ = at;
-      message_ = std::move(message);
-    }
-    found_ = true;
+  void add(const toml::source_region& where, std::string_view key, std::string message) {
+    found_.push_back({where.begin, std::string(key), std::move(message)});
   }
-  bool any() const { return found_; }
-  ConfigError first(std::string_view file) const {
-    return {fmt::format("{}:{}:{}: {}", file, at_.line, at_.column, message_)};
+  // In the order of the file, each with its place.
+  std::vector<ConfigMistake> take(std::string_view file) {
+    std::ranges::stable_sort(found_, [](const Fault& a, const Fault& b) {
+      return std::pair(a.at.line, a.at.column) < std::pair(b.at.line, b.at.column);
+    });
+    std::vector<ConfigMistake> all;
+    for (Fault& fault : found_) {
+      all.push_back({std::move(fault.key), fmt::format("{}:{}:{}: {}", file, fault.at.line,
+                                                       fault.at.column, fault.message)});
+    }
+    return all;
   }
 
  private:
-  bool found_ = false;
-  toml::source_position at_{};
-  std::string message_;
+  struct Fault {
+    toml::source_position at;
+    std::string key;
+    std::string message;
+  };
+  std::vector<Fault> found_;
 };
 
 // What a kind's read() needs to name the value it refuses.
@@ -62,7 +69,7 @@ struct Reading {
   Faults& faults;
 
   void refuse(const toml::node& node, std::string_view wanted) const {
-    faults.add(node.source(), fmt::format("{} must be {}", key, wanted));
+    faults.add(node.source(), key, fmt::format("{} must be {}", key, wanted));
   }
 };
 
@@ -71,25 +78,6 @@ inline std::string quoted(std::string_view text) {
   base::JsonWriter out;
   out.value(text);
   return std::move(out).text();
-}
-
-// A host or mail domain: dot-separated labels. Bytes above 127 pass (SMTPUTF8 domains).
-inline bool is_domain(std::string_view text) {
-  if (text.empty() || text.size() > 255) return false;
-  std::size_t label = 0;
-  char last = '.';
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '_' || static_cast<unsigned char>(c) >= 0x80;
-    if (c == '.') {
-      if (label == 0 || last == '-') return false;
-      label = 0;
-    } else {
-      if (!plain || (label == 0 && c == '-') || ++label > 63) return false;
-    }
-    last = c;
-  }
-  return label > 0 && last != '-';
 }
 
 struct Text {
@@ -167,42 +155,27 @@ struct Bytes {
   static std::string show(std::uint64_t value) { return quoted(plain(value)); }
 };
 
-// A duration is at most a hundred years so that adding one to a clock cannot overflow.
 template <std::int64_t Min>
 struct Duration {
   static constexpr std::string_view kName = "duration, \"300s\"";
-  static constexpr std::int64_t kMaxNs = 36'500 * std::int64_t{86'400} * 1'000'000'000;
   static void read(const toml::node& node, std::int64_t& out, const Reading& reading) {
-    std::optional<std::int64_t> ns;
+    std::string given;
     if (const auto* text = node.as_string(); text != nullptr) {
-      ns = base::parse_duration_ns(text->get());
+      given = text->get();
     } else if (const auto* number = node.as_integer(); number != nullptr && number->get() == 0) {
-      ns = 0;
+      given = "0";
     }
-    if (!ns || *ns > kMaxNs) {
-      return reading.refuse(node, "a duration such as \"250ms\", \"30s\" or \"7d\"");
+    const std::string problem = base::duration_problem(given, Min);
+    if (problem.empty()) {
+      out = *base::parse_duration_ns(given);
+    } else if (problem.starts_with("too")) {
+      reading.refuse(node, fmt::format("a duration from {} to {}", base::plain_duration(Min),
+                                       base::plain_duration(base::kDurationMaxNs)));
+    } else {
+      reading.refuse(node, "a duration such as \"250ms\", \"30s\" or \"7d\"");
     }
-    if (*ns < Min) return reading.refuse(node, fmt::format("at least {}", plain(Min)));
-    out = *ns;
   }
-  static std::string plain(std::int64_t ns) {
-    struct Unit {
-      std::string_view name;
-      std::int64_t ns;
-    };
-    constexpr std::array kUnits{Unit{"d", 86'400'000'000'000},
-                                Unit{"h", 3'600'000'000'000},
-                                Unit{"s", 1'000'000'000},
-                                Unit{"ms", 1'000'000},
-                                Unit{"us", 1'000},
-                                Unit{"ns", 1}};
-    if (ns == 0) return "0";
-    for (const Unit& unit : kUnits) {
-      if (ns % unit.ns == 0) return fmt::format("{}{}", ns / unit.ns, unit.name);
-    }
-    return "0";
-  }
-  static std::string show(std::int64_t ns) { return quoted(plain(ns)); }
+  static std::string show(std::int64_t ns) { return quoted(base::plain_duration(ns)); }
 };
 
 template <class T, class ReadOne>
@@ -224,8 +197,22 @@ struct Endpoints {
   static constexpr std::string_view kName = "list of \"ADDRESS:PORT\"";
   static void read(const toml::node& node, std::vector<base::Endpoint>& out,
                    const Reading& reading) {
-    read_list(node, out, reading, "\"127.0.0.1:2525\" or \"[::1]:2525\"",
-              [](std::string_view text) { return base::Endpoint::parse(text); });
+    constexpr std::string_view kLike = "\"127.0.0.1:2525\" or \"[::1]:2525\"";
+    const toml::array* list = node.as_array();
+    if (list == nullptr) return reading.refuse(node, fmt::format("a list: [{}]", kLike));
+    out.clear();
+    for (const toml::node& element : *list) {
+      const auto* text = element.as_string();
+      if (text == nullptr) {
+        reading.refuse(element, fmt::format("a list of values like {}", kLike));
+      } else if (const auto endpoint = base::Endpoint::parse(text->get()); endpoint) {
+        out.push_back(*endpoint);
+      } else {
+        reading.faults.add(element.source(), reading.key,
+                           fmt::format("{}: \"{}\": {}", reading.key, base::escaped(text->get()),
+                                       base::Endpoint::advice(text->get())));
+      }
+    }
   }
   static std::string show(const std::vector<base::Endpoint>& value) {
     std::vector<std::string> parts;
@@ -234,19 +221,14 @@ struct Endpoints {
   }
 };
 
-inline bool is_admin_address(std::string_view text) {
-  constexpr std::string_view kUnix = "unix:";
-  return text.starts_with(kUnix) ? text.size() > kUnix.size()
-                                 : base::Endpoint::parse(text).has_value();
-}
-
 struct AdminAddress : Text {
   static constexpr std::string_view kName = "\"ADDRESS:PORT\", \"unix:PATH\" or \"\"";
   static void read(const toml::node& node, std::string& out, const Reading& reading) {
     const auto* text = node.as_string();
     if (text == nullptr || (!text->get().empty() && !is_admin_address(text->get()))) {
       return reading.refuse(
-          node, "an address like \"127.0.0.1:9925\" or \"unix:/run/mxring/admin\", or \"\" for none");
+          node,
+          "an address like \"127.0.0.1:9925\" or \"unix:/run/mxring/admin\", or \"\" for none");
     }
     out = text->get();
   }
@@ -277,7 +259,7 @@ struct Domains {
       const auto name = mail::to_a_labels(given, buffer);
       if (!name) {
         reading.faults.add(
-            element.source(),
+            element.source(), reading.key,
             fmt::format(
                 "{}: \"{}\" {}, so it has no form in DNS; write the name as DNS has it, like "
                 "\"xn--kln-sna.de\" for \"köln.de\"",
@@ -328,9 +310,10 @@ struct CertificateFiles {
                               : name.str() == "key"       ? &files.key
                                                           : nullptr;
         if (target == nullptr) {
-          reading.faults.add(name.source(), fmt::format("unknown key \"{}\" in {}; certificate and "
-                                                        "key belong there",
-                                                        base::escaped(name.str()), reading.key));
+          reading.faults.add(name.source(), reading.key,
+                             fmt::format("unknown key \"{}\" in {}; certificate and "
+                                         "key belong there",
+                                         base::escaped(name.str()), reading.key));
           return;
         }
         Text::read(value, *target, reading);

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "server/control.h"
 #include "server/system_calls.h"
 
 namespace mxring::server {
@@ -116,6 +117,7 @@ std::vector<PathRule> path_rules(const Config& config) {
     rules.push_back({folder_of(config.listen.admin.substr(kUnix.size())), PathUse::kRemove,
                      "the administration's socket goes with the server"});
   }
+  rules.push_back({folder_of(control_path(config)), PathUse::kSocket, "the control socket"});
   for (const auto& [file, reason] : kHostFiles) {
     rules.push_back({std::string(file), PathUse::kRead, reason});
   }

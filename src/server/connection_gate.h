@@ -2,6 +2,7 @@
 // come in. A lock is taken once per connection, never per message.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <mutex>
 #include <unordered_map>
@@ -37,15 +38,21 @@ class ConnectionGate {
     if (at != per_network_.end() && --at->second == 0) per_network_.erase(at);
   }
 
+  // For those who come in from now on.
+  void change(const base::Limits& limits) {
+    const std::lock_guard lock(mutex_);
+    per_ip_max_ = std::min(limits.connections_per_ip, all_max_);
+  }
+
   std::uint32_t all() const {
     const std::lock_guard lock(mutex_);
     return all_;
   }
 
  private:
-  const std::uint32_t all_max_;
-  const std::uint32_t per_ip_max_;
   mutable std::mutex mutex_;
+  const std::uint32_t all_max_;
+  std::uint32_t per_ip_max_;
   std::uint32_t all_ = 0;
   std::unordered_map<base::IpAddress, std::uint32_t, base::IpAddressHash> per_network_;
 };

@@ -52,12 +52,12 @@ smtp::Reply decided(const Message& message, std::array<char, 32>& text) {
 
 }  // namespace
 
-Conversation::Conversation(TurnContext& context, net::Connection::Context& connection,
-                           const smtp::SessionOptions& options, int fd, const base::Endpoint& peer,
-                           const base::SlotRef& self)
+Conversation::Conversation(TurnContext& context, net::Connection::Context& connection, int fd,
+                           const base::Endpoint& peer, const base::SlotRef& self)
     : context_(context),
+      rules_(context.rules),
       connection_(connection, fd, self.slot, self.generation),
-      session_(options),
+      session_(rules_->session),
       ref_(self),
       session_id_(context.next_session()) {
   timer_.conversation = this;
@@ -231,7 +231,7 @@ bool Conversation::handle(const smtp::Step& step, smtp::ReplyBuffer& out) {
       on_mail(out);
       return phase_ == Phase::kTalking;
     case smtp::Event::kRecipient:
-      if (const auto refusal = context_.policy.recipient(session_.offered_recipient().path)) {
+      if (const auto refusal = rules_->policy.recipient(session_.offered_recipient().path)) {
         session_.refuse(*refusal, out);
       } else {
         session_.accept(out);
@@ -283,7 +283,7 @@ void Conversation::on_mail(smtp::ReplyBuffer& out) {
                                      {.client = facts_.address,
                                       .mail_from = session_.envelope().reverse_path(),
                                       .helo = session_.helo(),
-                                      .receiver = context_.config.hostname,
+                                      .receiver = rules_->config.hostname,
                                       .now_unix_s = context_.now.wall.us / 1'000'000},
                                      context_.now);
   }
@@ -333,7 +333,7 @@ void Conversation::on_message(smtp::ReplyBuffer& out) {
   const std::string_view from_value =
       from == nullptr ? std::string_view()
                       : message_->bytes_between(from->value, from->end, scratch.from);
-  if (const auto refusal = context_.policy.header(
+  if (const auto refusal = rules_->policy.header(
           header, from_value, session_.envelope().reverse_path().empty(), scratch)) {
     give_up();
     session_.finish(*refusal, out);
@@ -353,7 +353,7 @@ void Conversation::on_message(smtp::ReplyBuffer& out) {
 
 void Conversation::on_verdict() {
   MXRING_ASSERT(hold_ == Hold::kVerdict && check_ != nullptr && check_->decided());
-  const Config::Auth& auth = context_.config.auth;
+  const Config::Auth& auth = rules_->config.auth;
   count_results(context_.counters, check_->evaluation(), auth);
   if (const auto* spf = check_->evaluation().spf()) judged_.spf = mailauth::word(spf->result);
   if (const auto* dmarc = check_->evaluation().dmarc())
@@ -379,6 +379,9 @@ bool Conversation::deliver(mailauth::Disposition disposition) {
   verdicts.disposition = disposition;
   if (name_ != nullptr) verdicts.client_name = name_->name();
   if (check_ != nullptr) verdicts.evaluation = &check_->evaluation();
+  if (disposition == mailauth::Disposition::kQuarantine) {
+    context_.counters.add(obs::Counter::kMessagesQuarantined);
+  }
   context_.delivery.submit(message_, session_, facts_, verdicts, context_.now);
   message_ = nullptr;  // lent to the writer
   context_.memory.message_ends(*this);

@@ -110,9 +110,8 @@ class Conversation final : public ConversationMarks,
   static constexpr std::size_t kChunksMax = 4;
   static constexpr std::int64_t kLingerNs = 2 * base::kNsPerSecond;
 
-  Conversation(TurnContext& context, net::Connection::Context& connection,
-               const smtp::SessionOptions& options, int fd, const base::Endpoint& peer,
-               const base::SlotRef& self);
+  Conversation(TurnContext& context, net::Connection::Context& connection, int fd,
+               const base::Endpoint& peer, const base::SlotRef& self);
   ~Conversation();
 
   // Right after it is made. `spoke_early`: bytes are there already.
@@ -199,6 +198,7 @@ class Conversation final : public ConversationMarks,
   void starve();
 
   TurnContext& context_;
+  const std::shared_ptr<const Rules> rules_;  // those in force when it came in
   net::Connection connection_;
   smtp::Session session_;
   ClientFacts facts_;

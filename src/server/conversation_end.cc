@@ -43,7 +43,7 @@ void Conversation::on_timer() {
 }
 
 void Conversation::on_rate_tick() {
-  const base::Limits& limits = context_.config.limits;
+  const base::Limits& limits = rules_->config.limits;
   const std::uint64_t bytes_min = limits.data_rate_bytes *
                                   static_cast<std::uint64_t>(limits.data_rate_window_ns) /
                                   base::kNsPerSecond;
@@ -53,7 +53,7 @@ void Conversation::on_rate_tick() {
 }
 
 void Conversation::set_timer() {
-  const base::Limits& limits = context_.config.limits;
+  const base::Limits& limits = rules_->config.limits;
   std::int64_t wait_ns = limits.command_wait_ns;
   if (phase_ == Phase::kHandshake) {
     wait_ns = handshake_deadline_ns_ - context_.now.mono.ns;

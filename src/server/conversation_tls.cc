@@ -34,7 +34,7 @@ void Conversation::begin_tls() {
   pauses_.remove(Pause::kChunks);
   connection_.start_tls(context_.certificates->current());
   session_.start_tls();
-  handshake_deadline_ns_ = context_.now.mono.ns + context_.config.limits.tls_handshake_ns;
+  handshake_deadline_ns_ = context_.now.mono.ns + rules_->config.limits.tls_handshake_ns;
   set_timer();
   mark();
 }
@@ -65,6 +65,8 @@ void Conversation::on_encrypted() {
   const net::TlsFacts facts = connection_.tls().facts();
   context_.counters.add(obs::Counter::kTlsHandshakes);
   if (facts.resumed) context_.counters.add(obs::Counter::kTlsResumed);
+  context_.counters.add(facts.version.ends_with("1.3") ? obs::Counter::kTls13
+                                                       : obs::Counter::kTls12);
   facts_.tls = to_json(facts, connection_.tls().hello().server_name);
   facts_.tls_cipher = facts.cipher;
   enter(Phase::kTalking);

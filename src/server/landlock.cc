@@ -24,6 +24,7 @@ constexpr std::uint64_t kRemoveDir = 1ULL << 4;
 constexpr std::uint64_t kRemoveFile = 1ULL << 5;
 constexpr std::uint64_t kMakeDir = 1ULL << 7;
 constexpr std::uint64_t kMakeRegular = 1ULL << 8;
+constexpr std::uint64_t kMakeSocket = 1ULL << 9;
 constexpr std::uint64_t kMakeFifo = 1ULL << 10;
 constexpr std::uint64_t kAllOfAbi1 = (1ULL << 13) - 1;
 constexpr std::uint64_t kRefer = 1ULL << 13;
@@ -74,9 +75,11 @@ std::uint64_t allowed(PathUse use) {
       return kRemoveFile;
     case PathUse::kWrite:
       return kWriteFile | kMakeRegular;
+    case PathUse::kSocket:
+      return kRemoveFile | kMakeSocket;
     case PathUse::kChange:
       return kReadFile | kReadDir | kWriteFile | kRemoveDir | kRemoveFile | kMakeDir |
-             kMakeRegular | kMakeFifo | kRefer | kTruncate;
+             kMakeRegular | kMakeSocket | kMakeFifo | kRefer | kTruncate;
   }
   return 0;
 }

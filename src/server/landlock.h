@@ -25,6 +25,7 @@ enum class PathUse : std::uint8_t {
   kRead,    // files, and what a folder contains
   kRemove,  // files directly or anywhere below it
   kWrite,   // files, made if need be; not read
+  kSocket,  // sockets made and removed directly or anywhere below it
   kChange,  // everything but executing
 };
 

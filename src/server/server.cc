@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/descriptors.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "obs/exposition.h"
 #include "seglog/log_home.h"
 #include "seglog/writer.h"
@@ -20,15 +21,18 @@
 #include "server/admin_pages.h"
 #include "server/certificates.h"
 #include "server/commit_thread.h"
+#include "server/config_change.h"
 #include "server/confinement.h"
 #include "server/connection_gate.h"
 #include "server/cpu_layout.h"
 #include "server/group_metrics.h"
+#include "server/handed_over.h"
 #include "server/journal.h"
 #include "server/ledger.h"
-#include "server/policy.h"
+#include "server/metrics.h"
 #include "server/result_counters.h"
 #include "server/retention_words.h"
+#include "server/rules.h"
 #include "server/shard.h"
 
 namespace mxring::server {
@@ -79,14 +83,18 @@ struct Server::Impl {
         notice(std::move(notice_function)),
         journal(the_journal),
         confinement(the_confinement),
-        policy(config),
         gate(config.limits),
+        log_folder(config.log.dir),
         reserve(config.limits, config.log.segment_bytes),
         resolver_health(config, notice) {}
 
   std::expected<void, StartError> start(uring::FaultPlan* faults);
   std::expected<void, StartError> load_certificates();
-  void reload_certificates();
+  std::expected<std::string, std::string> reload(const Config& fresh);
+  std::expected<void, StartError> take_over_sockets();
+  std::expected<net::Listener, net::ListenError> listener_of(
+      base::Endpoint& endpoint, const std::vector<net::Listener>& handed, std::size_t index,
+      bool first_shard);
   std::expected<void, StartError> listen();
   std::expected<void, StartError> listen_admin();
   seglog::WriterOptions log_options(uring::FaultPlan* faults) const;
@@ -106,8 +114,11 @@ struct Server::Impl {
   std::function<void(const std::string&)> notice;
   Journal* journal;          // none: nobody writes lines
   Confinement* confinement;  // none: we stay as we are
-  Policy policy;
+  std::optional<RulesBoard> rules;
+  Config configured;  // what was asked for, before it was fitted to this host
+  std::mutex reload_mutex;
   ConnectionGate gate;
+  LogFolder log_folder;
   DiskReserve reserve;
   ResolverHealth resolver_health;
   obs::CounterRegistry counters{refusals_family()};
@@ -119,6 +130,7 @@ struct Server::Impl {
   std::unique_ptr<CommitThread> writer;
   std::vector<std::unique_ptr<Shard>> shards;
   CpuLayout layout;
+  HandedOver handed_over;
   std::vector<ShardListeners> listeners;  // of each shard, until it takes them
   std::optional<Admin::Listening> admin_listening;
   std::string admin_endpoint;  // "" = off
@@ -137,15 +149,89 @@ std::expected<void, StartError> Server::Impl::load_certificates() {
   return {};
 }
 
-void Server::Impl::reload_certificates() {
-  if (certificates == nullptr) return notice("there is no TLS here: no certificates to load");
-  if (const auto loaded = certificates->reload(); !loaded) {
-    notice(
-        fmt::format("warning: the certificates were not loaded again, the old ones stay in use: {}",
-                    loaded.error()));
-  } else {
-    notice("certificates loaded again");
+// Whatever can fail comes before the first change.
+std::expected<std::string, std::string> Server::Impl::reload(const Config& fresh) {
+  const std::lock_guard lock(reload_mutex);
+  if (draining.load(std::memory_order_relaxed)) return std::unexpected("draining: nothing is read");
+  ConfigChange change = change_config(configured, fresh);
+  if (const auto valid = validate(change.config); !valid) {
+    return std::unexpected(fmt::format("with what cannot change while running ({}): {}",
+                                       fmt::join(change.kept, ", "), valid.error().message));
   }
+  if (certificates != nullptr) {
+    if (const auto loaded = certificates->reload(change.config.tls); !loaded) {
+      return std::unexpected(fmt::format(
+          "the certificates were not loaded again, the old ones stay in use: {}", loaded.error()));
+    }
+  }
+  configured = change.config;
+  Config& fitted = change.config;
+  fitted.hostname = config.hostname;
+  fitted.limits.connections = config.limits.connections;
+  fitted.limits.connections_per_ip =
+      std::min(fitted.limits.connections_per_ip, fitted.limits.connections);
+  gate.change(fitted.limits);
+  rules->replace(std::make_shared<const Rules>(fitted, certificates != nullptr));
+  for (auto& shard : shards) shard->poke();
+  std::string said = "configuration read again";
+  if (certificates != nullptr) said += ", certificates loaded again";
+  if (!change.changed.empty()) {
+    said += fmt::format("; changed for the next connection: {}", fmt::join(change.changed, ", "));
+  }
+  if (!change.kept.empty()) {
+    said += fmt::format("; as before until a restart: {}", fmt::join(change.kept, ", "));
+  }
+  return said;
+}
+
+// What systemd holds for us takes the place of what the configuration names.
+std::expected<void, StartError> Server::Impl::take_over_sockets() {
+  auto taken = take_handed_over();
+  if (!taken) return std::unexpected(StartError{1, taken.error()});
+  handed_over = *std::move(taken);
+  struct Kind {
+    const char* key;
+    const std::vector<net::Listener>& sockets;
+    std::vector<base::Endpoint>& endpoints;
+  };
+  for (const auto& [key, sockets, endpoints] :
+       {Kind{"listen.smtp", handed_over.smtp, config.listen.smtp},
+        Kind{"listen.smtps", handed_over.smtps, config.listen.smtps}}) {
+    if (sockets.empty()) continue;
+    std::vector<std::string> given;
+    std::vector<std::string> configured_ones;
+    for (const base::Endpoint& one : endpoints) configured_ones.push_back(one.to_string());
+    endpoints.clear();
+    for (const net::Listener& socket : sockets) {
+      endpoints.push_back(socket.endpoint());
+      given.push_back(socket.endpoint().to_string());
+    }
+    if (given == configured_ones) continue;
+    notice(fmt::format("{}: listening on {} as handed over, not on {}", key, fmt::join(given, ", "),
+                       fmt::join(configured_ones, ", ")));
+  }
+  if (handed_over.admin) {
+    const std::string given = handed_over.admin->endpoint().to_string();
+    if (given != config.listen.admin) {
+      notice(fmt::format("listen.admin: listening on {} as handed over, not on \"{}\"", given,
+                         base::escaped(config.listen.admin)));
+    }
+    config.listen.admin = given;
+  }
+  return {};
+}
+
+std::expected<net::Listener, net::ListenError> Server::Impl::listener_of(
+    base::Endpoint& endpoint, const std::vector<net::Listener>& handed, std::size_t index,
+    bool first_shard) {
+  if (!handed.empty()) return handed[index].another();
+  if (first_shard) {
+    const auto unused = net::Listener::check_unused(endpoint);
+    if (!unused) return std::unexpected(unused.error());
+  }
+  auto listener = net::Listener::open(endpoint);
+  if (listener) endpoint = listener->endpoint();  // a port chosen by the kernel is the next shards'
+  return listener;
 }
 
 // Before the log is made, so that a start that fails here leaves no files behind. Who connects
@@ -156,16 +242,14 @@ std::expected<void, StartError> Server::Impl::listen() {
   smtps_endpoints = config.listen.smtps;
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
     ShardListeners& of_shard = listeners.emplace_back();
+    of_shard.handed_over = !handed_over.smtp.empty() || !handed_over.smtps.empty();
     for (auto* endpoints : {&smtp_endpoints, &smtps_endpoints}) {
+      const bool tls = endpoints == &smtps_endpoints;
       of_shard.implicit_tls_from = of_shard.all.size();
-      for (base::Endpoint& endpoint : *endpoints) {
-        if (i == 0) {
-          const auto unused = net::Listener::check_unused(endpoint);
-          if (!unused) return std::unexpected(StartError{1, unused.error().message});
-        }
-        auto listener = net::Listener::open(endpoint);
+      for (std::size_t k = 0; k < endpoints->size(); ++k) {
+        auto listener =
+            listener_of((*endpoints)[k], tls ? handed_over.smtps : handed_over.smtp, k, i == 0);
         if (!listener) return std::unexpected(StartError{1, listener.error().message});
-        endpoint = listener->endpoint();  // a port chosen by the kernel is the next shards' too
         of_shard.all.push_back(std::move(*listener));
       }
     }
@@ -175,9 +259,15 @@ std::expected<void, StartError> Server::Impl::listen() {
 
 std::expected<void, StartError> Server::Impl::listen_admin() {
   if (config.listen.admin.empty()) return {};
-  auto listening = Admin::listen(config.listen.admin);
-  if (!listening) return std::unexpected(StartError{1, listening.error()});
-  admin_listening = std::move(*listening);
+  if (handed_over.admin) {
+    Admin::Listening given;
+    given.tcp = std::move(*handed_over.admin);
+    admin_listening = std::move(given);
+  } else {
+    auto listening = Admin::listen(config.listen.admin);
+    if (!listening) return std::unexpected(StartError{1, listening.error() + " (listen.admin)"});
+    admin_listening = std::move(*listening);
+  }
   admin_endpoint = admin_listening->name();
   return {};
 }
@@ -242,9 +332,10 @@ std::expected<void, StartError> Server::Impl::open_log(uring::FaultPlan* faults)
 }
 
 std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* faults) {
+  rules.emplace(std::make_shared<const Rules>(config, certificates != nullptr));
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
     shards.push_back(std::make_unique<Shard>(
-        ShardShared{config, policy, gate, *writer, draining, undrained, notice, faults,
+        ShardShared{config, *rules, gate, *writer, draining, undrained, notice, faults,
                     certificates.get(), resolver_health, journal},
         static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners[i]),
         counters.make_set(fmt::format("shard-{}", i))));
@@ -272,6 +363,7 @@ void Server::Impl::start_admin() {
 
 std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
   if (config.hostname.empty()) config.hostname = host_name();
+  if (auto taken = take_over_sockets(); !taken) return taken;
   if (auto loaded = load_certificates(); !loaded) return loaded;
   if (auto listening = listen(); !listening) return listening;
   if (auto confined = confine(faults); !confined) return confined;
@@ -279,7 +371,6 @@ std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
   if (auto opened = open_log(faults); !opened) return opened;
   if (auto started = start_shards(faults); !started) return started;
   start_admin();
-  if (confinement != nullptr) confinement->after_start();
   return {};
 }
 
@@ -291,12 +382,12 @@ std::string Server::Impl::metrics() const {
   count_dropped();
   std::string out;
   obs::append_prometheus(out, counters);
-  obs::append_prometheus_summary(out, "commit_seconds", "duration of one group commit",
-                                 writer->commit_ns(), 1e-9);
+  obs::append_prometheus_histogram(out, "commit_seconds", "duration of one group commit",
+                                   writer->commit_ns());
   const auto decided = std::make_unique<obs::Histogram>();
   for (const auto& shard : shards) decided->merge(shard->accept_to_durable_ns());
-  obs::append_prometheus_summary(out, "end_of_data_to_decided_seconds",
-                                 "from end of data to the commit decision", *decided, 1e-9);
+  obs::append_prometheus_histogram(out, "end_of_data_to_decided_seconds",
+                                   "from end of data to the commit decision", *decided);
   const DiskRoom room = writer->room();
   obs::append_prometheus_gauge(out, "connections", "connections open now", gate.all());
   obs::append_prometheus_gauge(out, "accepting",
@@ -310,6 +401,17 @@ std::string Server::Impl::metrics() const {
   obs::append_prometheus_gauge(out, "log_next_offset", "the offset of the next record",
                                writer->next_offset());
   append_group_metrics(out, config.log.dir, writer->dropped());
+  const LogFolder::Figures log = log_folder.look(base::read_clocks().mono.ns);
+  obs::append_prometheus_gauge(out, "log_oldest_offset", "the offset of the oldest record kept",
+                               log.oldest_offset);
+  obs::append_prometheus_gauge(out, "log_bytes", "what the log's files take on disk", log.bytes);
+  obs::append_prometheus_gauge(out, "log_segments", "files of the log", log.segments);
+  obs::append_prometheus_gauge(out, "shards", "receiving threads", std::uint64_t{shards.size()});
+  if (certificates != nullptr) append_certificate_metrics(out, certificates->expiries());
+  out +=
+      "# HELP mxring_build_info the version, as a label\n# TYPE mxring_build_info gauge\n"
+      "mxring_build_info{version=\"" MXRING_VERSION "\"} 1\n";
+  append_process_metrics(out);
   return out;
 }
 
@@ -386,14 +488,19 @@ Server::~Server() {
 
 std::expected<std::unique_ptr<Server>, StartError> Server::start(
     const Config& config, std::function<void(const std::string&)> notice, uring::FaultPlan* faults,
-    Journal* journal, Confinement* confinement) {
+    Journal* journal, Confinement* confinement, const LastStep& last_step) {
   Config fitting = config;
   fit_connections(fitting, notice);
   std::unique_ptr<Server> server(
       new Server(std::make_unique<Impl>(fitting, std::move(notice), journal, confinement)));
+  server->impl_->configured = config;
   if (auto started = server->impl_->start(faults); !started) {
     return std::unexpected(started.error());
   }
+  if (last_step) {
+    if (auto done = last_step(*server); !done) return std::unexpected(done.error());
+  }
+  if (confinement != nullptr) confinement->after_start();
   return server;
 }
 
@@ -405,8 +512,12 @@ const std::vector<base::Endpoint>& Server::smtps_endpoints() const {
   return impl_->smtps_endpoints;
 }
 
-void Server::reload_certificates() {
-  impl_->reload_certificates();
+std::expected<std::string, std::string> Server::reload(const Config& fresh) {
+  return impl_->reload(fresh);
+}
+
+std::string Server::status() const {
+  return impl_->status();
 }
 
 std::string Server::admin_endpoint() const {

@@ -42,11 +42,14 @@ class Server {
   // Returns when all of them accept connections. `notice` gets lines for the operator (recovery
   // report, warnings, a fatal storage error), from any thread, one line without newline each.
   // `journal` outlives the server: it is started, and asked how many lines it had to drop.
+  // `last_step` is taken by the caller before system calls are confined: what needs a thread or a
+  // socket of its own.
+  using LastStep = std::function<std::expected<void, StartError>(Server&)>;
   // `confinement` changes this process for good; with it the caller has no other thread yet.
   static std::expected<std::unique_ptr<Server>, StartError> start(
       const Config& config, std::function<void(const std::string&)> notice,
       uring::FaultPlan* faults = nullptr, Journal* journal = nullptr,
-      Confinement* confinement = nullptr);
+      Confinement* confinement = nullptr, const LastStep& last_step = {});
   ~Server();  // drains at once
 
   // The addresses actually bound (ports chosen by the kernel filled in).
@@ -63,9 +66,13 @@ class Server {
   std::vector<Pulse> pulses() const;
   void poke();
 
-  // Reads certificates and keys again, for connections that begin from now on. When they cannot be
-  // used the old ones stay, and the notice says why. Any thread.
-  void reload_certificates();
+  // Takes over of a configuration that checks what can change while running, for connections that
+  // begin from now on, and reads certificates and keys again. Says in one line what changed and
+  // what waits for a restart; or why nothing changed at all. Any thread.
+  std::expected<std::string, std::string> reload(const Config& fresh);
+
+  // What /status says: one JSON object. Any thread, until wait() returns.
+  std::string status() const;
 
   // New connections get 421 4.3.2; transactions in progress may finish within limits.drain_ns.
   void begin_drain();

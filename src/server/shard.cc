@@ -111,8 +111,7 @@ Shard::Core::Core(Shard& shard, std::unique_ptr<uring::Ring> made, uring::Buffer
               .buffers_low = plan_buffers(shard.shared_.config).low,
               .limits = shard.shared_.config.limits,
               .counters = shard.counters_}),
-      context{.config = shard.shared_.config,
-              .policy = shard.shared_.policy,
+      context{.rules = shard.shared_.rules.current(),
               .counters = shard.counters_,
               .stages = stages,
               .timers = timers,
@@ -169,10 +168,6 @@ Shard::Shard(ShardShared shared, std::uint32_t number, int cpu, ShardListeners l
       cpu_(cpu),
       listeners_(std::move(listeners)),
       counters_(counters),
-      session_options_{shared_.config.hostname,
-                       shared_.config.limits,
-                       {},
-                       shared_.certificates != nullptr && shared_.config.tls.starttls},
       event_fd_(::eventfd(0, EFD_CLOEXEC)) {
   // Each connection waits for at most one message.
   lane_ = std::make_unique<WriterLane>(std::max(shared_.config.limits.connections, 64U), event_fd_);
@@ -246,6 +241,7 @@ void Shard::turn() {
 
   context.now = base::read_clocks();
   context.storage_low = shared_.writer.storage_low();
+  take_rules();
   turns_.record({.number = progress(),
                  .began_ns = context.now.mono.ns,
                  .completions = completions.size(),
@@ -387,6 +383,14 @@ void Shard::dispatch(const uring::Completion& completion) {
   }
 }
 
+// Before anything of this turn is handled, so that all of it goes by the same rules.
+void Shard::take_rules() {
+  const std::uint64_t edition = shared_.rules.edition();
+  if (edition == rules_edition_) return;
+  rules_edition_ = edition;
+  core_->context.rules = shared_.rules.current();
+}
+
 void Shard::arm_wake() {
   core_->ring->read(event_fd_, &core_->event_value, sizeof core_->event_value,
                     {Operation::kWake, 0, 0});
@@ -397,8 +401,8 @@ void Shard::on_accept(const uring::Completion& completion) {
   Acceptor::Newcomer newcomer;
   if (!core.acceptor.on_accept(completion, &newcomer)) return;
   base::SlotRef ref;
-  Conversation* conversation = core.conversations.acquire(
-      &ref, core.context, core.connections, session_options_, newcomer.fd, newcomer.peer, ref);
+  Conversation* conversation = core.conversations.acquire(&ref, core.context, core.connections,
+                                                          newcomer.fd, newcomer.peer, ref);
   if (conversation == nullptr) {
     core.acceptor.leave(newcomer.peer.address);
     core.acceptor.turn_away(newcomer, replies::kTooManyConnections);
@@ -453,8 +457,10 @@ void Shard::resume_starved() {
 void Shard::start_draining() {
   Core& core = *core_;
   core.context.draining = true;
+  core.acceptor.drain();
   const bool failed = shared_.writer.failed();
-  core.drain_deadline_ns = core.context.now.mono.ns + (failed ? 0 : shared_.config.limits.drain_ns);
+  core.drain_deadline_ns =
+      core.context.now.mono.ns + (failed ? 0 : core.context.rules->config.limits.drain_ns);
   core.conversations.for_each([](Conversation& conversation) {
     if (!conversation.in_transaction()) conversation.say_last_words(replies::kDraining);
   });
@@ -494,6 +500,27 @@ void Shard::update_counters() {
   counters_.set(obs::Counter::kSystemCalls,
                 core.ring->system_calls() + core.context.direct_system_calls);
   counters_.set(obs::Counter::kHeapAllocations, obs::thread_allocations());
+  const uring::BufferPool& pool = core.buffers;
+  const std::uint64_t buffers =
+      pool.options().buffers - pool.options().kept_back - pool.options().offered;
+  const std::uint64_t used = buffers - std::min<std::uint64_t>(buffers, pool.free_buffers());
+  counters_.set(obs::Counter::kMemoryInFlight,
+                used * pool.options().buffer_bytes + core.memory.heap_bytes());
+  if (core.resolver != nullptr) update_dns_counters();
+}
+
+void Shard::update_dns_counters() {
+  dns::Client& client = core_->resolver->client();
+  const dns::ClientStats& asked = client.stats();
+  const dns::CacheStats& cached = client.cache().stats();
+  counters_.set(obs::Counter::kDnsQuestions, asked.questions);
+  counters_.set(obs::Counter::kDnsShared, asked.shared);
+  counters_.set(obs::Counter::kDnsTimeouts, asked.timeouts);
+  counters_.set(obs::Counter::kDnsFailures, asked.failures);
+  counters_.set(obs::Counter::kDnsRefused, asked.refused);
+  counters_.set(obs::Counter::kDnsCacheHits, cached.hits);
+  counters_.set(obs::Counter::kDnsCacheMisses, cached.misses);
+  counters_.set(obs::Counter::kDnsCacheBytes, client.cache().bytes());
 }
 
 }  // namespace mxring::server

@@ -37,7 +37,7 @@ class Journal;
 // Shared by all shards, owned by the server.
 struct ShardShared {
   const Config& config;
-  const Policy& policy;
+  const RulesBoard& rules;
   ConnectionGate& gate;
   CommitThread& writer;
   std::atomic<bool>& draining;
@@ -91,15 +91,17 @@ class Shard final {
   void drain_overdue();
   bool finished();
 
+  void take_rules();
   void arm_wake();
   void update_counters();
+  void update_dns_counters();
 
   ShardShared shared_;
   const std::uint32_t number_;
   const int cpu_;
   ShardListeners listeners_;  // until the thread takes them
   obs::CounterSet& counters_;
-  smtp::SessionOptions session_options_;
+  std::uint64_t rules_edition_ = 0;
 
   int event_fd_ = -1;
   std::unique_ptr<WriterLane> lane_;

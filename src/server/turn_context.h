@@ -6,14 +6,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "base/clock.h"
 #include "base/intrusive_list.h"
 #include "obs/counters.h"
 #include "obs/stage_clock.h"
-#include "server/config.h"
 #include "server/delivery.h"
-#include "server/policy.h"
+#include "server/rules.h"
 #include "uring/timer_wheel.h"
 
 namespace mxring::server {
@@ -31,8 +31,7 @@ struct ConversationMarks {
 };
 
 struct TurnContext {
-  const Config& config;
-  const Policy& policy;
+  std::shared_ptr<const Rules> rules;  // for those who come in now
   obs::CounterSet& counters;
   obs::StageClock& stages;
   uring::TimerWheel& timers;

@@ -82,5 +82,30 @@ TEST(EndpointTest, RefusesNonsense) {
   }
 }
 
+TEST(EndpointTest, AdviceCanBeCopied) {
+  const auto expect = [](std::string_view text, std::string_view advice) {
+    ASSERT_FALSE(Endpoint::parse(text).has_value()) << text;
+    EXPECT_EQ(Endpoint::advice(text), advice) << text;
+  };
+  for (const char* every : {":2525", "*:2525"}) {
+    expect(every,
+           "not an address; write 0.0.0.0:2525 for every IPv4 address, [::]:2525 for every IPv6 "
+           "address, or both");
+  }
+  for (const char* name : {"localhost:25", "mx.example.org:25"}) {
+    expect(name,
+           "not an address (names are not looked up here); write 127.0.0.1:25 or [::1]:25, or "
+           "0.0.0.0:25 and [::]:25 for every address");
+  }
+  expect("25",
+         "not an address; write 0.0.0.0:25 for every IPv4 address, [::]:25 for every IPv6 address, "
+         "or both");
+  expect("127.0.0.1", "no port in it; write 127.0.0.1:2525");
+  expect("[::1]", "no port in it; write [::1]:2525");
+  expect("::1", "no port in it; write [::1]:2525");
+  expect("127.0.0.1:99999", "not an address: ports go from 0 to 65535");
+  expect("1:2:3:4:5:6:7:8:25", "not an address; write [1:2:3:4:5:6:7:8]:25");
+}
+
 }  // namespace
 }  // namespace mxring::base

@@ -47,6 +47,30 @@ TEST(UnitsTest, RefusesDurationsThatAreNone) {
   EXPECT_TRUE(parse_duration_ns("106751d").has_value());
 }
 
+TEST(UnitsTest, WhatIsWrongWithADuration) {
+  constexpr std::int64_t kDay = 86'400'000'000'000;
+  EXPECT_EQ(duration_problem("30s"), "");
+  EXPECT_EQ(duration_problem("7d", 1, 7 * kDay), "");
+  EXPECT_EQ(duration_problem("0", 0), "");
+  for (const char* text : {"", "s", "30", "1.5s", "30 bananas", "--3s", "99999999999999999999"}) {
+    EXPECT_EQ(duration_problem(text), "not a duration; write 250ms, 30s or 7d") << text;
+  }
+  for (const char* text : {"0", "0s", "-3s"}) {
+    EXPECT_EQ(duration_problem(text), "too short: more than 0 is needed") << text;
+  }
+  EXPECT_EQ(duration_problem("1ms", 2'000'000), "too short: at least 2ms");
+  EXPECT_EQ(duration_problem("8d", 1, 7 * kDay), "too long: at most 7d");
+  for (const char* text : {"36501d", "9223372036854775807h", "99999999999999999999999s"}) {
+    EXPECT_EQ(duration_problem(text), "too long: at most 36500d") << text;
+  }
+}
+
+TEST(UnitsTest, PlainDurationsAreReadBack) {
+  for (const char* text : {"0", "1ns", "1500us", "250ms", "90s", "5m", "25h", "7d", "36500d"}) {
+    EXPECT_EQ(plain_duration(*parse_duration_ns(text)), text);
+  }
+}
+
 TEST(UnitsTest, WritesForPeople) {
   EXPECT_EQ(format_bytes(0), "0 B");
   EXPECT_EQ(format_bytes(1023), "1023 B");

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 
 namespace mxring::cli {
 namespace {
@@ -65,6 +67,28 @@ TEST(ServeWords, WelcomeUsesWhatIsInstalled) {
   setenv("PATH", before.c_str(), 1);
   EXPECT_NE(text.find("apt-get install swaks"), std::string::npos) << text;
   EXPECT_NE(text.find("swaks --server 127.0.0.1 --port 2525 "), std::string::npos) << text;
+}
+
+TEST(ServeWords, TheLogIsNamedByItsWholePath) {
+  EXPECT_EQ(whole_path("/var/lib/mxring/log"), "/var/lib/mxring/log");
+  const std::string here = std::filesystem::current_path().string();
+  EXPECT_EQ(whole_path("./mxring-log"), here + "/mxring-log");
+  EXPECT_EQ(whole_path("a/../mxring-log"), here + "/mxring-log");
+}
+
+TEST(ServeWords, IPv6AloneIsSaid) {
+  const auto said = [](const char* listen) {
+    const auto config = server::parse_config(std::string("[listen]\n") + listen, "t");
+    EXPECT_TRUE(config.has_value()) << listen;
+    const std::vector<std::string> all = warnings(*config);
+    return std::ranges::any_of(all, [](const std::string& line) {
+      return line.find("takes no IPv4 at [::]:25; add \"0.0.0.0:25\"") != std::string::npos;
+    });
+  };
+  EXPECT_TRUE(said("smtp = [\"[::]:25\"]"));
+  EXPECT_TRUE(said("smtp = [\"[::]:25\", \"0.0.0.0:26\"]"));
+  EXPECT_FALSE(said("smtp = [\"[::]:25\", \"0.0.0.0:25\"]"));
+  EXPECT_FALSE(said("smtp = [\"[::1]:25\"]"));
 }
 
 TEST(ServeWords, DefaultsGiveNoWarning) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The command line itself: help that fits, mistakes that are named, and where to read on."""
 
+import json
 import os
 import socket
 import subprocess
@@ -8,7 +9,8 @@ import threading
 
 import mxtest
 
-COMMANDS = ["serve", "load", "log", "log cat", "log tail", "log info", "log verify", "log export",
+COMMANDS = ["serve", "ctl", "ctl status", "ctl reload", "ctl drain", "ctl rotate", "load", "log",
+            "log cat", "log tail", "log info", "log verify", "log export",
             "dns", "dns lookup", "dns mx", "spf", "dmarc", "auth", "dkim", "dkim keygen",
             "dkim sign", "dkim verify", "report", "report build", "report send", "tune",
             "tune check", "tune sweep"]
@@ -38,7 +40,7 @@ class Help(CliTest):
         self.assertNotIn("while the server writes", self.mxring("log", "cat", "--help").stdout)
 
     def test_a_group_alone_names_its_commands(self):
-        for group in ("log", "dns", "dkim", "report", "tune"):
+        for group in ("ctl", "log", "dns", "dkim", "report", "tune"):
             done = self.mxring(group, code=2)
             self.assertEqual(done.stdout, "")
             self.assertIn(f"Usage: mxring {group} ", done.stderr)
@@ -100,10 +102,18 @@ class Mistakes(CliTest):
                 (["log", "cat", "--since", "soon"], "--since soon: not a time; write "),
                 (["load", "--connections", "0"], "--connections 0: not in range 1 to 60000"),
                 (["load", "--tls", "yes"], "--tls yes: not in {none,starttls,implicit}"),
-                (["load", "foo"], "foo: not an address; write "),
-                (["serve", "--smtp", "foo"], "--smtp foo: not an address; write "),
-                (["serve", "--smtps", "25"], "--smtps 25: not an address; write "),
-                (["serve", "--admin", "x:y"], "--admin x:y: not an address; write "),
+                (["load", "foo:"], "foo:: the port is not one from 1 to 65535; write "),
+                (["load", "foo:70000"], "foo:70000: the port is not one from 1 to 65535; write "),
+                (["load", "f oo"], "f oo: neither an address nor a name; write "),
+                (["load", "192.0.2.300"], "192.0.2.300: neither an address nor a name; write "),
+                (["load", "--duration", "5"], "--duration 5: not a duration; write "),
+                (["load", "--duration", "0s"], "--duration 0s: too short"),
+                (["load", "--reply-timeout", "99999999h"],
+                 "--reply-timeout 99999999h: too long: at most 36500d"),
+                (["dns", "lookup", "a.example", "--timeout", "-5s"], "--timeout -5s: too short"),
+                (["serve", "--smtp", "foo"], "--smtp foo: not an address"),
+                (["serve", "--smtps", "25"], "--smtps 25: not an address; write 0.0.0.0:25 "),
+                (["serve", "--admin", "x:y"], "--admin x:y: not an address"),
                 (["serve", "--resolver", "nobody"], "--resolver nobody: not an address; write ")):
             self.assertTrue(self.complaint(*args)[0].startswith("mxring: " + words),
                             self.complaint(*args))
@@ -120,6 +130,17 @@ class Words(CliTest):
             done = self.mxring("dns", "mx", "example.org", *asking, code=1)
             self.assertRegex(done.stdout, rf"^example.org: timeout from {server} after \d.* m?s\n$")
 
+    def test_load_takes_names(self):
+        server = self.serve()
+        done = self.mxring("load", f"localhost:{server.port}", "--messages", 2, "--json")
+        self.assertEqual(json.loads(done.stdout)["accepted"], 2)
+        done = self.mxring("load", "no-such-host.invalid", "--messages", 1, code=1)
+        self.assertRegex(done.stderr, r"^mxring: no-such-host\.invalid: no address: ")
+        with Nobody() as nobody:
+            done = self.mxring("load", "mx.example.org", "--resolver", nobody.address, code=1)
+        self.assertEqual(done.stderr, "mxring: mx.example.org: no address: no-such-name from "
+                                      f"{nobody.address}\n")
+
     def test_a_log_of_one_record(self):
         server = self.serve()
         with mxtest.Wire(server.address) as wire:
@@ -128,10 +149,11 @@ class Words(CliTest):
         self.assertRegex(self.mxring("log", "verify", server.log_dir).stdout,
                          r"^ok: 1 record in .*, offset 0\n$")
         info = self.mxring("log", "info", server.log_dir).stdout
-        self.assertRegex(info, r"\n1 record in 1 segment, .*; the next offset is 1\n$")
+        self.assertRegex(info, r"\n1 record in 1 segment, .*; the next offset is 1\n")
         self.assertLessEqual(max(map(len, info.splitlines())), 100)
-        done = self.mxring("log", "cat", server.log_dir, "--from", 5)
-        self.assertEqual((done.stdout, done.stderr), ("", "mxring: the log ends at 1\n"))
+        done = self.mxring("log", "cat", server.log_dir, "--from", 5, code=1)
+        self.assertEqual(done.stdout, "")
+        self.assertIn("mxring: offset 5 is beyond the end of the log, 1\n", done.stderr)
         self.assertEqual(self.mxring("log", "cat", server.log_dir, "--from", 1).stderr, "")
 
     def test_help_for_a_key_that_is_not_published(self):

@@ -93,7 +93,7 @@ class Server:
     """`mxring serve` on a free port, with a log directory of its own."""
 
     def __init__(self, directory, config=None, args=(), log_dir=None, start=True, env=None,
-                 prefix=(), stderr=None, preexec=None):
+                 prefix=(), stderr=None, preexec=None, pass_fds=()):
         self.directory = directory
         self.log_dir = log_dir or os.path.join(directory, "log")
         self.config = {k: dict(v) for k, v in (config or {}).items()}
@@ -112,6 +112,7 @@ class Server:
         self.env = env
         self.preexec = preexec
         self.stderr_fd = stderr  # instead of a file
+        self.pass_fds = list(pass_fds)
         self.prefix = list(prefix)  # a command that ends by executing its arguments
         self.process = None
         self.ready = {}
@@ -130,7 +131,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=stderr if self.stderr_fd is None else self.stderr_fd, env=self.env,
-                preexec_fn=self.preexec)
+                preexec_fn=self.preexec, pass_fds=self.pass_fds)
         self.output = b""
         line = self._read_until(b"\n", timeout).split("\n")[0]
         if not line.startswith("ready "):

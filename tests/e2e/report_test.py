@@ -86,7 +86,7 @@ class ReportCase(mxtest.TestCase):
             [mxtest.BINARY, "dkim", "keygen", "--domain", "mx.receiver.test", "--selector", "r1",
              "--type", "ed25519", "--out", key_dir, "--json"]).stdout)
         self.key = made["private_key_file"]
-        zones = dict(ZONES)
+        zones = {**ZONES, **getattr(self, "zones", {})}
         key_record = dns_server.strings(made["record_value"])
         zones["receiver.test"] += f"r1._domainkey.mx TXT {key_record}\n"
         zones["none.test"] += f"r1._domainkey TXT {key_record}\n"
@@ -136,6 +136,67 @@ class ReportCase(mxtest.TestCase):
         """The reports about one domain."""
         return [os.path.join(self.out, f) for f in os.listdir(self.out)
                 if f"!{domain}!" in f and f.endswith(".xml.gz")]
+
+
+class Audience(ReportCase):
+    """Sixty domains that ask for reports, and of which nothing but failing mail came."""
+
+    def setUp(self):
+        self.spam = [f"s{i}.test" for i in range(60)]
+        self.zones = {name: zone(f"p=reject; rua=mailto:d@{name}") for name in self.spam}
+        super().setUp()
+
+    def send_traffic(self):
+        codes = super().send_traffic()
+        with Wire(self.server.address) as wire:
+            self.assertTrue(wire.ask("EHLO client.receiver.test").startswith("250"))
+            for name in self.spam:
+                for _ in range(3):
+                    answer = wire.message(letter(name), sender=f"a@spoof.{name}")
+                    self.assertRegex(answer, r"^550 5\.7\.26")
+        return codes
+
+    def names(self):
+        return sorted(f.split("!")[1] for f in os.listdir(self.out) if f.endswith(".xml.gz"))
+
+    def test_strangers_get_none(self):
+        reports, result = self.build()
+        self.assertEqual(set(reports), {"none.test", "quarantine.test", "reject.test",
+                                        "testing.test"})
+        self.assertEqual(self.names(), sorted(reports))
+        self.assertEqual({d["domain"]: d["reason"] for d in result["withheld"]},
+                         {name: "none-passed" for name in self.spam})
+        sent = self.report("send", self.out, "--attempts", "1", "--connect-timeout", "2s",
+                           "--port", str(mxtest.free_port()), code=1)
+        self.assertEqual({r["domain"] for r in sent["reports"]} & set(self.spam), set())
+        table = subprocess.run(
+            [mxtest.BINARY, "report", "build", self.server.log_dir, "--from", "1h", "--to",
+             "2099-01-01", "--out", self.out, "--email", "dmarc@mx.receiver.test", "--resolver", self.dns.address],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
+        self.assertEqual(table.returncode, 0, table.stderr)
+        self.assertIn("\n60 domains get no report: fewer messages that pass DMARC than "
+                      "--passes-min\n", table.stdout)
+
+    def test_who_asks_for_it_gets_all_within_the_day(self):
+        lists = os.path.join(self.directory, "deny")
+        with open(lists, "w") as out:
+            out.write("# harmful\ns7.test\nreports.test\n")
+        reports, result = self.build("--passes-min", "0", "--deny", lists, "--per-day", "20",
+                                     begin="2026-01-01")
+        self.assertEqual(len(reports), 20)
+        reasons = collections.Counter(d["reason"] for d in result["withheld"])
+        self.assertEqual(reasons, {"denied": 1, "day-is-full": 64 - 1 - 20})
+        # Those with the most mail, but to no address that is denied.
+        written = {d: r["file"] is not None for d, r in reports.items()}
+        self.assertEqual((written["none.test"], written["reject.test"]), (True, False))
+        # Built again they are the same ones; the day has no room for others.
+        again, _ = self.build("--passes-min", "0", "--deny", lists, "--per-day", "20",
+                              begin="2026-01-01")
+        self.assertEqual(set(again), set(reports))
+        with open(lists, "w") as out:
+            out.write("s3.test\n")
+        only, result = self.build("--passes-min", "0", "--allow", lists)
+        self.assertEqual(set(only), {"s3.test"})
 
 
 class Reports(ReportCase):

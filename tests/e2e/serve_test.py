@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import http.client
 import json
 import os
 import re
@@ -52,7 +53,59 @@ class Configuration(ServeCase):
         self.refused(78, "nowhere.toml: cannot be read: No such file", "-c", "nowhere.toml")
 
     def test_bad_address(self):
-        self.refused(2, "--smtp localhost:25: not an address", "--smtp", "localhost:25")
+        for text in ("localhost:2525", ":2525", "*:2525", "2525"):
+            said = self.refused(2, re.escape(f"--smtp {text}: not an address"), "--smtp", text)
+            for address in ("0.0.0.0:2525", "[::]:2525"):
+                self.assertIn(address, said)
+
+    def test_all_mistakes_at_once(self):
+        path = self.file('''hostname = "localhost"
+[listen]
+smtp = ["127.0.0.1:2525"]
+smtps = ["127.0.0.1:2525"]
+admin = "127.0.0.1:2525"
+[log]
+dir = "%s/nowhere/log"
+[tls]
+certificate = "/nowhere/chain.pem"
+key = "/nowhere/key.pem"
+[limits]
+memory = "1000GiB"
+recipient = 5
+command_wait = "999999999h"
+''' % self.directory)
+        text = self.refused(78, "localhost", "-c", path, "-t")
+        lines = text.splitlines()
+        for line, what in ((1, "hostname must be this host's name in DNS"),
+                           (4, "listen.smtps names 127.0.0.1:2525, as listen.smtp does"),
+                           (5, "listen.admin names 127.0.0.1:2525, as listen.smtp does"),
+                           (7, f"log.dir: {self.directory}/nowhere is not there; make it first"),
+                           (12, "limits.memory is 1000.0 GiB for each of"),
+                           (13, 'unknown key "recipient" in [limits]; did you mean "recipients"?'),
+                           (14, "limits.command_wait must be a duration from 1ms to 36500d")):
+            self.assertTrue(any(each.startswith(f"mxring: {path}:{line}:") and what in each
+                                for each in lines), (what, text))
+        self.assertTrue(any("tls.certificate: /nowhere/chain.pem cannot be read" in each
+                            for each in lines), text)
+        self.assertTrue(all(each.startswith("mxring: ") for each in lines), text)
+
+    def test_check_looks_at_the_file_system_of_the_log(self):
+        if not os.path.isdir("/dev/shm"):
+            self.skipTest("there is no /dev/shm here")
+        path = self.file('[log]\ndir = "/dev/shm/mxring-not-there"\n')
+        self.refused(78, re.escape(f"{path}:2:1: log.dir: /dev/shm/mxring-not-there is on tmpfs"),
+                     "-c", path, "-t")
+        self.assertFalse(os.path.exists("/dev/shm/mxring-not-there"))
+        path = self.file('[log]\ndir = "/dev/shm/mxring-not-there"\nsync = "none"\n')
+        self.assertEqual(self.run_serve("-c", path, "-t").returncode, 0)
+        path = self.file('[log]\ndir = "/etc/hostname"\n')
+        self.refused(78, "log.dir: /etc/hostname is no folder", "-c", path, "-t")
+
+    def test_a_flag_replaces_what_is_wrong_in_the_file(self):
+        path = self.file('hostname = 5\n[listen]\nsmtp = ["nowhere"]\n')
+        done = self.run_serve("-c", path, "-t", "--hostname", "mx.example.org", "--smtp",
+                              "127.0.0.1:2526")
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_usage(self):
         self.refused(2, "see `mxring serve --help`", "--no-such-flag")
@@ -86,6 +139,17 @@ class Start(ServeCase):
         self.assertGreaterEqual(int(server.ready["shards"]), 1)
         with Wire(server.address) as wire:
             self.assertRegex(wire.banner, r"^220 mx\.test ESMTP")
+        self.assertEqual(server.stop(), 0)
+
+    def test_ready_line_names_the_log_from_anywhere(self):
+        server = self.serve(log_dir="./log", prefix=["env", "-C", self.directory])
+        self.assertEqual(server.ready["log"], os.path.join(self.directory, "log"))
+        self.assertEqual(server.stop(), 0)
+
+    def test_ipv6_alone_is_said(self):
+        port = mxtest.free_port()
+        server = self.serve({"listen": {"smtp": [f"[::]:{port}"]}})
+        self.assertRegex(server.stderr(), rf"warning: listen.smtp takes no IPv4 at \[::\]:{port}")
         self.assertEqual(server.stop(), 0)
 
     def test_port_in_use(self):
@@ -508,6 +572,64 @@ class Admin(ServeCase):
             lambda: "  process " in self.server.stderr() and self.server.stderr(), 5, "the table")
         turns = int(re.search(r"CPU by stage, \d+ messages, (\d+) measured turns", table)[1])
         self.assertEqual(" %\n" in table, turns >= cpu["measured_turns_wanted"], table)
+
+    def test_promtool_has_nothing_to_say(self):
+        promtool = self.need("promtool")
+        with Wire(self.server.address) as wire:
+            wire.hello()
+            self.assertRegex(wire.message(sample_message(800)), "^250")
+        done = subprocess.run([promtool, "check", "metrics"], timeout=60, capture_output=True,
+                              input=self.server.http("/metrics").encode())
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+
+    def test_what_an_alert_needs(self):
+        with Wire(self.server.address) as wire:
+            wire.hello()
+            for _ in range(3):
+                self.assertRegex(wire.message(sample_message(800)), "^250")
+        text = mxtest.wait_until(lambda: self.caught_up(3), 5, "three messages counted")
+        now = time.time()
+        for name, low, high in (
+                ("process_resident_memory_bytes", 1 << 20, 1 << 34),
+                ("process_virtual_memory_bytes", 1 << 20, 1 << 44),
+                ("process_cpu_seconds_total", 0.001, 600),
+                ("process_start_time_seconds", now - 600, now + 5),
+                ("process_threads", 3, 500), ("process_open_fds", 8, 1000),
+                ("process_max_fds", 256, 1 << 30),
+                ("mxring_build_info", 1, 1), ("mxring_log_oldest_offset", 0, 0),
+                ("mxring_log_bytes", 1 << 20, 1 << 30), ("mxring_log_segments", 1, 4),
+                ("mxring_memory_in_flight_bytes", 0, 1 << 28),
+                ("mxring_dns_questions_total", 0, 0), ("mxring_dns_timeouts_total", 0, 0),
+                ("mxring_dns_cache_hits_total", 0, 0), ("mxring_messages_quarantined_total", 0, 0),
+                ("mxring_tls_versions_total", 0, 0),
+                ("mxring_certificate_expiry_timestamp_seconds", now + 86400, now + 86400 * 36500),
+                ("mxring_commit_seconds_count", 1, 3),
+                ("mxring_end_of_data_to_decided_seconds_count", 3, 3)):
+            value = self.metric(text, name)
+            self.assertTrue(low <= value <= high, f"{name} {value}")
+        # Buckets grow to the count.
+        buckets = [int(n) for n in re.findall(
+            r'(?m)^mxring_end_of_data_to_decided_seconds_bucket\{le="[^"]+"\} (\d+)$', text)]
+        self.assertEqual(len(buckets), 15)
+        self.assertEqual(buckets, sorted(buckets))
+        self.assertEqual(buckets[-1], 3)
+        self.assertNotIn("nanoseconds", text)
+
+    def test_health_for_load_balancers(self):
+        host, port = self.server.ready["admin"].rsplit(":", 1)
+        for path in ("/healthz", "/readyz"):
+            for method, body in (("GET", True), ("HEAD", False)):
+                connection = http.client.HTTPConnection(host, int(port), timeout=10)
+                connection.request(method, path + "?from=balancer&x=%20")
+                answer = connection.getresponse()
+                self.assertEqual(answer.status, 200, (method, path))
+                self.assertEqual(answer.read(), b"ok\n" if body else b"")
+                connection.close()
+            connection = http.client.HTTPConnection(host, int(port), timeout=10)
+            connection.request("OPTIONS", path)
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.getheader("Allow")), (204, "GET, HEAD, OPTIONS"))
+            connection.close()
 
     def test_unknown_page(self):
         with self.assertRaises(Exception) as caught:

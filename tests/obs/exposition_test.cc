@@ -24,6 +24,40 @@ TEST(ExpositionTest, PrometheusTextHasHelpTypeAndValue) {
       << text;
 }
 
+TEST(ExpositionTest, NanosecondsAreSecondsAndWhatIsNoTotalIsAGauge) {
+  CounterRegistry registry;
+  CounterSet& set = registry.make_set("a");
+  set.add(Counter::kLoopCpuNs, 1'500'000'000);
+  set.set(Counter::kMemoryInFlight, 4096);
+  std::string text;
+  append_prometheus(text, registry);
+  EXPECT_NE(text.find("# TYPE mxring_loop_cpu_seconds_total counter\n"
+                      "mxring_loop_cpu_seconds_total 1.500000000\n"),
+            std::string::npos);
+  EXPECT_NE(text.find("# TYPE mxring_memory_in_flight_bytes gauge\n"
+                      "mxring_memory_in_flight_bytes 4096\n"),
+            std::string::npos);
+  EXPECT_EQ(text.find("nanoseconds"), std::string::npos);
+  EXPECT_NE(to_json(registry).find("\"loop_cpu_seconds_total\":1.5,"), std::string::npos);
+}
+
+TEST(ExpositionTest, HistogramsHaveCumulativeBuckets) {
+  const auto histogram = std::make_unique<Histogram>();
+  for (const std::uint64_t ms : {0U, 2U, 2U, 300U, 20'000U}) histogram->record(ms * 1'000'000);
+  std::string text;
+  append_prometheus_histogram(text, "x_seconds", "help", *histogram);
+  EXPECT_TRUE(
+      text.starts_with("# HELP mxring_x_seconds help\n# TYPE mxring_x_seconds histogram\n"
+                       "mxring_x_seconds_bucket{le=\"0.0005\"} 1\n"
+                       "mxring_x_seconds_bucket{le=\"0.001\"} 1\n"
+                       "mxring_x_seconds_bucket{le=\"0.0025\"} 3\n"))
+      << text;
+  for (const char* line : {"{le=\"0.25\"} 3\n", "{le=\"0.5\"} 4\n", "{le=\"10\"} 4\n",
+                           "{le=\"+Inf\"} 5\n", "_sum 20.304000000\n", "_count 5\n"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  }
+}
+
 TEST(ExpositionTest, EveryLineFollowsTheFormat) {
   CounterRegistry registry;
   registry.make_set("a");
@@ -31,7 +65,7 @@ TEST(ExpositionTest, EveryLineFollowsTheFormat) {
   histogram->record(1500);
   std::string text;
   append_prometheus(text, registry);
-  append_prometheus_summary(text, "commit_seconds", "time of a commit", *histogram, 1e-9);
+  append_prometheus_histogram(text, "commit_seconds", "time of a commit", *histogram);
   std::istringstream lines(text);
   std::size_t samples = 0;
   for (std::string line; std::getline(lines, line);) {
@@ -45,8 +79,8 @@ TEST(ExpositionTest, EveryLineFollowsTheFormat) {
     EXPECT_EQ(name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_"), name.npos) << line;
     const std::string labels = line.substr(name.size(), space - name.size());
     if (!labels.empty()) {
-      EXPECT_TRUE(labels.starts_with("{quantile=\"0.") || labels.starts_with("{result=\"") ||
-                  labels.starts_with("{reply=\""))
+      EXPECT_TRUE(labels.starts_with("{le=\"") || labels.starts_with("{version=\"1.") ||
+                  labels.starts_with("{result=\"") || labels.starts_with("{reply=\""))
           << line;
       EXPECT_TRUE(labels.ends_with("\"}")) << line;
     }
@@ -55,7 +89,7 @@ TEST(ExpositionTest, EveryLineFollowsTheFormat) {
     EXPECT_EQ(std::from_chars(line.data() + space + 1, end, number).ptr, end) << line;
   }
   EXPECT_EQ(text.back(), '\n');
-  EXPECT_EQ(samples, static_cast<std::size_t>(Counter::kCount) + 6);
+  EXPECT_EQ(samples, static_cast<std::size_t>(Counter::kCount) + 17);
 }
 
 TEST(ExpositionTest, AFamilyIsExplainedOnce) {
@@ -90,19 +124,6 @@ TEST(ExpositionTest, AFamilyWhoseLabelsALayerAboveKnows) {
                      "mxring_refusals_total{reply=\"550 5.7.1\"} 3\n"))
       << text;
   EXPECT_TRUE(to_json(registry).ends_with(R"("refusals_total":{"452 4.3.1":0,"550 5.7.1":3}})"));
-}
-
-TEST(ExpositionTest, SummaryIsScaled) {
-  const auto histogram = std::make_unique<Histogram>();
-  for (int i = 0; i < 4; ++i) histogram->record(16);
-  std::string text;
-  append_prometheus_summary(text, "wait_seconds", "waiting", *histogram, 0.5);
-  for (const char* line :
-       {"# TYPE mxring_wait_seconds summary\n", "mxring_wait_seconds{quantile=\"0.5\"} 8\n",
-        "mxring_wait_seconds{quantile=\"0.999\"} 8\n", "mxring_wait_seconds_sum 32\n",
-        "mxring_wait_seconds_count 4\n"}) {
-    EXPECT_NE(text.find(line), std::string::npos) << line << "not in\n" << text;
-  }
 }
 
 TEST(ExpositionTest, JsonNamesEveryCounterOnce) {

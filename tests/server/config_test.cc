@@ -221,7 +221,9 @@ TEST(Config, NoLimitWasAddedWithoutAKey) {
 TEST(Config, ExplainedFormIsTheSameConfiguration) {
   const std::string plain = to_toml(default_config(), false);
   EXPECT_EQ(to_toml(parsed(to_toml(default_config(), true)), false), plain);
-  EXPECT_NE(to_toml(default_config(), true).find("\n# The size of a message; a larger one gets 552 5.3.4."), std::string::npos);
+  EXPECT_NE(to_toml(default_config(), true)
+                .find("\n# The size of a message; a larger one gets 552 5.3.4."),
+            std::string::npos);
 }
 
 TEST(Config, SizesAndDurations) {
@@ -298,8 +300,12 @@ INSTANTIATE_TEST_SUITE_P(
                 "t.toml:1:12: hostname must be a host name such as \"mx.example.org\""},
         Refusal{"[listen]\nsmtp = \"127.0.0.1:25\"",
                 "t.toml:2:8: listen.smtp must be a list: [\"127.0.0.1:2525\" or \"[::1]:2525\"]"},
-        Refusal{"[listen]\nsmtp = [\"127.0.0.1:25\", \"localhost:25\"]",
-                "t.toml:2:25: listen.smtp must be a list of values like \"127.0.0.1:2525\" or "
+        Refusal{
+            "[listen]\nsmtp = [\"127.0.0.1:25\", \"localhost:25\"]",
+            "t.toml:2:25: listen.smtp: \"localhost:25\": not an address (names are not looked up "
+            "here); write 127.0.0.1:25 or [::1]:25, or 0.0.0.0:25 and [::]:25 for every address"},
+        Refusal{"[listen]\nsmtp = [25]",
+                "t.toml:2:9: listen.smtp must be a list of values like \"127.0.0.1:2525\" or "
                 "\"[::1]:2525\""},
         Refusal{"[listen]\nadmin = \"9925\"",
                 "t.toml:2:9: listen.admin must be an address like \"127.0.0.1:9925\" or "
@@ -331,8 +337,12 @@ INSTANTIATE_TEST_SUITE_P(
                 "t.toml:2:16: limits.command_wait must be a duration such as \"250ms\", \"30s\" or "
                 "\"7d\""},
         Refusal{"[limits]\ncommand_wait = \"0\"",
-                "t.toml:2:16: limits.command_wait must be at least 1ms"},
+                "t.toml:2:16: limits.command_wait must be a duration from 1ms to 36500d"},
+        Refusal{"[limits]\ncommand_wait = \"-3s\"",
+                "t.toml:2:16: limits.command_wait must be a duration from 1ms to 36500d"},
         Refusal{"[limits]\ncommand_wait = \"99999d\"",
+                "t.toml:2:16: limits.command_wait must be a duration from 1ms to 36500d"},
+        Refusal{"[limits]\ncommand_wait = \"soon\"",
                 "t.toml:2:16: limits.command_wait must be a duration such as \"250ms\", \"30s\" or "
                 "\"7d\""},
         Refusal{
@@ -344,9 +354,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "t.toml:2:12: recipients.domains must be a list of values like \"example.org\""},
         Refusal{"[recipients]\ndomains = [\"a b\"]",
                 "t.toml:2:12: recipients.domains must be a list of values like \"example.org\""},
-        // The first fault in the order of the file, although tables are walked sorted.
-        Refusal{"[shards]\npin = 1\n[auth]\nspf = 1",
-                "t.toml:2:7: shards.pin must be true or false"}));
+        // All of them in the order of the file, although tables are walked sorted.
+        Refusal{"[shards]\npin = 1\n[auth]\nspf = 1\nspff = true",
+                "t.toml:2:7: shards.pin must be true or false\n"
+                "t.toml:4:7: auth.spf must be true or false\n"
+                "t.toml:5:1: unknown key \"spff\" in [auth]; did you mean \"spf\"?"}));
 
 TEST(Config, BrokenTomlPointsAtThePlace) {
   const std::string message = fault("hostname = \"a\"\n[listen\n");
@@ -379,6 +391,21 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"[listen]\nsmtp = [\"127.0.0.1:25\", \"127.0.0.1:25\"]",
                 "t.toml:2:1: listen.smtp names 127.0.0.1:25 twice"},
         Refusal{"[listen]\nsmtp = [\"127.0.0.1:0\", \"127.0.0.1:0\"]", "(no error)"},
+        Refusal{"[listen]\nsmtp = [\"127.0.0.1:25\"]\nsmtps = [\"127.0.0.1:25\"]",
+                "t.toml:3:1: listen.smtps names 127.0.0.1:25, as listen.smtp does"},
+        Refusal{"[listen]\nsmtp = [\"0.0.0.0:25\"]\nadmin = \"127.0.0.1:25\"",
+                "t.toml:3:1: listen.admin names 127.0.0.1:25, which collides with 0.0.0.0:25 of "
+                "listen.smtp"},
+        Refusal{"[listen]\nsmtp = [\"[::1]:25\", \"[::]:25\"]",
+                "t.toml:2:1: listen.smtp names [::]:25, which collides with [::1]:25 of "
+                "listen.smtp"},
+        Refusal{"[listen]\nsmtp = [\"0.0.0.0:25\", \"[::]:25\"]", "(no error)"},
+        Refusal{"hostname = \"LocalHost\"",
+                "t.toml:1:1: hostname must be this host's name in DNS, such as \"mx.example.org\": "
+                "\"LocalHost\" names no host to others"},
+        Refusal{"hostname = \"192.0.2.1\"",
+                "t.toml:1:1: hostname must be this host's name in DNS, such as \"mx.example.org\": "
+                "\"192.0.2.1\" names no host to others"},
         Refusal{"[tls]\ncertificate = \"a\"",
                 "t.toml:2:1: tls.certificate and tls.key belong together: set both or neither"},
         Refusal{"[shards]\nbuffer_bytes = 5000",
@@ -409,6 +436,30 @@ INSTANTIATE_TEST_SUITE_P(
                 "limits.received_fields must not exceed header_fields"},
         Refusal{"[limits]\nrsa_bits_max = 512",
                 "limits.rsa_bits_min must not exceed rsa_bits_max"}));
+
+TEST(Config, AllMistakesAreFoundAndNoneThatFollowsFromAnother) {
+  const ConfigDraft draft = read_config(
+      "hostname = \"localhost\"\n"
+      "[listen]\nsmtp = [\"127.0.0.1:25\"]\nsmtps = [\"127.0.0.1:25\"]\nport = 25\n"
+      "[limits]\nmemory = \"lots\"\nmessage_size = \"1GiB\"\nerrors_soft = 30\n"
+      "[log]\nsegment_bytes = \"64MiB\"\n",
+      "t.toml");
+  const auto valid = validate(draft);
+  ASSERT_FALSE(valid.has_value());
+  EXPECT_EQ(valid.error().message,
+            "t.toml:5:1: unknown key \"port\" in [listen]\n"
+            "t.toml:7:10: limits.memory must be a size such as \"25MiB\", \"64KiB\" or 4096\n"
+            "t.toml:1:1: hostname must be this host's name in DNS, such as \"mx.example.org\": "
+            "\"localhost\" names no host to others\n"
+            "t.toml:11:1: log.segment_bytes must hold a whole message: at least message_size + "
+            "1MiB, 1.00 GiB now\n"
+            "t.toml:4:1: listen.smtps names 127.0.0.1:25, as listen.smtp does\n"
+            "t.toml:9:1: limits.errors_soft must not exceed errors_hard");
+  // What is no TOML has one mistake, and nothing is made of the defaults.
+  const ConfigDraft broken = read_config("[listen\nsmtp = []\n", "t.toml");
+  ASSERT_EQ(broken.mistakes.size(), 1u);
+  EXPECT_EQ(validate(broken).error().message, broken.mistakes[0].text);
+}
 
 TEST(Config, MoreShardsThanCoresIsAnError) {
   const std::string message = disagreement("[shards]\ncount = 1024");

@@ -1,0 +1,10 @@
+#include "server/rules.h"
+
+namespace mxring::server {
+
+Rules::Rules(const Config& given, bool has_certificates)
+    : config(given),
+      policy(config),
+      session{config.hostname, config.limits, {}, has_certificates && config.tls.starttls} {}
+
+}  // namespace mxring::server

@@ -15,6 +15,8 @@ namespace {
 
 // Nobody's mail has more, and each costs a conversion to A-labels at most.
 constexpr std::size_t kAtSignsMax = 32;
+// Of a value in broken syntax: it is read some thirty times over, and nobody's From is as long.
+constexpr std::size_t kBrokenBytesMax = 4096;
 constexpr std::string_view kEllipsis = "\xE2\x80\xA6";
 
 bool is_space(char c) {
@@ -338,6 +340,7 @@ bool only_author_anywhere(std::string_view value, AuthorScratch& scratch) {
 std::expected<std::string_view, AuthorError> read_broken_value(std::string_view value,
                                                                AuthorError refused,
                                                                AuthorScratch& scratch) {
+  if (value.size() > kBrokenBytesMax) return std::unexpected(refused);
   if (refused == AuthorError::kEmpty || has_controls(value)) return std::unexpected(refused);
   if (const auto several = several_authors(value, refused)) return std::unexpected(*several);
   if (const auto error = Address(value, scratch).find()) {

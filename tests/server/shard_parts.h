@@ -74,9 +74,7 @@ class ShardParts {
   explicit ShardParts(const ShardOptions& options) : config(default_config()) {
     config.hostname = "mx.test";
     if (options.adjust) options.adjust(config);
-    policy.emplace(config);
-    session_options.emplace(
-        smtp::SessionOptions{config.hostname, config.limits, {}, /*starttls=*/false});
+    rules = std::make_shared<const Rules>(config, /*has_certificates=*/false);
     auto made = std::make_unique<NotingEngine>();
     engine = made.get();
     ring.emplace(uring::Ring::on(std::move(made), nullptr));
@@ -95,8 +93,7 @@ class ShardParts {
                                      .buffers_low = options.buffers_low,
                                      .limits = config.limits,
                                      .counters = counters});
-    context.reset(new TurnContext{.config = config,
-                                  .policy = *policy,
+    context.reset(new TurnContext{.rules = rules,
                                   .counters = counters,
                                   .stages = stages,
                                   .timers = timers,
@@ -124,10 +121,9 @@ class ShardParts {
   // ---- what happens
   Peer& connect(std::string_view address = "192.0.2.1", bool spoke_early = false) {
     auto& peer = peers.emplace_back(std::make_unique<Peer>());
-    Conversation* c =
-        conversations.acquire(&peer->ref, *context, *connections, *session_options,
-                              1'000'000 + static_cast<int>(peers.size()),
-                              base::Endpoint{*base::IpAddress::parse(address), 4000}, peer->ref);
+    Conversation* c = conversations.acquire(
+        &peer->ref, *context, *connections, 1'000'000 + static_cast<int>(peers.size()),
+        base::Endpoint{*base::IpAddress::parse(address), 4000}, peer->ref);
     EXPECT_NE(c, nullptr);
     c->begin(false, spoke_early);
     turn();
@@ -286,8 +282,7 @@ class ShardParts {
   std::uint64_t count(obs::Counter counter) const { return counters.get(counter); }
 
   Config config;
-  std::optional<Policy> policy;
-  std::optional<smtp::SessionOptions> session_options;
+  std::shared_ptr<const Rules> rules;
   obs::CounterRegistry registry{refusals_family()};
   obs::CounterSet& counters = registry.make_set("test");
   obs::StageClock stages{counters};

@@ -33,7 +33,7 @@ class Log:
     the server writes.
 
     `library`: see Checks; "" takes the quickest that is here. `payloads=False` leaves the checks of
-    messages out, which plain Python does at some 40 MB/s. `wait`: how many seconds to wait for the
+    messages out, which plain Python does at some 40 MB/s of CPU time. `wait`: how many seconds to wait for the
     directory to hold a log.
     """
 

@@ -55,10 +55,11 @@ struct Record {
   std::vector<Recipient> rcpt_to;
   std::string_view envelope_id;  // ENVID
   std::string_view dsn_return;   // "full", "hdrs" or empty
-  std::string_view body_type;    // "7bit", "8bitmime" or empty
+  std::string_view body_type;    // "7bit", "8bitmime", "binarymime" or empty
   bool smtputf8 = false;
   bool has_long_line = false;  // a line over 998 octets
   bool requiretls = false;     // RFC 8689: must not go on without TLS
+  bool is_binary = false;      // bare CR or LF, NUL, or lines without end: no SMTP DATA, no mbox
 
   std::string_view spf;          // JSON, or empty when not evaluated
   std::string_view dkim;         // JSON array, or empty

@@ -265,7 +265,8 @@ int run_auth(const AuthOptions& options) {
                .helo = options.helo,
                .receiver = options.hostname,
                .now_unix_s = now_unix_s});
-  mail::HeaderIndex header(judge.limits().header_bytes, judge.limits().header_fields);
+  mail::HeaderIndex header(judge.limits().header_bytes, judge.limits().header_fields,
+                           server::Config{}.syntax.from_line);
   header.feed(*message);
   header.finish();
 

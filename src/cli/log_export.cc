@@ -40,6 +40,7 @@ struct ExportOptions {
 struct Exported {
   std::uint64_t records = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t left_out = 0;  // binary content, which the format cannot hold
 };
 
 int report(const ExportOptions& options, const Exported& exported, int result) {
@@ -53,6 +54,7 @@ int report(const ExportOptions& options, const Exported& exported, int result) {
     base::JsonWriter json;
     json.begin_object();
     json.key("records").value(exported.records).key("bytes").value(exported.bytes);
+    json.key("left_out").value(exported.left_out);
     json.key("complete").value(result == kDone);
     json.key("format").value(options.format).key("out").value(options.out).end_object();
     output.write(std::move(json).text() + '\n');
@@ -131,9 +133,16 @@ int run_export(const ExportOptions& options) {
   Progress progress("export");
   Exported exported;
   Stored stored;
+  // Lines end in LF there: a bare CR or LF would come out as something else.
+  const StoreFormat format = formats().at(options.format);
+  const bool text_only = format == StoreFormat::kMbox || format == StoreFormat::kMaildir;
   const int walked =
       walk_from_here(*reader, options.selection, &progress, [&](const Record& record) {
         if (record.offset >= end) return false;
+        if (text_only && record.is_binary) {
+          ++exported.left_out;
+          return true;
+        }
         stored = options.as_received ? (*store)->add(record, record.message)
                                      : (*store)->add(record, record.delivered());
         if (!stored) return false;
@@ -145,6 +154,10 @@ int run_export(const ExportOptions& options) {
   if (!stored) {
     complain(stored.error());
     return kFailed;
+  }
+  if (exported.left_out > 0) {
+    complain(fmt::format("{} left out: binary content (BODY=BINARYMIME) fits eml and jsonl only",
+                         base::counted(exported.left_out, "message")));
   }
   return report(options, exported, walked);
 }

@@ -137,6 +137,7 @@ void write_members(base::JsonWriter& json, const Record& record) {
   json.key("smtputf8").value(record.smtputf8);
   json.key("requiretls").value(record.requiretls);
   json.key("long_line").value(record.has_long_line);
+  json.key("binary").value(record.is_binary);
   text_or_null(json, "envid", record.envelope_id);
   text_or_null(json, "ret", record.dsn_return);
   json.key("recipients").begin_array();

@@ -78,8 +78,8 @@ FieldName find_field_name(std::string_view name) {
   return FieldName::kOther;
 }
 
-HeaderIndex::HeaderIndex(std::uint32_t header_bytes_max, std::uint32_t fields_max)
-    : header_bytes_max_(header_bytes_max), fields_max_(fields_max) {
+HeaderIndex::HeaderIndex(std::uint32_t header_bytes_max, std::uint32_t fields_max, bool from_line)
+    : header_bytes_max_(header_bytes_max), fields_max_(fields_max), from_line_(from_line) {
   static_assert(sizeof name_ > kLongestName);
 }
 
@@ -87,7 +87,7 @@ void HeaderIndex::reset() {
   fields_.clear();
   tally_ = {};
   field_ = {};
-  position_ = line_begin_ = header_bytes_ = body_begin_ = 0;
+  position_ = line_begin_ = header_bytes_ = body_begin_ = from_line_bytes_ = 0;
   status_ = HeaderStatus::kMore;
   end_ = HeaderEnd::kMessageEnd;
   at_ = At::kLineStart;
@@ -114,6 +114,10 @@ HeaderStatus HeaderIndex::feed(std::string_view piece) {
       case At::kValue:
       case At::kValueCr:
         taken = take_value(piece);
+        break;
+      case At::kFromLine:
+      case At::kFromLineCr:
+        taken = take_from_line(piece);
         break;
     }
     piece.remove_prefix(taken);
@@ -153,7 +157,7 @@ std::size_t HeaderIndex::take_line_start(std::string_view piece) {
   }
   if (!end_field()) return 0;
   if (!is_name_byte(c)) {
-    const bool first_space = line_begin_ == 0 && is_wide_space(c);
+    const bool first_space = line_begin_ == from_line_bytes_ && is_wide_space(c);
     complete(first_space ? HeaderEnd::kFirstSpace : HeaderEnd::kNoField, line_begin_);
     return 0;
   }
@@ -174,7 +178,8 @@ std::size_t HeaderIndex::take_name(std::string_view piece) {
       return at;
     }
     field_.name_bytes = static_cast<std::uint32_t>(bytes);
-    if (at == piece.size() || before != 0) {  // it straddles pieces
+    // It straddles pieces, or may be no field at all.
+    if (at == piece.size() || before != 0 || line_begin_ == 0) {
       if (bytes <= name_.size()) std::memcpy(name_.data() + before, piece.data(), at);
       // Longer than any known name, it is found to be none of them by its length alone.
       field_.name = find_field_name({name_.data(), std::min(bytes, name_.size())});
@@ -194,6 +199,10 @@ std::size_t HeaderIndex::take_name(std::string_view piece) {
   }
   if (at == piece.size()) return at;
   if (piece[at] != ':') {
+    if (is_from_line()) {
+      at_ = At::kFromLine;
+      return at;
+    }
     complete(HeaderEnd::kNoField, line_begin_);
     return at;
   }
@@ -202,6 +211,34 @@ std::size_t HeaderIndex::take_name(std::string_view piece) {
   at_ = At::kValue;
   if (position_ > header_bytes_max_) status_ = HeaderStatus::kTooLarge;
   return at + 1;
+}
+
+// After a name and its blanks. name_ has the name only when it straddled pieces, so its bytes are
+// kept for the first line (take_name).
+bool HeaderIndex::is_from_line() const {
+  if (!from_line_ || line_begin_ != 0 || position_ == field_.name_bytes) return false;
+  const std::string_view name(name_.data(), std::min<std::size_t>(field_.name_bytes, name_.size()));
+  return name == "From" || name == ">From";
+}
+
+std::size_t HeaderIndex::take_from_line(std::string_view piece) {
+  std::size_t at = 0;
+  bool ended = false;
+  while (at < piece.size() && !ended) {
+    const char c = piece[at++];
+    ended = at_ == At::kFromLineCr && c == '\n';
+    at_ = c == '\r' ? At::kFromLineCr : At::kFromLine;
+  }
+  if (at > header_bytes_max_ - position_) {
+    status_ = HeaderStatus::kTooLarge;
+    return at;
+  }
+  position_ += static_cast<std::uint32_t>(at);
+  if (ended) {
+    from_line_bytes_ = position_;
+    at_ = At::kLineStart;
+  }
+  return at;
 }
 
 std::size_t HeaderIndex::take_value(std::string_view piece) {

@@ -78,7 +78,10 @@ enum class HeaderEnd : std::uint8_t {
 
 class HeaderIndex {
  public:
-  HeaderIndex(std::uint32_t header_bytes_max, std::uint32_t fields_max);
+  // `from_line`: a first line "From " or ">From ", as it stands between the messages of an mbox, is
+  // passed over; never when only blanks stand before its colon, which makes it a field (RFC
+  // 5322 4.5).
+  HeaderIndex(std::uint32_t header_bytes_max, std::uint32_t fields_max, bool from_line = false);
 
   HeaderStatus feed(std::string_view piece);
   HeaderStatus finish();
@@ -89,7 +92,8 @@ class HeaderIndex {
   std::span<const Field> fields() const& { return fields_; }
   std::span<const Field> fields() const&& = delete;
   std::uint32_t count(FieldName name) const { return tally_[static_cast<std::size_t>(name)].count; }
-  const Field* first(FieldName name) const&;  // null when there is none
+  std::uint32_t from_line_bytes() const { return from_line_bytes_; }  // with its CRLF; 0 = none
+  const Field* first(FieldName name) const&;                          // null when there is none
   const Field* first(FieldName name) const&& = delete;
   // Both once the status is kComplete: of a header section that is refused there is no end.
   std::uint32_t header_bytes() const {  // header section, empty line not included
@@ -109,7 +113,9 @@ class HeaderIndex {
     kName,
     kNameSpace,  // white space between name and colon
     kValue,
-    kValueCr,  // in a value, after a CR
+    kValueCr,     // in a value, after a CR
+    kFromLine,    // after "From " on top
+    kFromLineCr,  // in it, after a CR
   };
   struct Tally {
     std::uint32_t count = 0;
@@ -120,6 +126,8 @@ class HeaderIndex {
   std::size_t take_line_start(std::string_view piece);
   std::size_t take_name(std::string_view piece);
   std::size_t take_value(std::string_view piece);
+  std::size_t take_from_line(std::string_view piece);
+  bool is_from_line() const;
   bool end_field();  // false when it was one too many
   void begin_value(std::string_view name_piece);
   void complete(HeaderEnd end, std::uint32_t body_begin);
@@ -134,9 +142,11 @@ class HeaderIndex {
   std::uint32_t fields_max_;
   std::uint32_t header_bytes_ = 0;
   std::uint32_t body_begin_ = 0;
+  std::uint32_t from_line_bytes_ = 0;
   HeaderStatus status_ = HeaderStatus::kMore;
   HeaderEnd end_ = HeaderEnd::kMessageEnd;
   At at_ = At::kLineStart;
+  bool from_line_ = false;
   bool in_field_ = false;  // field_ has its name and value, its end is open
 };
 

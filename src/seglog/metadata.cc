@@ -108,6 +108,7 @@ bool decode_field(MetadataTag tag, std::string_view value, Record& record) {
       record.smtputf8 = (flags & kFlagSmtpUtf8) != 0;
       record.has_long_line = (flags & kFlagLongLine) != 0;
       record.requiretls = (flags & kFlagRequireTls) != 0;
+      record.is_binary = (flags & kFlagBinary) != 0;
       return true;
     }
     case MetadataTag::kRecipient:
@@ -128,6 +129,7 @@ void clear_fields(Record& record) {
   record.smtputf8 = false;
   record.has_long_line = false;
   record.requiretls = false;
+  record.is_binary = false;
   record.rcpt_to.clear();
   record.leave_out.clear();
 }

@@ -39,7 +39,12 @@ enum class MetadataTag : std::uint16_t {
   kLast = kQueueId,
 };
 
-enum MetadataFlag : std::uint32_t { kFlagSmtpUtf8 = 1, kFlagLongLine = 2, kFlagRequireTls = 4 };
+enum MetadataFlag : std::uint32_t {
+  kFlagSmtpUtf8 = 1,
+  kFlagLongLine = 2,
+  kFlagRequireTls = 4,
+  kFlagBinary = 8
+};
 
 class MetadataWriter {
  public:

@@ -200,6 +200,33 @@ constexpr std::array kKeys{
         "Lines in a second; beyond it those equal in event, stage and reply are counted and become "
         "one line."),
 
+    key<Flag, MEMBER(syntax.spaces_in_paths)>(
+        "syntax", "spaces_in_paths",
+        "Take blanks around the colon and the brackets: \"MAIL FROM: <a@b>\"."),
+    key<Flag, MEMBER(syntax.bare_paths)>("syntax", "bare_paths",
+                                         "Take paths without brackets: \"MAIL FROM:a@b\"."),
+    key<Flag, MEMBER(syntax.dots_in_local_part)>(
+        "syntax", "dots_in_local_part",
+        "Take dots anywhere in a local part, as mobile carriers have them: a..b@, .a@, a.@."),
+    key<Flag, MEMBER(syntax.any_hello_name)>(
+        "syntax", "any_hello_name",
+        "Take any printable argument of EHLO and HELO; it is kept as given and never trusted."),
+    key<Flag, MEMBER(syntax.auth_parameter)>("syntax", "auth_parameter",
+                                             "Ignore AUTH= at MAIL rather than refuse it with 555."),
+    key<Flag, MEMBER(syntax.xtext_lower_case)>(
+        "syntax", "xtext_lower_case", "Take lower-case hexadecimal digits in ORCPT and ENVID."),
+    key<Flag, MEMBER(syntax.trailing_dot)>(
+        "syntax", "trailing_dot", "Take a dot after the domain of an address, and drop it."),
+    key<Flag, MEMBER(syntax.hello_optional)>("syntax", "hello_optional",
+                                             "Take MAIL from a client that said no EHLO or HELO."),
+    key<Flag, MEMBER(syntax.from_line)>(
+        "syntax", "from_line",
+        "Take a message with an mbox \"From \" line on top; the line is kept in the log, and readers "
+        "leave it out. \"From : a@b\" is a header field all the same."),
+    key<Flag, MEMBER(syntax.no_header)>(
+        "syntax", "no_header",
+        "Take a message without any header field; with dmarc it needs auth.on_no_author too."),
+
     key<Bytes<1024, 2 * kGiB>, MEMBER(limits.message_bytes)>(
         "limits", "message_size", "The size of a message; a larger one gets 552 5.3.4."),
     key<Bytes<512, 64 * base::kMiB>, MEMBER(limits.command_line_bytes)>(
@@ -227,6 +254,10 @@ constexpr std::array kKeys{
     key<Count<1, kMany>, MEMBER(limits.messages_per_connection)>(
         "limits", "messages_per_connection",
         "Messages on one connection; then it is closed with 421 4.7.0."),
+    key<Count<1, kMany>, MEMBER(limits.commands_without_mail)>(
+        "limits", "commands_without_mail",
+        "Commands that bring no mail (NOOP, EHLO, RSET, VRFY, HELP) between two messages; then the "
+        "connection is closed with 421 4.7.0."),
     key<Count<1, kMany>, MEMBER(limits.connections)>(
         "limits", "connections",
         "Connections in all; further ones get 421 4.7.0. Fewer where the open files limit is "
@@ -245,11 +276,23 @@ constexpr std::array kKeys{
     key<Duration<kMs>, MEMBER(limits.command_wait_ns)>(
         "limits", "command_wait",
         "After so long a silence between commands the connection is closed with 421 4.4.2."),
+    key<Duration<kMs>, MEMBER(limits.command_time_ns)>(
+        "limits", "command_time",
+        "How long one command may take to arrive, from its first byte; then 421 4.4.2."),
+    key<Duration<kMs>, MEMBER(limits.command_time_short_ns)>(
+        "limits", "command_time_short", "The same while memory or connections are short."),
     key<Bytes<0, kGiB>, MEMBER(limits.data_rate_bytes)>(
         "limits", "data_rate",
         "Bytes of a message per second; a slower client gets 421 4.4.2; 0 = any speed."),
     key<Duration<kMs>, MEMBER(limits.data_rate_window_ns)>(
         "limits", "data_rate_window", "The rate is that of any span this long."),
+    key<Duration<kMs>, MEMBER(limits.data_gap_ns)>(
+        "limits", "data_gap", "Time in a longer gap than this does not count for the rate."),
+    key<Duration<kMs>, MEMBER(limits.data_silence_ns)>(
+        "limits", "data_silence",
+        "After so long a silence within a message the connection is closed with 421 4.4.2."),
+    key<Duration<kMs>, MEMBER(limits.data_silence_all_ns)>(
+        "limits", "data_silence_all", "All such gaps of one message together."),
     key<Duration<kMs>, MEMBER(limits.tls_handshake_ns)>(
         "limits", "tls_handshake", "A TLS handshake that takes longer ends the connection."),
     key<Duration<0>, MEMBER(limits.drain_ns)>(

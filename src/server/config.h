@@ -13,6 +13,7 @@
 #include "base/ip_address.h"
 #include "base/limits.h"
 #include "mailauth/disposition.h"
+#include "smtp/path.h"
 #include "uring/engine_choice.h"
 
 namespace mxring::server {
@@ -107,6 +108,12 @@ struct Config {
   struct Recipients {
     std::vector<std::string> domains;  // lower-case A-labels; empty = accept every domain
   } recipients;
+
+  // Leniencies: those of the dialogue, and two of messages.
+  struct Syntax : smtp::Leniency {
+    bool from_line = true;   // an mbox "From " line on top is left out by readers
+    bool no_header = false;  // a message without any header field
+  } syntax;
 
   base::Limits limits;
 

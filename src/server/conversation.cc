@@ -149,7 +149,7 @@ void Conversation::on_receive(const uring::Completion& completion) {
         connection_.drop_input();
         break;
       }
-      rate_.add(received);
+      pace_.add(received, context_.now.mono, rules_->config.limits);
       parse_due_ = true;
       break;
     case net::ReceiveOutcome::kStarved:
@@ -253,7 +253,7 @@ bool Conversation::handle(const smtp::Step& step, smtp::ReplyBuffer& out) {
       on_message(out);
       return hold_ == Hold::kNone;
     case smtp::Event::kRefused:
-      MXRING_ASSERT(message_ == nullptr && check_ == nullptr);
+      give_up();
       context_.counters.add(obs::Counter::kMessagesRefused);
       return true;
     case smtp::Event::kWaiting:
@@ -299,7 +299,7 @@ void Conversation::on_data(smtp::ReplyBuffer& out) {
   MXRING_ASSERT(message_ == nullptr);
   message_ = context_.delivery.begin(ref_);
   context_.memory.message_begins(*this, context_.now.mono);
-  rate_.restart();
+  pace_.begin(context_.now.mono);
 }
 
 void Conversation::on_content(std::string_view run) {
@@ -333,8 +333,12 @@ void Conversation::on_message(smtp::ReplyBuffer& out) {
   const std::string_view from_value =
       from == nullptr ? std::string_view()
                       : message_->bytes_between(from->value, from->end, scratch.from);
-  if (const auto refusal = rules_->policy.header(
-          header, from_value, session_.envelope().reverse_path().empty(), scratch)) {
+  auto refusal = Policy::binary_header(header, session_.data());
+  if (!refusal) {
+    refusal = rules_->policy.header(header, from_value,
+                                     session_.envelope().reverse_path().empty(), scratch);
+  }
+  if (refusal) {
     give_up();
     session_.finish(*refusal, out);
     context_.counters.add(obs::Counter::kMessagesRefused);
@@ -458,7 +462,7 @@ void Conversation::invariants() const {
   MXRING_ASSERT((message_ == nullptr && check_ == nullptr) || talking);
   MXRING_ASSERT(hold_ != Hold::kVerdict || (message_ != nullptr && check_ != nullptr));
   MXRING_ASSERT(hold_ != Hold::kCommit || (message_ == nullptr && check_ == nullptr));
-  MXRING_ASSERT(message_ == nullptr || session_.receiving() || hold_ == Hold::kVerdict);
+  MXRING_ASSERT(message_ == nullptr || session_.message_open());
   MXRING_ASSERT(check_ == nullptr || session_.in_transaction());
   MXRING_ASSERT(pauses_.has(Pause::kStarved) == starved_hook.linked());
   MXRING_ASSERT(pauses_.has(Pause::kMemory) == paused_for_memory());

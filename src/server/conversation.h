@@ -14,16 +14,14 @@
 // owner frees it once end_of_turn() says that it is closed.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstdint>
-#include <numeric>
 
 #include "base/ip_address.h"
 #include "base/slot_pool.h"
 #include "net/connection.h"
 #include "server/check_batch.h"
 #include "server/client_name.h"
+#include "server/data_pace.h"
 #include "server/delivery.h"
 #include "server/journal.h"
 #include "server/memory_gate.h"
@@ -35,33 +33,6 @@
 #include "uring/timer_wheel.h"
 
 namespace mxring::server {
-
-// Bytes received in each sixth of the data-rate window, so that "any window" is honoured to within
-// a sixth of it.
-class RateWindow {
- public:
-  static constexpr std::size_t kParts = 6;
-
-  void restart() {
-    parts_ = {};
-    filled_ = 0;
-  }
-  void add(std::uint64_t bytes) { parts_[current_] += bytes; }
-  // A sixth has passed. True when a whole window is known and held fewer than `bytes_min`.
-  bool turn(std::uint64_t bytes_min) {
-    filled_ = std::min(filled_ + 1, kParts);
-    const bool slow = filled_ == kParts &&
-                      std::accumulate(parts_.begin(), parts_.end(), std::uint64_t{0}) < bytes_min;
-    current_ = (current_ + 1) % kParts;
-    parts_[current_] = 0;
-    return slow;
-  }
-
- private:
-  std::array<std::uint64_t, kParts> parts_{};
-  std::size_t current_ = 0;
-  std::size_t filled_ = 0;
-};
 
 class Conversation;
 
@@ -184,6 +155,8 @@ class Conversation final : public ConversationMarks,
   void shut();
   void on_rate_tick();
   void set_timer();
+  std::int64_t command_wait_ns();
+  bool command_overdue() const;
   bool close_if_done();
   bool go_on();
   bool end_last_words();
@@ -216,7 +189,10 @@ class Conversation final : public ConversationMarks,
   bool no_lingering_ = false;  // what it holds is needed
 
   ConversationTimer timer_;
-  RateWindow rate_;
+  DataPace pace_;
+  // Of the command line that has begun to arrive: when, and how many came before it.
+  std::int64_t command_began_ns_ = 0;
+  std::uint64_t command_number_ = 0;
   std::int64_t handshake_deadline_ns_ = 0;
   // For the journal.
   const std::uint64_t session_id_;

@@ -1,4 +1,6 @@
 // Time, the end of a turn, and the way to a closed connection.
+#include <algorithm>
+
 #include "base/assert.h"
 #include "server/conversation.h"
 #include "smtp/reply.h"
@@ -24,13 +26,15 @@ void Conversation::on_timer() {
   if (hold_ == Hold::kSlowed) {
     release(Hold::kSlowed);  // the end of the turn sets the timer for what comes then
   } else if (is_waiting() || pauses_.has(Pause::kMemory)) {
-    rate_.restart();  // it is we who are slow
+    pace_.forgive(context_.now.mono);  // it is we who are slow
     set_timer();
   } else if (session_.receiving()) {
     on_rate_tick();
   } else if (timer_ticks_) {
     // Set while data arrived; the data ended in this very turn, and its reply waits to be sent.
     timer_ticks_ = false;
+    set_timer();
+  } else if (!command_overdue()) {
     set_timer();
   } else {
     context_.counters.add(obs::Counter::kTimeouts);
@@ -43,18 +47,40 @@ void Conversation::on_timer() {
 }
 
 void Conversation::on_rate_tick() {
-  const base::Limits& limits = rules_->config.limits;
-  const std::uint64_t bytes_min = limits.data_rate_bytes *
-                                  static_cast<std::uint64_t>(limits.data_rate_window_ns) /
-                                  base::kNsPerSecond;
-  if (!rate_.turn(bytes_min)) return set_timer();
+  const DataPace::Verdict verdict = pace_.look(context_.now.mono, rules_->config.limits);
+  if (verdict == DataPace::Verdict::kFine) return set_timer();
   context_.counters.add(obs::Counter::kTimeouts);
-  say_last_words(replies::kTooSlow);
+  say_last_words(verdict == DataPace::Verdict::kSilent ? replies::kDataTimeout : replies::kTooSlow);
+}
+
+// One command line has so long from its first byte; less while there is a shortage, which is looked
+// for now and then.
+std::int64_t Conversation::command_wait_ns() {
+  const base::Limits& limits = rules_->config.limits;
+  if (command_began_ns_ == 0 || command_number_ != session_.commands()) {
+    command_began_ns_ = context_.now.mono.ns;
+    command_number_ = session_.commands();
+  }
+  const std::int64_t all_ns = std::min(limits.command_wait_ns, limits.command_time_ns);
+  const std::int64_t passed_ns = context_.now.mono.ns - command_began_ns_;
+  const std::int64_t look_ns =
+      (passed_ns / limits.command_time_short_ns + 1) * limits.command_time_short_ns;
+  return std::max<std::int64_t>(std::min(all_ns, look_ns) - passed_ns, base::kNsPerMs);
+}
+
+bool Conversation::command_overdue() const {
+  const base::Limits& limits = rules_->config.limits;
+  if (!session_.has_partial_line() || command_began_ns_ == 0) return true;
+  const std::int64_t passed_ns = context_.now.mono.ns - command_began_ns_;
+  if (passed_ns >= std::min(limits.command_wait_ns, limits.command_time_ns)) return true;
+  const bool is_short = context_.memory.is_short() || context_.connections_short;
+  return is_short && passed_ns >= limits.command_time_short_ns;
 }
 
 void Conversation::set_timer() {
   const base::Limits& limits = rules_->config.limits;
   std::int64_t wait_ns = limits.command_wait_ns;
+  if (!session_.has_partial_line()) command_began_ns_ = 0;
   if (phase_ == Phase::kHandshake) {
     wait_ns = handshake_deadline_ns_ - context_.now.mono.ns;
   } else if (phase_ != Phase::kTalking) {
@@ -62,7 +88,9 @@ void Conversation::set_timer() {
   } else if (hold_ == Hold::kSlowed) {
     wait_ns = limits.error_delay_ns;
   } else if (session_.receiving()) {
-    wait_ns = limits.data_rate_window_ns / static_cast<std::int64_t>(RateWindow::kParts);
+    wait_ns = DataPace::tick_ns(limits);
+  } else if (session_.has_partial_line()) {
+    wait_ns = command_wait_ns();
   }
   context_.timers.set(timer_, context_.now.mono + wait_ns);
 }

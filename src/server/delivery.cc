@@ -22,7 +22,9 @@ constexpr std::size_t kIdleKept = 1024;
 Delivery::Delivery(const Setup& setup) : setup_(setup) {}
 
 Message* Delivery::begin(base::SlotRef client) {
-  if (idle_.empty()) idle_.push_back(std::make_unique<Message>(setup_.buffers, setup_.limits));
+  if (idle_.empty()) {
+    idle_.push_back(std::make_unique<Message>(setup_.buffers, setup_.limits, setup_.from_line));
+  }
   Message* message = idle_.back().release();
   idle_.pop_back();
   message->client = client;
@@ -68,6 +70,8 @@ std::string_view body_type_of(smtp::BodyType body) {
       return "7bit";
     case smtp::BodyType::k8BitMime:
       return "8bitmime";
+    case smtp::BodyType::kBinaryMime:
+      return "binarymime";
     case smtp::BodyType::kUnstated:
       break;
   }
@@ -130,9 +134,11 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   out.text(MetadataTag::kEnvelopeId, envelope.envelope_id());
   out.text(MetadataTag::kDsnReturn, dsn_return_of(envelope.dsn_return));
   out.text(MetadataTag::kBodyType, body_type_of(envelope.body));
-  const std::uint32_t flags = (envelope.smtputf8 ? seglog::kFlagSmtpUtf8 : 0U) |
-                              (session.data().has_long_line() ? seglog::kFlagLongLine : 0U) |
-                              (envelope.requiretls ? seglog::kFlagRequireTls : 0U);
+  const std::uint32_t flags =
+      (envelope.smtputf8 ? seglog::kFlagSmtpUtf8 : 0U) |
+      (session.data().has_long_line() ? seglog::kFlagLongLine : 0U) |
+      (envelope.requiretls ? seglog::kFlagRequireTls : 0U) |
+      (session.data().fault() != smtp::DataFault::kNone ? seglog::kFlagBinary : 0U);
   if (flags != 0) out.u32(MetadataTag::kFlags, flags);
   describe_verdicts(out, verdicts);
   out.text(MetadataTag::kDisposition, mailauth::word(verdicts.disposition));
@@ -188,9 +194,11 @@ void Delivery::describe_verdicts(seglog::MetadataWriter& out, const Verdicts& ve
   }
 }
 
-// Fields that claim to be our verdict on this message came from outside (RFC 8601 5).
+// Fields that claim to be our verdict on this message came from outside (RFC 8601 5), and a "From "
+// line from a mailbox file.
 void Delivery::leave_out_forged(seglog::MetadataWriter& out, Message& message) {
   const mail::HeaderIndex& header = message.header();
+  if (header.from_line_bytes() > 0) out.leave_out(0, header.from_line_bytes());
   if (header.count(mail::FieldName::kAuthenticationResults) == 0) return;
   for (const mail::Field& field : header.fields()) {
     if (field.name != mail::FieldName::kAuthenticationResults) continue;

@@ -54,6 +54,7 @@ class Delivery {
   struct Setup {
     uring::BufferPool& buffers;
     const base::Limits& limits;
+    bool from_line = false;  // see mail::HeaderIndex
     std::string hostname;
     std::uint32_t shard = 0;
     MessageQueue& to_writer;

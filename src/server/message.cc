@@ -21,8 +21,8 @@ constexpr std::size_t kMetadataKept = 16 * 1024;
 
 }  // namespace
 
-Message::Message(uring::BufferPool& buffers, const base::Limits& limits)
-    : pool_(buffers), header_(limits.header_bytes, limits.header_fields) {}
+Message::Message(uring::BufferPool& buffers, const base::Limits& limits, bool from_line)
+    : pool_(buffers), header_(limits.header_bytes, limits.header_fields, from_line) {}
 
 Message::~Message() {
   clear();

@@ -31,7 +31,8 @@ enum class CommitOutcome : std::uint8_t { kPending, kDurable, kNoSpace, kNoResou
 
 class Message {
  public:
-  Message(uring::BufferPool& buffers, const base::Limits& limits);
+  // `from_line`: see mail::HeaderIndex.
+  Message(uring::BufferPool& buffers, const base::Limits& limits, bool from_line = false);
   ~Message();
   Message(const Message&) = delete;
   Message& operator=(const Message&) = delete;

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "mail/idna.h"
 #include "smtp/reply.h"
+#include "smtp/session.h"
 
 namespace mxring::server {
 
@@ -25,7 +26,8 @@ Policy::Policy(const Config& config)
       received_fields_max_(config.limits.received_fields),
       vouches_(config.auth.spf || config.auth.dkim || config.auth.dmarc),
       one_from_(config.auth.dmarc),
-      on_no_author_(config.auth.on_no_author) {}
+      on_no_author_(config.auth.on_no_author),
+      accept_without_header_(config.syntax.no_header) {}
 
 std::optional<smtp::Reply> Policy::recipient(std::string_view path) const {
   if (domains_.empty()) return std::nullopt;
@@ -43,13 +45,14 @@ std::optional<smtp::Reply> Policy::recipient(std::string_view path) const {
 
 // Behind a line that is no field many readers go on to the empty line, and find there what nobody
 // has looked at here: another From, results in our name.
-bool Policy::is_whole(mail::HeaderEnd end) const {
-  switch (end) {
+bool Policy::is_whole(const mail::HeaderIndex& header) const {
+  switch (header.end()) {
     case mail::HeaderEnd::kEmptyLine:
     case mail::HeaderEnd::kMessageEnd:
       return true;
     case mail::HeaderEnd::kNoField:
-      return !vouches_;
+      // Without any field there is nothing behind which one could hide.
+      return !vouches_ || (accept_without_header_ && header.fields().empty());
     case mail::HeaderEnd::kFirstSpace:
       break;  // it would continue the trace fields we put on top
   }
@@ -62,11 +65,21 @@ std::optional<smtp::Reply> over_limit(mail::HeaderStatus status) {
   return std::nullopt;
 }
 
+std::optional<smtp::Reply> Policy::binary_header(const mail::HeaderIndex& header,
+                                                 const smtp::DataScanner& data) {
+  using smtp::DataFault;
+  if (header.status() != mail::HeaderStatus::kComplete) return std::nullopt;  // header() refuses it
+  const DataFault fault = data.fault();
+  if (fault == DataFault::kNone || fault == DataFault::kLineTooLong) return std::nullopt;
+  if (data.fault_at() >= header.body_begin()) return std::nullopt;
+  return smtp::reply_for(fault);
+}
+
 std::optional<smtp::Reply> Policy::header(const mail::HeaderIndex& header, std::string_view from,
                                           bool bounce, PolicyScratch& scratch) const {
   if (const auto refusal = over_limit(header.status())) return refusal;
   if (header.count(mail::FieldName::kReceived) > received_fields_max_) return replies::kLoop;
-  if (!is_whole(header.end())) return replies::kNoField;
+  if (!is_whole(header)) return replies::kNoField;
   if (!one_from_) return std::nullopt;
   const std::uint32_t froms = header.count(mail::FieldName::kFrom);
   using Error = mailauth::dmarc::AuthorError;

@@ -10,6 +10,7 @@
 #include "mail/header_index.h"
 #include "mailauth/dmarc/author.h"
 #include "server/config.h"
+#include "smtp/data_scanner.h"
 #include "smtp/reply.h"
 
 namespace mxring::server {
@@ -35,15 +36,20 @@ class Policy {
   // its first From field; `bounce`: the reverse-path is null. The refusal may lie in `scratch`.
   std::optional<smtp::Reply> header(const mail::HeaderIndex& header, std::string_view from,
                                     bool bounce, PolicyScratch& scratch) const;
+  // A refusal for binary content whose first such byte lies in the header section: readers differ on
+  // where its lines end, so a field could be hidden there.
+  static std::optional<smtp::Reply> binary_header(const mail::HeaderIndex& header,
+                                                  const smtp::DataScanner& data);
 
  private:
-  bool is_whole(mail::HeaderEnd end) const;
+  bool is_whole(const mail::HeaderIndex& header) const;
 
   std::unordered_set<std::string> domains_;  // lower-case A-labels
   std::uint32_t received_fields_max_;
   bool vouches_;  // the message gets an Authentication-Results field
   bool one_from_;
   NoAuthor on_no_author_;
+  bool accept_without_header_;
 };
 
 }  // namespace mxring::server

@@ -101,6 +101,7 @@ Shard::Core::Core(Shard& shard, std::unique_ptr<uring::Ring> made, uring::Buffer
       stages(shard.counters_),
       delivery({.buffers = buffers,
                 .limits = shard.shared_.config.limits,
+                .from_line = shard.shared_.config.syntax.from_line,
                 .hostname = shard.shared_.config.hostname,
                 .shard = shard.number_,
                 .to_writer = shard.lane_->to_writer,
@@ -493,6 +494,8 @@ bool Shard::finished() {
 void Shard::update_counters() {
   Core& core = *core_;
   core.last_update_ns = core.context.now.mono.ns;
+  core.context.connections_short = std::uint64_t{shared_.gate.all()} * 10 >=
+                                   std::uint64_t{shared_.config.limits.connections} * 9;
   timespec cpu{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
   counters_.set(obs::Counter::kLoopCpuNs,

@@ -19,11 +19,11 @@ constexpr std::array kMonths{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
 // The client chose this text. The session admits no control characters; parentheses and backslashes
-// would still end or begin a comment.
+// would still end or begin a comment, and a header section is ASCII unless SMTPUTF8 was said.
 void append_safe(std::string& out, std::string_view text) {
   for (const char c : text) {
-    const bool safe = static_cast<unsigned char>(c) > 0x20 && c != '(' && c != ')' && c != '\\' &&
-                      c != ';' && c != '"' && c != '\x7F';
+    const bool safe = c > ' ' && c <= '~' && c != '(' && c != ')' && c != '\\' && c != ';' &&
+                      c != '"' && c != '<' && c != '>';
     out += safe ? c : '?';
   }
 }
@@ -61,7 +61,7 @@ void TraceFields::append_return_path(std::string& out, const smtp::Envelope& env
 void TraceFields::append_received(std::string& out, const TraceInput& input,
                                   const smtp::Envelope& envelope, base::WallTime received_at) {
   out += "Received: from ";
-  append_safe(out, input.helo);
+  append_safe(out, input.helo.empty() ? "unknown" : input.helo);
   out += " (";
   if (!input.client_name.empty()) {
     append_safe(out, input.client_name);

@@ -45,6 +45,8 @@ struct TurnContext {
   base::Now now;
   bool draining = false;
   bool storage_low = false;
+  bool connections_short =
+      false;  // nine tenths of all there may be: the rest is for those who speak
   std::uint64_t direct_system_calls = 0;
   PolicyScratch policy_scratch{};
 

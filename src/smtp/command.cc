@@ -1,8 +1,10 @@
 #include "smtp/command.h"
 
 #include <array>
+#include <limits>
 
 #include "base/text.h"
+#include "smtp/command_table.h"
 #include "smtp/parameters.h"
 #include "smtp/reply.h"
 
@@ -10,88 +12,87 @@ namespace mxring::smtp {
 
 namespace {
 
-// A verb's four letters as one number, letter case cleared. Clearing bit 5 of any other byte never
-// makes a capital letter, so only the verb itself compares equal.
-constexpr std::uint32_t folded(std::string_view four) {
-  std::uint32_t number = 0;
-  for (const char c : four.substr(0, 4))
-    number = number << 8 | (static_cast<std::uint8_t>(c) & 0xDF);
-  return number;
-}
-
-struct NamedVerb {
-  std::uint32_t name;
-  Verb verb;
-};
-
-constexpr std::array kNamedVerbs{
-    NamedVerb{folded("MAIL"), Verb::kMail}, NamedVerb{folded("RCPT"), Verb::kRcpt},
-    NamedVerb{folded("DATA"), Verb::kData}, NamedVerb{folded("EHLO"), Verb::kEhlo},
-    NamedVerb{folded("HELO"), Verb::kHelo}, NamedVerb{folded("RSET"), Verb::kRset},
-    NamedVerb{folded("QUIT"), Verb::kQuit}, NamedVerb{folded("NOOP"), Verb::kNoop},
-    NamedVerb{folded("VRFY"), Verb::kVrfy}, NamedVerb{folded("HELP"), Verb::kHelp},
-};
-
 // Known to SMTP, not to us: 502 tells a client that the spelling was right.
-constexpr std::array<std::string_view, 10> kNotOfferedVerbs{"EXPN", "AUTH", "BDAT", "ETRN", "TURN",
-                                                            "ATRN", "SEND", "SOML", "SAML", "LHLO"};
+constexpr std::array<std::string_view, 9> kNotOfferedVerbs{"EXPN", "AUTH", "ETRN", "TURN", "ATRN",
+                                                           "SEND", "SOML", "SAML", "LHLO"};
 
 constexpr std::array<std::string_view, 9> kHttpVerbs{
     "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE"};
 
-Verb find_verb(std::string_view word, bool has_argument) {
-  if (word.size() == 4) {
-    const std::uint32_t name = folded(word);
-    for (const NamedVerb& named : kNamedVerbs) {
-      if (name == named.name) return named.verb;
+const CommandRow& find_row(std::string_view word, bool has_argument) {
+  if (word.size() <= kVerbBytesMax) {
+    const std::uint64_t name = folded(word);
+    for (std::size_t i = 0; i < kCommandTable.size(); ++i) {
+      if (name == kFoldedVerbs[i] && word.size() == kCommandTable[i].verb.size()) {
+        return kCommandTable[i];
+      }
     }
   }
-  if (base::ascii_iequals(word, "STARTTLS")) return Verb::kStartTls;
   for (const std::string_view name : kNotOfferedVerbs) {
-    if (base::ascii_iequals(word, name)) return Verb::kNotOffered;
+    if (base::ascii_iequals(word, name)) return kNotOfferedRow;
   }
   for (const std::string_view name : kHttpVerbs) {
-    if (has_argument && word == name) return Verb::kHttp;
+    if (has_argument && word == name) return kHttpRow;
   }
-  return Verb::kUnknown;
+  return kUnknownRow;
 }
 
-// Removes "FROM:" or "TO:" in any case.
-bool take_keyword(std::string_view& text, std::string_view keyword) {
-  if (text.size() < keyword.size()) return false;
-  if (!base::ascii_iequals(text.substr(0, keyword.size()), keyword)) return false;
-  text.remove_prefix(keyword.size());
+// Removes "FROM:" or "TO:" in any case, with spaces around the colon where they are allowed.
+bool take_keyword(std::string_view& text, std::string_view keyword, const Leniency& leniency) {
+  std::string_view rest = text;
+  const auto skip_spaces = [&] {
+    while (leniency.spaces_in_paths && rest.starts_with(' ')) rest.remove_prefix(1);
+  };
+  skip_spaces();
+  if (!base::ascii_iequals(rest.substr(0, keyword.size()), keyword)) return false;
+  rest.remove_prefix(keyword.size());
+  skip_spaces();
+  if (!rest.starts_with(':')) return false;
+  text = rest.substr(1);
   return true;
 }
 
 }  // namespace
 
-bool takes_parameters(std::string_view start) {
-  if (start.size() < 5 || start[4] != ' ') return false;
-  const std::uint32_t name = folded(start);
-  return name == folded("MAIL") || name == folded("RCPT");
+const CommandRow& find_command(std::string_view line) {
+  const std::size_t space = line.find(' ');
+  return find_row(line.substr(0, space), space != std::string_view::npos);
 }
 
 CommandLine parse_command(std::string_view line) {
   while (line.ends_with(' ')) line.remove_suffix(1);
+  CommandLine command{find_command(line), {}};
   const std::size_t space = line.find(' ');
-  const std::string_view word = line.substr(0, space);
-  const bool has_argument = space != std::string_view::npos;
-  CommandLine command;
-  command.verb = find_verb(word, has_argument);
-  if (has_argument) {
-    command.arguments = line.substr(space + 1);
-    // Only MAIL and RCPT are strict about their spaces.
-    if (command.verb != Verb::kMail && command.verb != Verb::kRcpt) {
-      while (command.arguments.starts_with(' ')) command.arguments.remove_prefix(1);
-    }
+  if (space == std::string_view::npos) return command;
+  command.arguments = line.substr(space + 1);
+  if ((command.row.flags & kStrictSpaces) == 0) {
+    while (command.arguments.starts_with(' ')) command.arguments.remove_prefix(1);
   }
   return command;
 }
 
+ChunkArguments parse_chunk(std::string_view arguments) {
+  ChunkArguments chunk;
+  std::size_t at = 0;
+  bool beyond = false;
+  for (; at < arguments.size() && arguments[at] >= '0' && arguments[at] <= '9'; ++at) {
+    const auto digit = static_cast<std::uint64_t>(arguments[at] - '0');
+    if (chunk.octets > (std::numeric_limits<std::uint64_t>::max() - digit) / 10) beyond = true;
+    chunk.octets = chunk.octets * 10 + digit;
+  }
+  if (at == 0 || (at < arguments.size() && arguments[at] != ' ')) return chunk;
+  chunk.size = beyond ? ChunkArguments::Size::kBeyond : ChunkArguments::Size::kKnown;
+  arguments.remove_prefix(at);
+  while (arguments.starts_with(' ')) arguments.remove_prefix(1);
+  chunk.last = base::ascii_iequals(arguments, "LAST");
+  chunk.well_formed = chunk.last || arguments.empty();
+  return chunk;
+}
+
 std::expected<MailArguments, ReplyId> parse_mail(std::string_view arguments,
                                                  const Extensions& extensions) {
-  if (!take_keyword(arguments, "FROM:")) return std::unexpected(replies::kNeedFrom);
+  if (!take_keyword(arguments, "FROM", extensions.leniency))
+    return std::unexpected(replies::kNeedFrom);
   PathError error{};
   const auto path = parse_path(arguments, PathKind::kReverse, extensions.leniency, error);
   if (!path) {
@@ -104,7 +105,8 @@ std::expected<MailArguments, ReplyId> parse_mail(std::string_view arguments,
   ParameterReader reader(arguments);
   while (const auto parameter = reader.next()) {
     if (!extensions.esmtp) return std::unexpected(replies::kUnknownParameter);
-    const ParameterError outcome = apply_mail_parameter(*parameter, reader.seen, mail);
+    const ParameterError outcome =
+        apply_mail_parameter(*parameter, extensions.leniency, reader.seen, mail);
     if (outcome != ParameterError::kNone) return std::unexpected(reply_for(outcome));
   }
   if (reader.failed()) return std::unexpected(replies::kBadParameter);
@@ -116,7 +118,7 @@ std::expected<MailArguments, ReplyId> parse_mail(std::string_view arguments,
 
 std::expected<Envelope::Recipient, ReplyId> parse_rcpt(std::string_view arguments,
                                                        const Extensions& extensions) {
-  if (!take_keyword(arguments, "TO:")) return std::unexpected(replies::kNeedTo);
+  if (!take_keyword(arguments, "TO", extensions.leniency)) return std::unexpected(replies::kNeedTo);
   PathError error{};
   const auto path = parse_path(arguments, PathKind::kForward, extensions.leniency, error);
   if (!path) {
@@ -130,7 +132,8 @@ std::expected<Envelope::Recipient, ReplyId> parse_rcpt(std::string_view argument
   ParameterReader reader(arguments);
   while (const auto parameter = reader.next()) {
     if (!extensions.esmtp) return std::unexpected(replies::kUnknownParameter);
-    const ParameterError outcome = apply_rcpt_parameter(*parameter, reader.seen, recipient);
+    const ParameterError outcome =
+        apply_rcpt_parameter(*parameter, extensions.leniency, reader.seen, recipient);
     if (outcome != ParameterError::kNone) return std::unexpected(reply_for(outcome));
   }
   if (reader.failed()) return std::unexpected(replies::kBadParameter);

@@ -18,35 +18,34 @@
 
 namespace mxring::smtp {
 
-enum class Verb : std::uint8_t {
-  kEhlo,
-  kHelo,
-  kMail,
-  kRcpt,
-  kData,
-  kRset,
-  kNoop,
-  kVrfy,
-  kHelp,
-  kQuit,
-  kStartTls,
-  kNotOffered,  // a command of some RFC that this server does not have
-  kHttp,        // not SMTP at all: a web client or an attack through one
-  kUnknown,
-};
-constexpr std::size_t kVerbs = static_cast<std::size_t>(Verb::kUnknown) + 1;
+struct CommandRow;  // command_table.h
 
-// What decides how many octets a line may have (RFC 5321 4.5.3.1.4; parameters of MAIL and RCPT
-// come on top). `start` is the line's beginning, five bytes suffice.
-bool takes_parameters(std::string_view start);
+// The row of the command that a line begins with; one that stands for all others when it is none of
+// ours. Some bytes of the line's beginning suffice: the verb and the space after it.
+const CommandRow& find_command(std::string_view line);
 
 struct CommandLine {
-  Verb verb = Verb::kUnknown;
+  const CommandRow& row;
   std::string_view arguments;  // after the verb and its space; trailing spaces removed
 };
 CommandLine parse_command(std::string_view line);
 template <std::same_as<std::string> Temporary>
 CommandLine parse_command(Temporary&& line) = delete;
+
+// The arguments of BDAT (RFC 3030 2): how many octets follow the line, and whether they are the
+// last ones of the message.
+struct ChunkArguments {
+  enum class Size : std::uint8_t {
+    kKnown,
+    kBeyond,   // a number larger than can be counted
+    kUnknown,  // no number: nobody knows where the next command begins
+  };
+  Size size = Size::kUnknown;
+  std::uint64_t octets = 0;
+  bool last = false;
+  bool well_formed = false;  // false with a known size: something else follows it
+};
+ChunkArguments parse_chunk(std::string_view arguments);
 
 // Which extensions are in force.
 struct Extensions {

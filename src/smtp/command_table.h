@@ -1,6 +1,6 @@
 // The protocol on one screen: every command with the states it is allowed in (RFC 5321 4.1.4), what
-// its line may look like, where it is specified and what carries it out. Order of the rows is that
-// of enum Verb.
+// its line may look like, where it is specified and what carries it out. The parser, HELP and the
+// order of commands are made from it: a verb is its row and its handler.
 #pragma once
 
 #include <array>
@@ -19,28 +19,32 @@ enum class State : std::uint8_t {
   kGreeted,     // no transaction
   kSender,      // MAIL accepted
   kRecipients,  // at least one RCPT accepted
+  kChunks,      // BDAT began the message
 };
-constexpr std::size_t kStates = 4;
+constexpr std::size_t kStates = 5;
 
 using StateSet = std::uint8_t;
 constexpr StateSet in(State state) {
   return static_cast<StateSet>(1U << static_cast<unsigned>(state));
 }
-constexpr StateSet kAnyState =
-    in(State::kConnected) | in(State::kGreeted) | in(State::kSender) | in(State::kRecipients);
+constexpr StateSet kAnyState = (1U << kStates) - 1;
 constexpr StateSet kGreetedOnly = in(State::kGreeted);
 constexpr StateSet kWithRecipient = in(State::kRecipients);
+constexpr StateSet kWithChunks = in(State::kRecipients) | in(State::kChunks);
 constexpr StateSet kAfterMail = in(State::kSender) | in(State::kRecipients);
 
 enum CommandFlag : std::uint8_t {
   kArgumentRequired = 1,   // 501 5.5.4 without one
   kArgumentForbidden = 2,  // 501 5.5.4 with one
   kNothingBehind = 4,      // 554 5.5.0 and close when more was sent without waiting for the reply
+  kTakesParameters = 8,    // the line may be longer by them (RFC 5321 4.5.3.1.4)
+  kStrictSpaces = 16,      // one space after the verb, unless [syntax] allows more
+  kNoMail = 32,            // counted: so many on end bring no mail (limits.commands_without_mail)
+  kHasPayload = 64,        // octets follow that are no commands, whatever the reply is
 };
 
 struct CommandRow {
   std::string_view verb;
-  Verb id;
   StateSet states;
   std::uint8_t flags;
   Stage stage;               // of its replies
@@ -48,44 +52,63 @@ struct CommandRow {
   Handlers::Function handler;
 };
 
-// The last three have no verb: they stand for commands of others, for HTTP, and for the rest.
 // clang-format off
+constexpr std::uint8_t kHelloFlags = kArgumentRequired | kNoMail;
+constexpr std::uint8_t kPathFlags = kArgumentRequired | kTakesParameters | kStrictSpaces;
 constexpr std::uint8_t kDataFlags = kArgumentForbidden | kNothingBehind;
-constexpr std::array<CommandRow, kVerbs> kCommandTable{{
-  {"EHLO", Verb::kEhlo, kAnyState,      kArgumentRequired,  Stage::kHello,     "4.1.1.1",  Handlers::ehlo},
-  {"HELO", Verb::kHelo, kAnyState,      kArgumentRequired,  Stage::kHello,     "4.1.1.1",  Handlers::helo},
-  {"MAIL", Verb::kMail, kGreetedOnly,   kArgumentRequired,  Stage::kMail,      "4.1.1.2",  Handlers::mail},
-  {"RCPT", Verb::kRcpt, kAfterMail,     kArgumentRequired,  Stage::kRecipient, "4.1.1.3",  Handlers::rcpt},
-  {"DATA", Verb::kData, kWithRecipient, kDataFlags,         Stage::kData,      "4.1.1.4",  Handlers::data},
-  {"RSET", Verb::kRset, kAnyState,      kArgumentForbidden, Stage::kCommand,   "4.1.1.5",  Handlers::rset},
-  {"NOOP", Verb::kNoop, kAnyState,      0,                  Stage::kCommand,   "4.1.1.9",  Handlers::noop},
-  {"VRFY", Verb::kVrfy, kAnyState,      kArgumentRequired,  Stage::kCommand,   "4.1.1.6",  Handlers::vrfy},
-  {"HELP", Verb::kHelp, kAnyState,      0,                  Stage::kCommand,   "4.1.1.8",  Handlers::help},
-  {"QUIT", Verb::kQuit, kAnyState,      kArgumentForbidden, Stage::kCommand,   "4.1.1.10", Handlers::quit},
-  {"STARTTLS", Verb::kStartTls, kGreetedOnly, kArgumentForbidden, Stage::kStartTls, "RFC 3207", Handlers::starttls},
-  {"", Verb::kNotOffered, kAnyState,    0,                  Stage::kCommand,   "4.2.4",    Handlers::other},
-  {"", Verb::kHttp,       kAnyState,    0,                  Stage::kCommand,   "4.5.1",    Handlers::http},
-  {"", Verb::kUnknown,    kAnyState,    0,                  Stage::kCommand,   "4.2.4",    Handlers::unknown},
-}};
+inline constexpr std::array kCommandTable{
+  CommandRow{"MAIL", kGreetedOnly,   kPathFlags,  Stage::kMail,      "4.1.1.2", Handlers::mail},
+  CommandRow{"RCPT", kAfterMail,     kPathFlags,  Stage::kRecipient, "4.1.1.3", Handlers::rcpt},
+  CommandRow{"DATA", kWithRecipient, kDataFlags,  Stage::kData,      "4.1.1.4", Handlers::data},
+  CommandRow{"BDAT", kWithChunks,    kHasPayload, Stage::kData,      "RFC 3030", Handlers::bdat},
+  CommandRow{"EHLO", kAnyState,      kHelloFlags, Stage::kHello,     "4.1.1.1", Handlers::ehlo},
+  CommandRow{"HELO", kAnyState,      kHelloFlags, Stage::kHello,     "4.1.1.1", Handlers::helo},
+  CommandRow{"RSET", kAnyState, kArgumentForbidden | kNoMail, Stage::kCommand, "4.1.1.5", Handlers::rset},
+  CommandRow{"NOOP", kAnyState, kNoMail,                      Stage::kCommand, "4.1.1.9", Handlers::noop},
+  CommandRow{"VRFY", kAnyState, kArgumentRequired | kNoMail,  Stage::kCommand, "4.1.1.6", Handlers::vrfy},
+  CommandRow{"HELP", kAnyState, kNoMail,                      Stage::kCommand, "4.1.1.8", Handlers::help},
+  CommandRow{"QUIT", kAnyState, kArgumentForbidden,           Stage::kCommand, "4.1.1.10", Handlers::quit},
+  CommandRow{"STARTTLS", kGreetedOnly, kArgumentForbidden,    Stage::kStartTls, "RFC 3207", Handlers::starttls},
+};
+// Commands of others, HTTP, and the rest.
+inline constexpr CommandRow kNotOfferedRow{"", kAnyState, 0, Stage::kCommand, "4.2.4", Handlers::other};
+inline constexpr CommandRow kHttpRow{"", kAnyState, 0, Stage::kCommand, "4.5.1", Handlers::http};
+inline constexpr CommandRow kUnknownRow{"", kAnyState, 0, Stage::kCommand, "4.2.4", Handlers::unknown};
 // clang-format on
 
-constexpr const CommandRow& row(Verb verb) {
-  return kCommandTable[static_cast<std::size_t>(verb)];
+// A verb as one number, letter case cleared. Clearing bit 5 of any other byte never makes a capital
+// letter, so only the verb itself compares equal.
+constexpr std::size_t kVerbBytesMax = 8;
+constexpr std::uint64_t folded(std::string_view verb) {
+  std::uint64_t number = 0;
+  for (const char c : verb) number = number << 8 | (static_cast<std::uint8_t>(c) & 0xDF);
+  return number;
 }
-
-constexpr bool rows_in_order() {
-  for (std::size_t i = 0; i < kVerbs; ++i) {
-    if (static_cast<std::size_t>(kCommandTable[i].id) != i) return false;
+inline constexpr auto kFoldedVerbs = [] {
+  std::array<std::uint64_t, kCommandTable.size()> verbs{};
+  for (std::size_t i = 0; i < verbs.size(); ++i) verbs[i] = folded(kCommandTable[i].verb);
+  return verbs;
+}();
+static_assert([] {
+  for (const CommandRow& command : kCommandTable) {
+    if (command.verb.size() > kVerbBytesMax) return false;
   }
   return true;
+}());
+
+constexpr const CommandRow& row_of(std::string_view verb) {
+  for (const CommandRow& command : kCommandTable) {
+    if (command.verb == verb) return command;
+  }
+  return kUnknownRow;
 }
-static_assert(rows_in_order());
 
 // The reply to a command that its row does not allow in `state`.
-constexpr ReplyId out_of_order(Verb verb, State state) {
+constexpr ReplyId out_of_order(const CommandRow& command, State state) {
   if (state == State::kConnected) return replies::kNeedHello;
-  if (verb == Verb::kMail || verb == Verb::kStartTls) return replies::kNestedMail;
-  if (verb == Verb::kData && state == State::kSender) return replies::kNoValidRecipients;
+  if ((command.states & in(State::kGreeted)) != 0) return replies::kNestedMail;
+  if (state == State::kChunks) return replies::kMessageBegun;
+  if (state == State::kSender) return replies::kNoValidRecipients;
   return replies::kNeedMail;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
 #include "smtp/block_scan.h"
 
 namespace mxring::smtp {
@@ -13,12 +14,34 @@ void DataScanner::reset() {
   *this = DataScanner(line_flag_bytes_, line_bytes_max_);
 }
 
-void DataScanner::judge_line(std::uint64_t bytes) {
+void DataScanner::judge_line(std::uint64_t bytes, std::size_t at) {
   if (bytes > line_flag_bytes_) long_line_ = true;
-  if (bytes > line_bytes_max_) note(DataFault::kLineTooLong);
+  if (bytes > line_bytes_max_) note(DataFault::kLineTooLong, at);
+}
+
+void DataScanner::take(std::string_view content) {
+  MXRING_ASSERT(raw_ || content_bytes_ == 0);
+  raw_ = true;
+  origin_ = content_bytes_;
+  for (std::size_t at = 0; at < content.size();) {
+    const std::size_t end = scan_content(content, at);
+    MXRING_ASSERT(end > at || content[at] == '.');
+    at = end;
+    if (at == content.size()) break;
+    at_ = At::kText;  // a dot that begins a line, and the line's first byte
+    judge_line(++line_bytes_, at);
+    ++at;
+  }
+  content_bytes_ += content.size();
+}
+
+void DataScanner::take_end() {
+  origin_ = content_bytes_;
+  if (at_ == At::kCr) note(DataFault::kBareCr, 0);
 }
 
 DataScanner::Output DataScanner::next(std::string_view input) {
+  MXRING_ASSERT(!raw_);
   std::size_t at = 0;
   for (; at < input.size(); ++at) {
     const char c = input[at];
@@ -34,7 +57,8 @@ DataScanner::Output DataScanner::next(std::string_view input) {
     }
   }
   if (at == input.size()) return {Output::Kind::kNeedInput, at, {}};
-  if (at_ == At::kDotCr) note(DataFault::kBareCr);
+  origin_ = content_bytes_ - at;
+  if (at_ == At::kDotCr) note(DataFault::kBareCr, at);
   if (at_ == At::kDot || at_ == At::kDotCr) at_ = At::kText;
 
   const std::size_t end = scan_content(input, at);
@@ -65,7 +89,7 @@ std::size_t DataScanner::scan_blocks(std::string_view input, std::size_t at) {
     line_bytes_ = static_cast<std::uint64_t>(static_cast<std::int64_t>(passed) - line_begin);
     eight_bit_ |= scan.eight_bit;
     if (scan.longest_line > line_flag_bytes_) long_line_ = true;
-    judge_line(line_bytes_);
+    judge_line(line_bytes_, at);
     if (!scan.suspect) return at;
     const std::size_t end = std::min(input.size(), at + kBlockBytes);
     at = scan_bytes(input, at, end);
@@ -84,18 +108,18 @@ std::size_t DataScanner::scan_bytes(std::string_view input, std::size_t at, std:
         line_bytes_ = 0;
         continue;
       }
-      note(DataFault::kBareCr);
-      judge_line(++line_bytes_);
+      note(DataFault::kBareCr, at);
+      judge_line(++line_bytes_, at);
     }
     if (c == '\r') {
       at_ = At::kCr;
       continue;
     }
-    if (c == '\n') note(DataFault::kBareLf);
-    if (c == '\0') note(DataFault::kNul);
+    if (c == '\n') note(DataFault::kBareLf, at);
+    if (c == '\0') note(DataFault::kNul, at);
     if (static_cast<unsigned char>(c) >= 0x80) eight_bit_ = true;
     at_ = At::kText;
-    judge_line(++line_bytes_);
+    judge_line(++line_bytes_, at);
   }
   return at;
 }

@@ -42,9 +42,14 @@ class DataScanner {
   explicit DataScanner(std::uint32_t line_flag_bytes, std::uint32_t line_bytes_max);
 
   Output next(std::string_view input);
+  // Content as it is, of a size known otherwise (RFC 3030 BDAT): no dot means anything. take_end()
+  // after the last byte. Never mixed with next() in one message.
+  void take(std::string_view content);
+  void take_end();
   void reset();
 
-  DataFault fault() const { return fault_; }  // the first one seen
+  DataFault fault() const { return fault_; }            // the first one seen
+  std::uint64_t fault_at() const { return fault_at_; }  // the content byte that showed it
   std::uint64_t content_bytes() const { return content_bytes_; }
   bool has_long_line() const { return long_line_; }  // over line_flag_bytes, CRLF not counted
   bool has_8bit() const { return eight_bit_; }
@@ -60,17 +65,22 @@ class DataScanner {
   std::size_t scan_blocks(std::string_view input, std::size_t at);
   std::size_t scan_bytes(std::string_view input, std::size_t at, std::size_t end);
 
-  void note(DataFault fault) {
-    if (fault_ == DataFault::kNone) fault_ = fault;
+  void note(DataFault fault, std::size_t at) {
+    if (fault_ != DataFault::kNone) return;
+    fault_ = fault;
+    fault_at_ = origin_ + at;
   }
-  void judge_line(std::uint64_t bytes);
+  void judge_line(std::uint64_t bytes, std::size_t at);
 
   std::uint32_t line_flag_bytes_;
   std::uint32_t line_bytes_max_;
   std::uint64_t content_bytes_ = 0;
+  std::uint64_t origin_ = 0;  // the content offset of the current input's first byte; may wrap
+  std::uint64_t fault_at_ = 0;
   std::uint64_t line_bytes_ = 0;  // of the current line, without a CR whose fate is open
   At at_ = At::kLineStart;
   DataFault fault_ = DataFault::kNone;
+  bool raw_ = false;  // take(): dots are content
   bool long_line_ = false;
   bool eight_bit_ = false;
 };

@@ -12,7 +12,7 @@
 
 namespace mxring::smtp {
 
-enum class BodyType : std::uint8_t { kUnstated, k7Bit, k8BitMime };
+enum class BodyType : std::uint8_t { kUnstated, k7Bit, k8BitMime, kBinaryMime };
 enum class DsnReturn : std::uint8_t { kUnstated, kFull, kHeaders };  // RFC 3461 RET
 
 // RFC 3461 NOTIFY, as bits; 0 = unstated.

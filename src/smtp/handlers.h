@@ -27,6 +27,7 @@ struct Handlers {
   static Outcome mail(Session& session, const Call& call);
   static Outcome rcpt(Session& session, const Call& call);
   static Outcome data(Session& session, const Call& call);
+  static Outcome bdat(Session& session, const Call& call);
   static Outcome rset(Session& session, const Call& call);
   // handlers_other.cc
   static Outcome noop(Session& session, const Call& call);

@@ -8,7 +8,8 @@
 namespace mxring::smtp {
 
 Handlers::Outcome Handlers::greet_back(Session& session, const Call& call, bool esmtp) {
-  if (!is_hello_name(call.arguments)) return session.error(replies::kBadDomain, call.out);
+  if (!is_hello_name(call.arguments, session.options_.leniency))
+    return session.error(replies::kBadDomain, call.out);
   session.helo_ = call.arguments;
   session.esmtp_ = esmtp;
   session.mail_refused_ = false;
@@ -22,6 +23,8 @@ Handlers::Outcome Handlers::greet_back(Session& session, const Call& call, bool 
                                             "250-PIPELINING\r\n"
                                             "250-SIZE {}\r\n"
                                             "250-8BITMIME\r\n"
+                                            "250-BINARYMIME\r\n"
+                                            "250-CHUNKING\r\n"
                                             "250-ENHANCEDSTATUSCODES\r\n"
                                             "250-SMTPUTF8\r\n"
                                             "250-DSN\r\n"
@@ -34,7 +37,7 @@ Handlers::Outcome Handlers::greet_back(Session& session, const Call& call, bool 
                          : fmt::format_to_n(reply, sizeof reply, "250 {}\r\n", options.hostname);
   call.out.say_lines(replies::kHello, Stage::kHello, {reply, end.size});
   if (!session.in_transaction()) return {};
-  session.envelope_.clear();
+  session.end_transaction();
   return {true, Event::kReset};
 }
 

@@ -21,7 +21,6 @@ struct HelpText {
 constexpr HelpText make_help() {
   HelpText help;
   for (const CommandRow& command : kCommandTable) {
-    if (command.verb.empty()) continue;
     if (help.size > 0) help.add(" ");
     help.add(command.verb);
   }
@@ -48,8 +47,9 @@ Handlers::Outcome Handlers::help(Session& session, const Call& call) {
 }
 
 Handlers::Outcome Handlers::quit(Session& session, const Call& call) {
-  session.said_goodbye_ = true;
-  return session.close(replies::kBye, call.out);
+  const Outcome outcome = session.close(replies::kBye, call.out);
+  session.phase_ = Session::Phase::kGoodbye;
+  return outcome;
 }
 
 Handlers::Outcome Handlers::other(Session& session, const Call& call) {

@@ -38,20 +38,27 @@ Handlers::Outcome Handlers::rcpt(Session& session, const Call& call) {
   const auto recipient = parse_rcpt(call.arguments, {.esmtp = session.esmtp_,
                                                      .smtputf8 = session.envelope_.smtputf8,
                                                      .leniency = session.options_.leniency});
-  if (!recipient) return session.error(recipient.error(), call.out);
+  if (!recipient) return session.bad_recipient(recipient.error(), call.out);
   session.offered_ = *recipient;
   return session.ask(Event::kRecipient);
 }
 
-Handlers::Outcome Handlers::data(Session& session, const Call&) {
+Handlers::Outcome Handlers::data(Session& session, const Call& call) {
+  if (session.envelope_.body == BodyType::kBinaryMime) {
+    return session.error(replies::kNeedChunks, call.out);
+  }
   return session.ask(Event::kData);
+}
+
+Handlers::Outcome Handlers::bdat(Session& session, const Call& call) {
+  return session.begin_chunk(call.arguments, call.out);
 }
 
 Handlers::Outcome Handlers::rset(Session& session, const Call& call) {
   session.mail_refused_ = false;
   session.answer(replies::kReset, call.out);
   if (!session.in_transaction()) return {};
-  session.envelope_.clear();
+  session.end_transaction();
   return {true, Event::kReset};
 }
 

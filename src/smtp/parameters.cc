@@ -38,8 +38,8 @@ bool is_keyword(std::string_view text) {
   return true;
 }
 
-bool is_hex_upper(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F');
+bool is_hex(char c, bool lower_case) {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F') || (lower_case && c >= 'a' && c <= 'f');
 }
 
 // False when seen before.
@@ -83,14 +83,14 @@ std::uint8_t parse_notify(std::string_view text) {
 }
 
 // RFC 3461 4.2: addr-type ";" xtext. RFC 6533 3 puts UTF-8 in its place for type utf-8.
-bool is_original_recipient(std::string_view text) {
+bool is_original_recipient(std::string_view text, const Leniency& leniency) {
   if (text.size() > kOrcptBytesMax) return false;
   const std::size_t semicolon = text.find(';');
   if (semicolon == std::string_view::npos || !is_keyword(text.substr(0, semicolon))) return false;
   const std::string_view type = text.substr(0, semicolon);
   const std::string_view address = text.substr(semicolon + 1);
   if (address.empty()) return false;
-  if (!base::ascii_iequals(type, "utf-8")) return is_xtext(address);
+  if (!base::ascii_iequals(type, "utf-8")) return is_xtext(address, leniency.xtext_lower_case);
   for (const char c : address) {
     if (c == '=') return false;
   }
@@ -103,14 +103,13 @@ ReplyId reply_for(ParameterError error) {
   return error == ParameterError::kUnknown ? replies::kUnknownParameter : replies::kBadParameter;
 }
 
-bool is_xtext(std::string_view text) {
+bool is_xtext(std::string_view text, bool lower_case) {
   for (std::size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
     if (c <= ' ' || c > '~' || c == '=') return false;
     if (c != '+') continue;
-    if (at + 2 >= text.size() || !is_hex_upper(text[at + 1]) || !is_hex_upper(text[at + 2])) {
-      return false;
-    }
+    if (at + 2 >= text.size()) return false;
+    if (!is_hex(text[at + 1], lower_case) || !is_hex(text[at + 2], lower_case)) return false;
     at += 2;
   }
   return true;
@@ -137,8 +136,8 @@ std::optional<Parameter> ParameterReader::next() {
   return parameter;
 }
 
-ParameterError apply_mail_parameter(const Parameter& parameter, std::uint8_t& seen,
-                                    MailArguments& mail) {
+ParameterError apply_mail_parameter(const Parameter& parameter, const Leniency& leniency,
+                                    std::uint8_t& seen, MailArguments& mail) {
   const auto keyword_is = [&](std::string_view name) {
     return base::ascii_iequals(parameter.keyword, name);
   };
@@ -153,6 +152,7 @@ ParameterError apply_mail_parameter(const Parameter& parameter, std::uint8_t& se
     if (!first_time(seen, kBody)) return ParameterError::kUnknown;
     if (value_is("7BIT")) mail.body = BodyType::k7Bit;
     if (value_is("8BITMIME")) mail.body = BodyType::k8BitMime;
+    if (value_is("BINARYMIME")) mail.body = BodyType::kBinaryMime;
     good = mail.body != BodyType::kUnstated;
   } else if (keyword_is("SMTPUTF8")) {
     if (!first_time(seen, kSmtpUtf8)) return ParameterError::kUnknown;
@@ -171,15 +171,17 @@ ParameterError apply_mail_parameter(const Parameter& parameter, std::uint8_t& se
     if (!first_time(seen, kEnvid)) return ParameterError::kUnknown;
     mail.envelope_id = parameter.value;
     good = parameter.has_value && parameter.value.size() <= kEnvidBytesMax &&
-           is_xtext(parameter.value);
+           is_xtext(parameter.value, leniency.xtext_lower_case);
+  } else if (keyword_is("AUTH") && leniency.auth_parameter) {
+    good = true;  // RFC 4954 5: who submitted it first; nobody is authenticated here
   } else {
     return ParameterError::kUnknown;
   }
   return good ? ParameterError::kNone : ParameterError::kBadValue;
 }
 
-ParameterError apply_rcpt_parameter(const Parameter& parameter, std::uint8_t& seen,
-                                    Envelope::Recipient& recipient) {
+ParameterError apply_rcpt_parameter(const Parameter& parameter, const Leniency& leniency,
+                                    std::uint8_t& seen, Envelope::Recipient& recipient) {
   bool good = false;
   if (base::ascii_iequals(parameter.keyword, "NOTIFY")) {
     if (!first_time(seen, kNotify)) return ParameterError::kUnknown;
@@ -188,7 +190,7 @@ ParameterError apply_rcpt_parameter(const Parameter& parameter, std::uint8_t& se
   } else if (base::ascii_iequals(parameter.keyword, "ORCPT")) {
     if (!first_time(seen, kOrcpt)) return ParameterError::kUnknown;
     recipient.original = parameter.value;
-    good = is_original_recipient(parameter.value);
+    good = is_original_recipient(parameter.value, leniency);
   } else {
     return ParameterError::kUnknown;
   }

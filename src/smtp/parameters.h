@@ -44,14 +44,15 @@ class ParameterReader {
   bool utf8_ = false;
 };
 
-// SIZE BODY SMTPUTF8 REQUIRETLS RET ENVID.
-ParameterError apply_mail_parameter(const Parameter& parameter, std::uint8_t& seen,
-                                    MailArguments& mail);
+// SIZE BODY SMTPUTF8 REQUIRETLS RET ENVID, and AUTH, which is ignored.
+ParameterError apply_mail_parameter(const Parameter& parameter, const Leniency& leniency,
+                                    std::uint8_t& seen, MailArguments& mail);
 // NOTIFY ORCPT.
-ParameterError apply_rcpt_parameter(const Parameter& parameter, std::uint8_t& seen,
-                                    Envelope::Recipient& recipient);
+ParameterError apply_rcpt_parameter(const Parameter& parameter, const Leniency& leniency,
+                                    std::uint8_t& seen, Envelope::Recipient& recipient);
 
-// RFC 3461 4: printable ASCII but "+" and "=", or "+" and two upper case hexadecimal digits.
-bool is_xtext(std::string_view text);
+// RFC 3461 4: printable ASCII but "+" and "=", or "+" and two upper case hexadecimal digits; lower
+// case too where that is allowed.
+bool is_xtext(std::string_view text, bool lower_case = false);
 
 }  // namespace mxring::smtp

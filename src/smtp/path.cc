@@ -68,8 +68,8 @@ std::size_t quoted_string(std::string_view text, bool& utf8) {
   return at < text.size() ? at + 1 : 0;
 }
 
-// Bytes of a dot-string: atoms with single dots between them; 0 = none.
-std::size_t dot_string(std::string_view text, bool& utf8) {
+// Bytes of a dot-string: atoms with single dots between them, or dots anywhere; 0 = none.
+std::size_t dot_string(std::string_view text, bool any_dots, bool& utf8) {
   std::size_t at = 0;
   for (;;) {
     const std::size_t atom = at;
@@ -79,14 +79,15 @@ std::size_t dot_string(std::string_view text, bool& utf8) {
       if (bytes == 0) break;
       at += bytes;
     }
-    if (at == atom) return 0;
+    if (at == atom && !any_dots) return 0;
     if (at >= text.size() || text[at] != '.') return at;
     ++at;
   }
 }
 
-std::size_t local_part(std::string_view text, bool& utf8) {
-  return text.starts_with('"') ? quoted_string(text, utf8) : dot_string(text, utf8);
+std::size_t local_part(std::string_view text, const Leniency& leniency, bool& utf8) {
+  return text.starts_with('"') ? quoted_string(text, utf8)
+                               : dot_string(text, leniency.dots_in_local_part, utf8);
 }
 
 // Where a domain or literal at the start of `text` ends, judged by its delimiter only.
@@ -118,30 +119,50 @@ bool drop_source_route(std::string_view& text, bool& utf8) {
 }
 
 // A mailbox at the start of `text`; empty on an error.
-std::string_view take_mailbox(std::string_view& text, std::string_view delimiters, bool& utf8,
-                              PathError& error) {
+std::string_view take_mailbox(std::string_view& text, std::string_view delimiters,
+                              const Leniency& leniency, bool& utf8, PathError& error) {
   error = PathError::kSyntax;
-  const std::size_t local = local_part(text, utf8);
+  const std::size_t local = local_part(text, leniency, utf8);
   if (local == 0 || local >= text.size() || text[local] != '@') return {};
   const std::string_view rest = text.substr(local + 1);
   const std::size_t extent = domain_extent(rest, delimiters);
-  const std::string_view domain = rest.substr(0, extent);
+  std::string_view domain = rest.substr(0, extent);
+  if (leniency.trailing_dot && domain.ends_with('.')) domain.remove_suffix(1);
   if (local > kLocalPartBytesMax || domain.size() > kDomainBytesMax) {
     error = PathError::kTooLong;
     return {};
   }
   if (!is_domain(domain, &utf8) && !is_address_literal(domain)) return {};
-  const std::string_view mailbox = text.substr(0, local + 1 + extent);
-  text.remove_prefix(mailbox.size());
+  const std::string_view mailbox = text.substr(0, local + 1 + domain.size());
+  text.remove_prefix(local + 1 + extent);
   return mailbox;
 }
 
-std::optional<Path> parse_bare_path(std::string_view& text, PathError& error) {
-  Path path;
-  std::string_view rest = text;
-  path.mailbox = take_mailbox(rest, " ", path.utf8, error);
-  if (path.mailbox.empty()) return std::nullopt;
+// "postmaster" without a domain, in any case, before one of `delimiters` or the end.
+std::string_view take_postmaster(std::string_view& text, std::string_view delimiters) {
+  constexpr std::string_view kPostmaster = "postmaster";
+  if (!base::ascii_iequals(text.substr(0, kPostmaster.size()), kPostmaster)) return {};
+  const std::string_view rest = text.substr(kPostmaster.size());
+  if (!rest.empty() && delimiters.find(rest[0]) == std::string_view::npos) return {};
+  const std::string_view name = text.substr(0, kPostmaster.size());
   text = rest;
+  return name;
+}
+
+void skip_spaces(std::string_view& text, const Leniency& leniency) {
+  if (!leniency.spaces_in_paths) return;
+  while (text.starts_with(' ')) text.remove_prefix(1);
+}
+
+// What stands where a mailbox is expected, up to one of `delimiters`.
+std::optional<Path> parse_inner_path(std::string_view& text, std::string_view delimiters,
+                                     PathKind kind, const Leniency& leniency, PathError& error) {
+  Path path;
+  if (kind == PathKind::kForward) path.mailbox = take_postmaster(text, delimiters);
+  if (path.mailbox.empty()) {
+    path.mailbox = take_mailbox(text, delimiters, leniency, path.utf8, error);
+  }
+  if (path.mailbox.empty()) return std::nullopt;
   return path;
 }
 
@@ -151,32 +172,27 @@ std::optional<Path> parse_path(std::string_view& text, PathKind kind, const Leni
                                PathError& error) {
   error = PathError::kSyntax;
   std::string_view rest = text;
-  if (leniency.space_before_path) {
-    while (rest.starts_with(' ')) rest.remove_prefix(1);
-  }
+  skip_spaces(rest, leniency);
+  std::optional<Path> path;
   if (!rest.starts_with('<')) {
-    if (!leniency.missing_angle_brackets) return std::nullopt;
-    std::optional<Path> path = parse_bare_path(rest, error);
+    if (!leniency.bare_paths) return std::nullopt;
+    path = parse_inner_path(rest, " ", kind, leniency, error);
     if (path) text = rest;
     return path;
   }
   rest.remove_prefix(1);
-  Path path;
+  skip_spaces(rest, leniency);
   if (kind == PathKind::kReverse && rest.starts_with('>')) {
     text = rest.substr(1);
-    return path;
+    return Path{};
   }
-  constexpr std::string_view kPostmaster = "postmaster";
-  if (kind == PathKind::kForward && rest.size() > kPostmaster.size() &&
-      rest[kPostmaster.size()] == '>' &&
-      base::ascii_iequals(rest.substr(0, kPostmaster.size()), kPostmaster)) {
-    path.mailbox = rest.substr(0, kPostmaster.size());
-    text = rest.substr(kPostmaster.size() + 1);
-    return path;
-  }
-  if (!drop_source_route(rest, path.utf8)) return std::nullopt;
-  path.mailbox = take_mailbox(rest, ">", path.utf8, error);
-  if (path.mailbox.empty()) return std::nullopt;
+  bool route_utf8 = false;
+  if (!drop_source_route(rest, route_utf8)) return std::nullopt;
+  skip_spaces(rest, leniency);
+  path = parse_inner_path(rest, leniency.spaces_in_paths ? "> " : ">", kind, leniency, error);
+  if (!path) return std::nullopt;
+  path->utf8 |= route_utf8;
+  skip_spaces(rest, leniency);
   if (!rest.starts_with('>')) {
     error = PathError::kSyntax;
     return std::nullopt;
@@ -242,7 +258,8 @@ bool is_address_literal(std::string_view text) {
   return true;
 }
 
-bool is_hello_name(std::string_view text) {
+bool is_hello_name(std::string_view text, const Leniency& leniency) {
+  if (leniency.any_hello_name) return !text.empty() && text.size() <= kDomainBytesMax;
   if (text.starts_with('[')) {
     if (is_address_literal(text)) return true;
     return kUntaggedIpv6InHello && text.ends_with(']') && text.size() > 2 &&

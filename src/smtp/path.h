@@ -26,11 +26,19 @@ constexpr bool kTrailingDotInHello = true;
 // "EHLO [::1]" for "[IPv6:::1]": sent by several client libraries.
 constexpr bool kUntaggedIpv6InHello = true;
 
-// Departures from the syntax that a site may allow. All off.
+// Departures from the syntax that a site may allow ([syntax] in the configuration); by default
+// those that leave no doubt about what is meant.
 struct Leniency {
-  bool space_before_path = false;       // "MAIL FROM: <a@example.org>"
-  bool missing_angle_brackets = false;  // "MAIL FROM:a@example.org"
+  bool spaces_in_paths = true;     // "MAIL FROM : < a@example.org >", tabs too
+  bool bare_paths = true;          // "MAIL FROM:a@example.org"
+  bool dots_in_local_part = true;  // a..b@, .a@, a.@
+  bool any_hello_name = true;      // any printable argument of EHLO and HELO
+  bool auth_parameter = true;      // AUTH= at MAIL is ignored
+  bool xtext_lower_case = true;    // lower-case hexadecimal in ORCPT and ENVID
+  bool trailing_dot = true;        // a@example.org.
+  bool hello_optional = false;     // MAIL without EHLO or HELO
 };
+constexpr Leniency kStrict{false, false, false, false, false, false, false, false};
 
 enum class PathError : std::uint8_t {
   kSyntax,
@@ -38,8 +46,9 @@ enum class PathError : std::uint8_t {
 };
 
 struct Path {
-  std::string_view mailbox;  // local-part@domain; empty = null path; "postmaster" without a domain
-  bool utf8 = false;         // has bytes above 127 (valid UTF-8): needs SMTPUTF8
+  // local-part@domain, a trailing dot dropped; empty = null path; "postmaster" without a domain
+  std::string_view mailbox;
+  bool utf8 = false;  // has bytes above 127 (valid UTF-8): needs SMTPUTF8
 };
 
 enum class PathKind : std::uint8_t { kReverse, kForward };  // "<>" or "<postmaster>" allowed
@@ -54,7 +63,8 @@ std::optional<Path> parse_path(std::string_view& text, PathKind kind, const Leni
 bool is_domain(std::string_view text, bool* utf8 = nullptr);
 // "[192.0.2.1]", "[IPv6:2001:db8::1]", "[tag:anything]".
 bool is_address_literal(std::string_view text);
-// What may follow EHLO or HELO, with the tolerances above.
-bool is_hello_name(std::string_view text);
+// What may follow EHLO or HELO, with the tolerances above. With any_hello_name whatever is no
+// longer than a domain; control bytes have been refused before.
+bool is_hello_name(std::string_view text, const Leniency& leniency);
 
 }  // namespace mxring::smtp

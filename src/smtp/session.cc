@@ -30,13 +30,30 @@ bool has_control_byte(std::string_view line) {
   return found;
 }
 
-State state_of(const Session& session) {
-  if (session.helo().empty()) return State::kConnected;
-  if (!session.in_transaction()) return State::kGreeted;
-  return session.envelope().recipients() == 0 ? State::kSender : State::kRecipients;
+}  // namespace
+
+ReplyId reply_for(DataFault fault) {
+  switch (fault) {
+    case DataFault::kBareCr:
+      return replies::kBareCr;
+    case DataFault::kBareLf:
+      return replies::kBareLf;
+    case DataFault::kNul:
+      return replies::kNul;
+    case DataFault::kLineTooLong:
+    case DataFault::kNone:
+      break;
+  }
+  return replies::kMessageLineTooLong;
 }
 
-}  // namespace
+State Session::state() const {
+  if (message_open()) return State::kChunks;
+  if (in_transaction()) {
+    return envelope_.recipients() == 0 ? State::kSender : State::kRecipients;
+  }
+  return helo_.empty() && !options_.leniency.hello_optional ? State::kConnected : State::kGreeted;
+}
 
 Session::Session(const SessionOptions& options)
     : options_(options),
@@ -57,26 +74,42 @@ void Session::refuse_early_talker(ReplyBuffer& out) {
 Step Session::step(const Input& input, ReplyBuffer& out) {
   MXRING_ASSERT(phase_ != Phase::kAnswer);
   if (phase_ == Phase::kWaiting) return {Event::kWaiting, 0, {}};
-  if (phase_ == Phase::kClosed) return {Event::kClose, 0, {}};
-  if (input.bytes.empty()) return {Event::kNeedInput, 0, {}};
-  if (out.free() < kReplyBytesMax) {
-    MXRING_ASSERT(out.size() > 0);  // an empty buffer this small would never let us go on
-    return {Event::kOutputFull, 0, {}};
+  if (closed()) return {Event::kClose, 0, {}};
+  std::string_view rest = input.bytes;
+  std::string_view run;
+  Outcome outcome;
+  while (!rest.empty() && !outcome.stop) {
+    if (out.free() < kReplyBytesMax) {
+      MXRING_ASSERT(out.size() > 0);  // an empty buffer this small would never let us go on
+      outcome = {true, Event::kOutputFull};
+      break;
+    }
+    switch (phase_) {
+      case Phase::kContent:
+        outcome = take_content(rest, run, out);
+        break;
+      case Phase::kChunk:
+        outcome = take_chunk(rest, run, out);
+        break;
+      default:
+        outcome = take_command(rest, input.more_behind, out);
+        break;
+    }
   }
-  return phase_ == Phase::kContent ? step_content(input.bytes, out) : step_commands(input, out);
+  std::size_t consumed = input.bytes.size() - rest.size();
+  if (outcome.hold) {
+    MXRING_ASSERT(consumed > 0 && !chunk_.held);
+    --consumed;
+    chunk_.held = true;
+  }
+  return {outcome.event, consumed, run};
 }
 
-Step Session::step_commands(const Input& input, ReplyBuffer& out) {
-  std::string_view rest = input.bytes;
-  const auto consumed = [&] { return input.bytes.size() - rest.size(); };
-  while (!rest.empty()) {
-    if (out.free() < kReplyBytesMax) return {Event::kOutputFull, consumed(), {}};
-    std::string_view line;
-    if (!take_line(rest, line)) break;
-    const Outcome outcome = end_line(line, Input{rest, input.more_behind}, out);
-    if (outcome.stop) return {outcome.event, consumed(), {}};
-  }
-  return {Event::kNeedInput, consumed(), {}};
+Session::Outcome Session::take_command(std::string_view& rest, bool more, ReplyBuffer& out) {
+  MXRING_ASSERT(phase_ == Phase::kCommand);
+  std::string_view line;
+  if (!take_line(rest, line)) return {};
+  return end_line(line, Input{rest, more}, out);
 }
 
 bool Session::take_line(std::string_view& rest, std::string_view& line) {
@@ -124,6 +157,13 @@ void Session::trim_line() {
   if (partial_line_.capacity() > kKeepLineBytes) std::string().swap(partial_line_);
 }
 
+// What cannot be read may have been a BDAT: then what follows it must not be read either.
+Session::Outcome Session::bad_line(ReplyId reply, std::string_view line, ReplyBuffer& out) {
+  const std::string_view start = line.substr(0, line.find_first_of(" \t\r\n"));
+  if ((find_command(start).flags & kHasPayload) != 0) return close(reply, out);
+  return error(reply, out);
+}
+
 Session::Outcome Session::end_line(std::string_view line, const Input& behind, ReplyBuffer& out) {
   const std::size_t bytes = line_bytes_;
   const bool crlf = line_ends_in_crlf(line);
@@ -133,101 +173,120 @@ Session::Outcome Session::end_line(std::string_view line, const Input& behind, R
   if (bytes > options_.limits.command_line_close_bytes) return close(replies::kLineTooLong, out);
   if (!crlf || tainted_) {
     tainted_ = !crlf;
-    return error(replies::kLineNotCrlf, out);
+    return bad_line(replies::kLineNotCrlf, line, out);
   }
+  const bool longer = (find_command(line).flags & kTakesParameters) != 0;
   const std::size_t bytes_max =
-      options_.limits.command_line_bytes +
-      (takes_parameters(line) ? options_.limits.command_line_extra_bytes : 0);
-  if (line.empty() || bytes > bytes_max) return error(replies::kLineTooLong, out);
+      options_.limits.command_line_bytes + (longer ? options_.limits.command_line_extra_bytes : 0);
+  if (line.empty() || bytes > bytes_max) return bad_line(replies::kLineTooLong, line, out);
   line.remove_suffix(2);
-  if (has_control_byte(line)) return error(replies::kControlByte, out);
+  line = with_tabs_as_spaces(line);
+  if (has_control_byte(line)) return bad_line(replies::kControlByte, line, out);
   const Outcome outcome = run_command(line, behind, out);
   if (phase_ != Phase::kAnswer) trim_line();  // the answer may look at the line
   return outcome;
 }
 
+// A tab is a space to people and to most servers; within quotes it would be another address.
+std::string_view Session::with_tabs_as_spaces(std::string_view line) {
+  if (!options_.leniency.spaces_in_paths || !line.contains('\t') || line.contains('"')) return line;
+  if (line.data() != partial_line_.data()) {
+    partial_line_ = line;
+    line_bytes_copied_ += line.size();
+  }
+  std::ranges::replace(partial_line_, '\t', ' ');
+  return std::string_view(partial_line_).substr(0, line.size());
+}
+
 Session::Outcome Session::run_command(std::string_view line, const Input& behind,
                                       ReplyBuffer& out) {
   const CommandLine command = parse_command(line);
-  if (command.verb == Verb::kUnknown && line.find_first_not_of(' ') == std::string_view::npos) {
-    return error(replies::kEmptyLine, out);
+  if (line.find_first_not_of(' ') == std::string_view::npos) return error(replies::kEmptyLine, out);
+  const CommandRow& row = command.row;
+  stage_ = row.stage;
+  // It has its own order: octets come after it in any state.
+  if ((row.flags & kHasPayload) != 0) {
+    return row.handler(*this, Handlers::Call{command.arguments, behind, out});
   }
-  const CommandRow& command_row = row(command.verb);
-  stage_ = command_row.stage;
+  if ((row.flags & kNoMail) != 0 &&
+      ++commands_without_mail_ > options_.limits.commands_without_mail) {
+    return close(replies::kTooManyCommands, out);
+  }
   const bool has_argument = !command.arguments.empty();
-  if ((command_row.flags & kArgumentForbidden) != 0 && has_argument) {
+  if ((row.flags & kArgumentForbidden) != 0 && has_argument) {
     return error(replies::kNoArguments, out);
   }
   // Whoever sends on behind DATA does not wait for its reply, and what follows may be a message:
   // read as commands it could be anything.
-  if ((command_row.flags & kNothingBehind) != 0 && (!behind.bytes.empty() || behind.more_behind)) {
+  if ((row.flags & kNothingBehind) != 0 && (!behind.bytes.empty() || behind.more_behind)) {
     return close(replies::kEarlyData, out);
   }
-  const State state = state_of(*this);
-  if ((command_row.states & in(state)) == 0) {
-    const ReplyId reply = out_of_order(command.verb, state);
-    // A pipelining client could not know; it must not be cut off for the rest of its group.
-    const bool follows = mail_refused_ && reply == replies::kNeedMail;
-    if (follows || reply == replies::kNoValidRecipients) return answer(reply, out);
+  const State state = this->state();
+  if ((row.states & in(state)) == 0) {
+    const ReplyId reply = out_of_order(row, state);
+    if (follows_a_refusal(reply) || reply == replies::kNoValidRecipients) return answer(reply, out);
     return error(reply, out);
   }
-  if ((command_row.flags & kArgumentRequired) != 0 && !has_argument) {
+  if ((row.flags & kArgumentRequired) != 0 && !has_argument) {
     return error(replies::kNeedArgument, out);
   }
-  return command_row.handler(*this, Handlers::Call{command.arguments, behind, out});
+  return row.handler(*this, Handlers::Call{command.arguments, behind, out});
 }
 
-Step Session::step_content(std::string_view input, ReplyBuffer& out) {
-  std::string_view rest = input;
-  while (!rest.empty()) {
-    const DataScanner::Output found = scanner_.next(rest);
-    rest.remove_prefix(found.consumed);
-    const std::size_t consumed = input.size() - rest.size();
-    if (found.kind == DataScanner::Output::Kind::kEndOfData) {
-      ++messages_;
-      if (!discarding_) {
-        phase_ = Phase::kWaiting;
-        return {Event::kMessage, consumed, {}};
-      }
-      out.say(content_refusal(), Stage::kMessage);
-      end_message();
-      return {Event::kRefused, consumed, {}};
+// A pipelining client could not know; it must not be cut off for the rest of its group.
+bool Session::follows_a_refusal(ReplyId reply) const {
+  return mail_refused_ && reply == replies::kNeedMail;
+}
+
+Session::Outcome Session::take_content(std::string_view& rest, std::string_view& run,
+                                       ReplyBuffer& out) {
+  MXRING_ASSERT(intake_ != Intake::kNone);
+  const DataScanner::Output found = scanner_.next(rest);
+  rest.remove_prefix(found.consumed);
+  if (found.kind == DataScanner::Output::Kind::kEndOfData) {
+    ++messages_;
+    if (intake_ == Intake::kKept) {
+      phase_ = Phase::kWaiting;
+      return {true, Event::kMessage};
     }
-    if (found.kind == DataScanner::Output::Kind::kNeedInput || discarding_) continue;
-    if (scanner_.fault() != DataFault::kNone ||
-        scanner_.content_bytes() > options_.limits.message_bytes) {
-      discarding_ = true;
-      return {Event::kDiscard, consumed, {}};
-    }
-    return {Event::kContent, consumed, found.run};
+    out.say(content_refusal(), Stage::kMessage);
+    end_message();
+    return {true, Event::kRefused};
   }
-  return {Event::kNeedInput, input.size(), {}};
+  if (found.kind == DataScanner::Output::Kind::kNeedInput || intake_ != Intake::kKept) return {};
+  if (scanner_objects() || scanner_.content_bytes() > options_.limits.message_bytes) {
+    intake_ = Intake::kFaulty;
+    return {true, Event::kDiscard};
+  }
+  run = found.run;
+  return {true, Event::kContent};
 }
 
 // Judged at end of data, where everything is known, so that the reply does not depend on how the
 // message was cut into inputs.
 ReplyId Session::content_refusal() const {
-  if (dropped_) return refusal_;
-  switch (scanner_.fault()) {
-    case DataFault::kBareCr:
-      return replies::kBareCr;
-    case DataFault::kBareLf:
-      return replies::kBareLf;
-    case DataFault::kNul:
-      return replies::kNul;
-    case DataFault::kLineTooLong:
-      return replies::kMessageLineTooLong;
-    case DataFault::kNone:
-      break;
-  }
-  return replies::kMessageTooLarge;
+  if (intake_ == Intake::kRefused) return refusal_;
+  MXRING_ASSERT(intake_ == Intake::kFaulty);
+  return scanner_.fault() == DataFault::kNone ? replies::kMessageTooLarge
+                                              : reply_for(scanner_.fault());
+}
+
+// Binary content has no lines, and may have any byte (RFC 3030 3).
+bool Session::scanner_objects() const {
+  return scanner_.fault() != DataFault::kNone && envelope_.body != BodyType::kBinaryMime;
 }
 
 void Session::end_message() {
-  envelope_.clear();
+  end_transaction();
   phase_ = Phase::kCommand;
-  discarding_ = false;
-  dropped_ = false;
+  commands_without_mail_ = 0;
+}
+
+void Session::end_transaction() {
+  envelope_.clear();
+  intake_ = Intake::kNone;
+  transfer_ = Transfer::kData;
+  bad_recipients_ = 0;
 }
 
 void Session::accept(ReplyBuffer& out) {
@@ -246,9 +305,11 @@ void Session::accept(ReplyBuffer& out) {
       out.say(replies::kStartTls, stage_);
       break;
     default:
+      MXRING_ASSERT(asked_ == Event::kData && intake_ == Intake::kNone);
       scanner_.reset();
-      phase_ = Phase::kContent;
-      out.say(replies::kStartData, stage_);
+      intake_ = Intake::kKept;
+      phase_ = transfer_ == Transfer::kChunks ? Phase::kChunk : Phase::kContent;
+      if (transfer_ == Transfer::kData) out.say(replies::kStartData, stage_);
       break;
   }
   offered_ = {};
@@ -257,15 +318,21 @@ void Session::accept(ReplyBuffer& out) {
 
 void Session::refuse(const Reply& reply, ReplyBuffer& out) {
   MXRING_ASSERT(phase_ == Phase::kAnswer);
-  // First of all: who hears of it looks at what was refused.
-  out.say(reply, stage_);
+  const bool in_chunks = asked_ == Event::kData && transfer_ == Transfer::kChunks;
+  // First of all: who hears of it looks at what was refused. Of a chunk it is said at its end.
+  if (!in_chunks) out.say(reply, stage_);
   phase_ = Phase::kCommand;
   if (asked_ == Event::kMail) {
-    envelope_.clear();
+    end_transaction();
     mail_refused_ = true;
   }
   offered_ = {};
   trim_line();
+  if (in_chunks) {
+    phase_ = Phase::kChunk;
+    intake_ = Intake::kRefused;
+    refusal_ = reply.id();
+  }
 }
 
 void Session::finish(const Reply& reply, ReplyBuffer& out) {
@@ -276,11 +343,10 @@ void Session::finish(const Reply& reply, ReplyBuffer& out) {
 }
 
 void Session::discard(ReplyId reply) {
-  MXRING_ASSERT(phase_ == Phase::kContent);
+  MXRING_ASSERT(message_open() && !waiting());
   MXRING_ASSERT(Reply(reply).is_refusal());
-  if (discarding_) return;
-  discarding_ = true;
-  dropped_ = true;
+  if (intake_ != Intake::kKept) return;
+  intake_ = Intake::kRefused;
   refusal_ = reply;
 }
 
@@ -291,13 +357,14 @@ void Session::start_tls() {
   esmtp_ = false;
   mail_refused_ = false;
   tainted_ = false;
+  commands_without_mail_ = 0;
   forget_line();
 }
 
 void Session::terminate(const Reply& reply, ReplyBuffer& out) {
   const Stage stage = receiving() || waiting() ? Stage::kMessage : stage_;
-  if (phase_ != Phase::kClosed && out.free() >= kReplyLineBytesMax) out.say(reply, stage);
-  phase_ = Phase::kClosed;
+  if (!closed() && out.free() >= kReplyLineBytesMax) out.say(reply, stage);
+  if (!closed()) phase_ = Phase::kClosed;
 }
 
 std::size_t Session::memory_bytes() const {
@@ -319,6 +386,12 @@ Session::Outcome Session::error(const Reply& reply, ReplyBuffer& out) {
   out.say(reply, stage_);
   if (errors_ >= options_.limits.errors_soft) return {true, Event::kSlowDown};
   return {};
+}
+
+// No error of the dialogue, within reason: the good recipients of a list are to be reached.
+Session::Outcome Session::bad_recipient(ReplyId reply, ReplyBuffer& out) {
+  if (++bad_recipients_ > options_.limits.recipients) return close(replies::kTooManyErrors, out);
+  return answer(reply, out);
 }
 
 Session::Outcome Session::close(const Reply& reply, ReplyBuffer& out) {

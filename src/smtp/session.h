@@ -1,6 +1,6 @@
 // The SMTP dialogue on one connection as a machine without I/O (RFC 5321 with 2920 PIPELINING,
-// 1870 SIZE, 6152 8BITMIME, 2034 ENHANCEDSTATUSCODES, 6531 SMTPUTF8, 3461 DSN, 9422 LIMITS, 3207
-// STARTTLS, 8689 REQUIRETLS).
+// 1870 SIZE, 6152 8BITMIME, 2034 ENHANCEDSTATUSCODES, 6531 SMTPUTF8, 3461 DSN, 9422 LIMITS, 3030
+// CHUNKING and BINARYMIME, 3207 STARTTLS, 8689 REQUIRETLS).
 //
 // The owner feeds received bytes to step() and acts on the event it returns, removing
 // Step::consumed bytes from the front of its input each time, until kNeedInput:
@@ -20,8 +20,14 @@
 // Only CRLF ends a command line. A bare LF gets 500 5.5.2 at once, and so does whatever follows it
 // up to the next CRLF: no part of such a line is ever carried out.
 //
+// A message comes by DATA or in chunks (BDAT), with the same events. The octets of a chunk are
+// never read as commands: of a refused BDAT they are skipped, exactly, and its reply is given after
+// them; where their number cannot be known the connection is closed. Once a chunk is refused, so
+// are the others of its message, with the same reply.
+//
 // Errors (replies 5xx that this class gives to a command) are counted towards the soft and hard
-// limit until a message is accepted. Not counted: what follows from a MAIL that the owner refused.
+// limit until a message is accepted. Not counted: what follows from a MAIL that the owner refused,
+// and recipients, so that a list with bad addresses reaches the good ones.
 //
 // Thread: the owner's. Allocates only when an envelope outgrows what earlier ones needed.
 #pragma once
@@ -44,17 +50,20 @@ enum class Event : std::uint8_t {
   kSlowDown,    // soft error limit: the reply is written; wait error_delay before the next step()
   kMail,        // a well-formed MAIL: answer with accept() or refuse() before the next step()
   kRecipient,   // a well-formed RCPT, see offered_recipient(): accept() or refuse()
-  kData,        // DATA with recipients: accept() writes 354 and starts the message; or refuse()
+  kData,        // DATA, or the first BDAT, with recipients: accept() starts the message (and writes
+                // 354 for DATA); or refuse()
   kContent,     // Step::run is the next run of message content
   kDiscard,     // the message will be refused (fault or size): drop what was kept; no more
                 // kContent follows, and kRefused comes at its end
   kMessage,     // end of data: the envelope and every kContent since kData are the message.
                 // Answer with finish(), now or later; until then step() returns kWaiting
-  kRefused,     // end of data of a discarded message; the reply is written already
+  kRefused,     // end of data of a message that was discarded, or refused at its first BDAT; the
+                // reply is written already
   kWaiting,     // finish() is outstanding; nothing was consumed
   kStartTls,    // STARTTLS: accept() writes 220; then drop all input behind it, unread, and call
                 // start_tls(). Or refuse()
-  kReset,       // the transaction ended without a message (RSET, a new EHLO/HELO)
+  kReset,       // the transaction ended without a message (RSET, a new EHLO/HELO); in the middle of
+                // one sent in chunks too: drop what was kept
   kClose,       // a final reply is written: send it, then close
 };
 
@@ -64,6 +73,9 @@ struct Input {
   // means that the client did not wait for 354.
   bool more_behind = false;
 };
+
+// The reply to a message for what its bytes are.
+ReplyId reply_for(DataFault fault);
 
 struct Step {
   Event event = Event::kNeedInput;
@@ -78,7 +90,8 @@ struct SessionOptions {
   bool starttls = false;  // offer it where there is no TLS yet
 };
 
-struct Handlers;  // handlers.h
+enum class State : std::uint8_t;  // command_table.h
+struct Handlers;                  // handlers.h
 
 class Session {
  public:
@@ -121,10 +134,13 @@ class Session {
   bool esmtp() const { return esmtp_; }
   bool tls() const { return tls_; }
   bool in_transaction() const { return envelope_.active(); }
-  bool receiving() const { return phase_ == Phase::kContent; }  // between 354 and end of data
-  bool waiting() const { return phase_ == Phase::kWaiting; }    // finish() is outstanding
-  bool closed() const { return phase_ == Phase::kClosed; }      // a final reply was written
-  bool said_goodbye() const { return said_goodbye_; }           // ... to QUIT: the client closes
+  // Between 354 and end of data, or within a chunk.
+  bool receiving() const { return phase_ == Phase::kContent || phase_ == Phase::kChunk; }
+  bool message_open() const { return intake_ != Intake::kNone; }  // ... and between chunks
+  bool waiting() const { return phase_ == Phase::kWaiting; }      // finish() is outstanding
+  // A final reply was written; said_goodbye(): to QUIT, so that the client closes.
+  bool closed() const { return phase_ == Phase::kClosed || phase_ == Phase::kGoodbye; }
+  bool said_goodbye() const { return phase_ == Phase::kGoodbye; }
   bool has_partial_line() const { return line_bytes_ > 0; }
   const DataScanner& data() const& { return scanner_; }
   const DataScanner& data() const&& = delete;
@@ -137,26 +153,49 @@ class Session {
  private:
   friend struct Handlers;
 
+  // What the next byte is.
   enum class Phase : std::uint8_t {
     kCommand,
-    kAnswer,  // accept() or refuse() is outstanding
-    kContent,
+    kAnswer,   // accept() or refuse() is outstanding
+    kContent,  // of a message sent by DATA
+    kChunk,    // octets of a BDAT
     kWaiting,
     kClosed,
+    kGoodbye,
+  };
+  // What becomes of the message under way.
+  enum class Intake : std::uint8_t {
+    kNone,  // there is none; octets of a chunk are skipped for refusal_
+    kKept,
+    kFaulty,   // refused for what the scanner found
+    kRefused,  // refused with refusal_
+  };
+  enum class Transfer : std::uint8_t { kData, kChunks };
+  struct Chunk {
+    std::uint64_t octets_left = 0;
+    bool last = false;
+    // One byte of the input was dealt with but not consumed (the line's LF, or the last octet), so
+    // that there is input for the step that ends the chunk.
+    bool held = false;
+    bool error = false;  // Intake::kNone: refusal_ counts as an error
   };
   // Whether to go on with the next line or to return an event first.
   struct Outcome {
     bool stop = false;
     Event event = Event::kNeedInput;
+    bool hold = false;  // see Chunk::held
   };
 
-  Step step_commands(const Input& input, ReplyBuffer& out);
-  Step step_content(std::string_view input, ReplyBuffer& out);
+  // Each takes something from the front of `rest`; `more` bytes are queued after it.
+  Outcome take_command(std::string_view& rest, bool more, ReplyBuffer& out);
+  Outcome take_content(std::string_view& rest, std::string_view& run, ReplyBuffer& out);
+  Outcome take_chunk(std::string_view& rest, std::string_view& run, ReplyBuffer& out);
   // Takes bytes up to and including the next LF, or all of them. True when a line is complete, and
   // then `line` holds it with its line end unless it was too long to keep.
   bool take_line(std::string_view& rest, std::string_view& line);
   Outcome end_line(std::string_view line, const Input& behind, ReplyBuffer& out);
   Outcome run_command(std::string_view line, const Input& behind, ReplyBuffer& out);
+  std::string_view with_tabs_as_spaces(std::string_view line);
   bool line_ends_in_crlf(std::string_view line) const;
   void forget_line();
   void trim_line();  // the memory an idle session need not keep
@@ -165,9 +204,20 @@ class Session {
   Outcome answer(const Reply& reply, ReplyBuffer& out);  // and go on
   Outcome error(const Reply& reply, ReplyBuffer& out);   // counted
   Outcome close(const Reply& reply, ReplyBuffer& out);
+  Outcome bad_recipient(ReplyId reply, ReplyBuffer& out);
+  bool follows_a_refusal(ReplyId reply) const;
+  State state() const;
+  Outcome bad_line(ReplyId reply, std::string_view line, ReplyBuffer& out);
   Outcome ask(Event event);  // the owner answers
+  // Chunks.
+  Outcome begin_chunk(std::string_view arguments, ReplyBuffer& out);
+  Outcome refuse_chunks(ReplyId refusal, ReplyBuffer& out);
+  Outcome discard_chunks();
+  Outcome end_chunk(ReplyBuffer& out);
+  bool scanner_objects() const;
   ReplyId content_refusal() const;
   void end_message();
+  void end_transaction();
 
   const SessionOptions& options_;
   DataScanner scanner_;
@@ -183,15 +233,17 @@ class Session {
   Phase phase_ = Phase::kCommand;
   Event asked_ = Event::kNeedInput;  // kAnswer: which event
   Stage stage_ = Stage::kConnect;    // of the next reply
-  ReplyId refusal_{};                // dropped_: the reply given to discard()
+  Intake intake_ = Intake::kNone;
+  Transfer transfer_ = Transfer::kData;
+  ReplyId refusal_{};
+  Chunk chunk_;
+  std::uint32_t commands_without_mail_ = 0;  // since the last message
+  std::uint32_t bad_recipients_ = 0;         // of this transaction
   bool esmtp_ = false;
   bool tls_ = false;
-  bool discarding_ = false;
-  bool dropped_ = false;       // kContent: the owner called discard()
   bool mail_refused_ = false;  // the last MAIL was refused by the owner
   bool tainted_ = false;       // the last line ended in a bare LF: nothing counts up to CRLF
   bool after_cr_ = false;      // the last byte of a line not kept was CR
-  bool said_goodbye_ = false;
 };
 
 }  // namespace mxring::smtp

@@ -23,7 +23,7 @@ CASES = [
     (LEADING_SPACE, False, False),
     (b"\tx\r\n", False, False),
     (b"Just text.\r\n", False, True),
-    (b"From a@evil.test Sun Nov 22 01:02:03 2026\r\nFrom: a@evil.test\r\n\r\nhi\r\n", False, True),
+    (b"From a@evil.test Sun Nov 22 01:02:03 2026\r\nFrom: a@evil.test\r\n\r\nhi\r\n", True, True),
     (b"From: a@evil.test\r\nSubject: only a header\r\n", True, True),
     (b"From: a@evil.test\r\nSubject: x\r\n\r\n: in the body\r\n", True, True),
 ]

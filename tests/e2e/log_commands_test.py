@@ -49,7 +49,7 @@ class LogCase(mxtest.TestCase):
 class Cat(LogCase):
     KEYS = ["id", "offset", "received_at", "client", "tls", "mail_from", "rcpt_to", "size", "sha256",
             "spf", "dkim", "dmarc", "disposition", "message_id", "subject", "from", "queue_id", "protocol", "body_type", "smtputf8",
-            "requiretls", "long_line", "envid", "ret", "recipients"]
+            "requiretls", "long_line", "binary", "envid", "ret", "recipients"]
 
     def test_json(self):
         records = self.log.records()

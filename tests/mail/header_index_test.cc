@@ -227,6 +227,59 @@ TEST(HeaderIndex, ResetBeginsAnew) {
   EXPECT_EQ(index.first(FieldName::kTo)->begin, 0U);
 }
 
+// The line between two messages of an mbox, sent with the message.
+TEST(HeaderIndex, AFromLineOnTop) {
+  constexpr std::string_view kRest = "From: a@b.example\r\nTo: c\r\n\r\nbody\r\n";
+  for (const std::string_view line :
+       {"From a@s.example Mon Nov 30 12:00:00 2026\r\n", ">From a@s.example  Mon\r\n",
+        "From  x: y\r\n", "From \tx\r\n", "From a\rb\nc\r\n"}) {
+    const std::string message = std::string(line) + std::string(kRest);
+    for (std::size_t piece = 1; piece <= message.size(); ++piece) {
+      SCOPED_TRACE(testing::PrintToString(line) + " in pieces of " + std::to_string(piece));
+      HeaderIndex index(kBytes, kFields, true);
+      ASSERT_EQ(feed(index, message, piece), HeaderStatus::kComplete);
+      ASSERT_EQ(index.end(), HeaderEnd::kEmptyLine);
+      ASSERT_EQ(index.from_line_bytes(), line.size());
+      ASSERT_EQ(index.fields().size(), 2U);
+      ASSERT_EQ(index.fields()[0].begin, line.size());
+      ASSERT_EQ(name_of(index, 0, message), "From");
+      ASSERT_EQ(index.body_begin(), message.size() - 6);
+      HeaderIndex strict(kBytes, kFields);
+      ASSERT_EQ(feed(strict, message, piece), HeaderStatus::kComplete);
+      ASSERT_EQ(strict.end(), HeaderEnd::kNoField);
+      ASSERT_EQ(strict.from_line_bytes(), 0U);
+    }
+  }
+}
+
+// Blanks before a colon are obsolete syntax of a field; other names, other places and what has no
+// blank are no such line; and what then stands on top must not continue the fields above it.
+TEST(HeaderIndex, WhatIsNoFromLine) {
+  for (const std::string_view message :
+       {"From : a@b.example\r\n\r\n", "From \t : a@b.example\r\n\r\n", "From: From x\r\n\r\n"}) {
+    for (std::size_t piece = 1; piece <= message.size(); ++piece) {
+      HeaderIndex index(kBytes, kFields, true);
+      ASSERT_EQ(feed(index, message, piece), HeaderStatus::kComplete);
+      ASSERT_EQ(index.from_line_bytes(), 0U) << message;
+      ASSERT_EQ(index.count(FieldName::kFrom), 1U) << message;
+    }
+  }
+  for (const std::string_view message :
+       {"from a@b\r\nA: b\r\n\r\n", "FROM a@b\r\nA: b\r\n\r\n", "Fromm a@b\r\nA: b\r\n\r\n",
+        ">>From a@b\r\nA: b\r\n\r\n", "From\r\nA: b\r\n\r\n", "From\vx\r\nA: b\r\n\r\n",
+        "A: b\r\nFrom a@b\r\n\r\n", "From a\r\nFrom b\r\nA: b\r\n\r\n", "From a@b"}) {
+    HeaderIndex index(kBytes, kFields, true);
+    ASSERT_EQ(feed(index, message, message.size()), HeaderStatus::kComplete);
+    ASSERT_EQ(index.end(), HeaderEnd::kNoField) << testing::PrintToString(message);
+  }
+  HeaderIndex index(kBytes, kFields, true);
+  feed(index, "From a\r\n by bank.example\r\nA: b\r\n\r\n", 100);
+  ASSERT_EQ(index.end(), HeaderEnd::kFirstSpace);
+  HeaderIndex small(64, kFields, true);
+  ASSERT_EQ(feed(small, "From " + std::string(100, 'x') + "\r\nA: b\r\n\r\n", 7),
+            HeaderStatus::kTooLarge);
+}
+
 TEST(HeaderIndex, RandomMessagesAtEverySplit) {
   constexpr std::string_view kAlphabet("Aa-:: \t\r\n\x80\0x", 12);
   const std::vector<std::string_view> lines{"From: a@b\r\n", "X:\r\n", " more\r\n",

@@ -191,13 +191,52 @@ TEST(Conversation, ASlowSenderIsToldSo) {
   ShardParts shard;
   Peer& peer = shard.at_data();
   shard.say(peer, "From: a@c.example\r\n\r\n");
-  const std::int64_t sixth =
-      shard.config.limits.data_rate_window_ns / static_cast<std::int64_t>(RateWindow::kParts);
-  for (std::size_t i = 0; i < RateWindow::kParts + 2 && peer.heard.empty(); ++i) {
+  for (int i = 0; i < 80 && peer.heard.empty(); ++i) {
     shard.arrive(peer, "x");
-    shard.pass(sixth + kSecond);
+    shard.pass(kSecond);
   }
   EXPECT_TRUE(has(peer.heard, "421 4.4.2 Data arrives too slowly")) << peer.heard;
+}
+
+TEST(Conversation, AMessageMayPauseForMinutes) {
+  ShardParts shard;
+  Peer& peer = shard.at_data();
+  shard.say(peer, "From: a@c.example\r\n\r\n");
+  for (int i = 0; i < 29; ++i) shard.pass(10 * kSecond);
+  EXPECT_EQ(peer.heard, "");
+  shard.say(peer, "x\r\n");
+  for (int i = 0; i < 35 && peer.heard.empty(); ++i) shard.pass(10 * kSecond);
+  EXPECT_TRUE(has(peer.heard, "421 4.4.2 Timed out waiting for the message")) << peer.heard;
+}
+
+// Each byte of a command line starts no new wait; while something is short the line has less time.
+TEST(Conversation, ACommandHasItsTimeFromItsFirstByte) {
+  for (const bool is_short : {false, true}) {
+    ShardParts shard;
+    Peer& peer = shard.connect();
+    shard.context->connections_short = is_short;
+    int seconds = 0;
+    for (; seconds < 400 && peer.heard.empty(); ++seconds) {
+      shard.arrive(peer, "x");
+      shard.pass(kSecond);
+    }
+    EXPECT_TRUE(has(peer.heard, "421 4.4.2 Timed out waiting for a command")) << peer.heard;
+    EXPECT_GE(seconds, is_short ? 59 : 299);
+    EXPECT_LE(seconds, is_short ? 64 : 304);
+  }
+}
+
+// What is sent in chunks holds what it sent until RSET.
+TEST(Conversation, RsetInTheMiddleOfChunksLetsGoOfTheMessage) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  shard.say(peer, "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.example>\r\n");
+  shard.say(peer, "BDAT 5\r\nFrom:BDAT 3\r\n a\r");
+  EXPECT_TRUE(peer.heard.ends_with("250 2.0.0 Ok\r\n250 2.0.0 Ok\r\n")) << peer.heard;
+  shard.say(peer, "RSET\r\nBDAT 6 LAST\r\nQUIT\r\nNOOP\r\n");
+  EXPECT_TRUE(peer.heard.ends_with("250 2.0.0 Ok\r\n503 5.5.1 MAIL first\r\n250 2.0.0 Ok\r\n"))
+      << peer.heard;
+  EXPECT_EQ(shard.of(peer).message_bytes(), 0U);
 }
 
 TEST(Conversation, DrainingLetsATransactionEndAndNobodyBegin) {

@@ -52,15 +52,15 @@ void check_rcpt(std::string_view arguments, const Extensions& extensions) {
 }
 
 void check_line(std::string_view line) {
-  (void)takes_parameters(line);
   const CommandLine command = parse_command(line);
   MXRING_ASSERT(inside(command.arguments, line));
-  (void)is_hello_name(command.arguments);
-  for (unsigned bits = 0; bits < 16; ++bits) {
+  (void)is_hello_name(command.arguments, kStrict);
+  const ChunkArguments chunk = parse_chunk(command.arguments);
+  MXRING_ASSERT(chunk.size == ChunkArguments::Size::kUnknown || !command.arguments.empty());
+  for (unsigned bits = 0; bits < 8; ++bits) {
     const Extensions extensions{.esmtp = (bits & 1) != 0,
                                 .smtputf8 = (bits & 2) != 0,
-                                .leniency = {.space_before_path = (bits & 4) != 0,
-                                             .missing_angle_brackets = (bits & 8) != 0}};
+                                .leniency = (bits & 4) != 0 ? Leniency{} : kStrict};
     check_mail(command.arguments, extensions);
     check_rcpt(command.arguments, extensions);
   }

@@ -8,47 +8,53 @@
 #include <string>
 #include <string_view>
 
+#include "smtp/command_table.h"
+
 namespace mxring::smtp {
 namespace {
 
 TEST(Command, VerbsInAnyCase) {
-  for (const auto& [word, verb] : {std::pair{"EHLO", Verb::kEhlo},
-                                   {"helo", Verb::kHelo},
-                                   {"Mail", Verb::kMail},
-                                   {"rCPT", Verb::kRcpt},
-                                   {"DATA", Verb::kData},
-                                   {"rset", Verb::kRset},
-                                   {"nOoP", Verb::kNoop},
-                                   {"VRFY", Verb::kVrfy},
-                                   {"help", Verb::kHelp},
-                                   {"quit", Verb::kQuit},
-                                   {"StartTls", Verb::kStartTls},
-                                   {"auth", Verb::kNotOffered}}) {
-    EXPECT_EQ(parse_command(word).verb, verb) << word;
-    EXPECT_EQ(parse_command(std::string_view(word)).arguments, "");
+  for (const CommandRow& row : kCommandTable) {
+    std::string word(row.verb);
+    for (unsigned flip = 0; flip < 1U << word.size(); ++flip) {
+      for (std::size_t i = 0; i < word.size(); ++i) {
+        word[i] =
+            static_cast<char>((flip >> i & 1) != 0 ? std::tolower(word[i]) : std::toupper(word[i]));
+      }
+      EXPECT_EQ(&parse_command(word).row, &row) << word;
+      EXPECT_EQ(parse_command(word).arguments, "");
+      const std::string with_argument = word + " x";
+      EXPECT_EQ(&parse_command(with_argument).row, &row) << word;
+    }
   }
+  EXPECT_EQ(&parse_command("auth").row, &kNotOfferedRow);
+  EXPECT_EQ(&parse_command("GET /").row, &kHttpRow);
+  EXPECT_EQ(&parse_command("GET").row, &kUnknownRow);
+  EXPECT_EQ(&parse_command("").row, &kUnknownRow);
 }
 
 // Clearing bit 5 maps other bytes onto letters of a verb only if they are its letters.
-TEST(Command, NoOtherFourBytesAreAVerb) {
-  for (const std::string_view word :
-       {"EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "HELP", "QUIT"}) {
+TEST(Command, NoOtherBytesAreAVerb) {
+  for (const CommandRow& row : kCommandTable) {
+    const std::string word(row.verb);
     for (std::size_t i = 0; i < word.size(); ++i) {
       for (int c = 0x21; c < 256; ++c) {
         std::string other(word);
         other[i] = static_cast<char>(c);
         const bool same = (c | 0x20) == (word[i] | 0x20) && std::isalpha(c) != 0;
-        EXPECT_EQ(parse_command(std::string_view(other)).verb == parse_command(word).verb, same)
-            << testing::PrintToString(other);
+        EXPECT_EQ(&parse_command(other).row == &row, same) << testing::PrintToString(other);
       }
     }
+    EXPECT_NE(&find_command(word + "X"), &row);
+    const std::string nul_first = std::string(1, '\0') + word;
+    EXPECT_NE(&parse_command(nul_first).row, &row);
   }
 }
 
 TEST(Command, ArgumentsLieInTheLine) {
   constexpr std::string_view kLine = "VRFY   some one  ";
   const CommandLine command = parse_command(kLine);
-  EXPECT_EQ(command.verb, Verb::kVrfy);
+  EXPECT_EQ(command.row.verb, "VRFY");
   EXPECT_EQ(command.arguments, "some one");
   EXPECT_EQ(command.arguments.data(), kLine.data() + 7);
   // Not for MAIL and RCPT, whose syntax has exactly one.
@@ -56,12 +62,37 @@ TEST(Command, ArgumentsLieInTheLine) {
 }
 
 TEST(Command, LongLinesOnlyForMailAndRcpt) {
-  EXPECT_TRUE(takes_parameters("MAIL FROM:<a@b>"));
-  EXPECT_TRUE(takes_parameters("rcpt to:<a@b>"));
-  EXPECT_FALSE(takes_parameters("MAIL"));
-  EXPECT_FALSE(takes_parameters("MAILX"));
-  EXPECT_FALSE(takes_parameters("EHLO x"));
-  EXPECT_FALSE(takes_parameters(""));
+  for (const std::string_view line : {"MAIL FROM:<a@b>", "rcpt to:<a@b>"}) {
+    EXPECT_NE(find_command(line).flags & kTakesParameters, 0) << line;
+  }
+  for (const std::string_view line : {"MAILX", "EHLO x", "", "MAI", "DATA", "xMAIL FROM:<a@b>"}) {
+    EXPECT_EQ(find_command(line).flags & kTakesParameters, 0) << line;
+  }
+}
+
+TEST(Command, ChunkSizes) {
+  using Size = ChunkArguments::Size;
+  const auto known = [](std::string_view text, std::uint64_t octets, bool last, bool good = true) {
+    const ChunkArguments chunk = parse_chunk(text);
+    EXPECT_EQ(chunk.size, Size::kKnown) << text;
+    EXPECT_EQ(chunk.octets, octets) << text;
+    EXPECT_EQ(chunk.last, last) << text;
+    EXPECT_EQ(chunk.well_formed, good) << text;
+  };
+  known("0", 0, false);
+  known("0 LAST", 0, true);
+  known("7  last", 7, true);
+  known("000000000000000000000000000005 LAST", 5, true);
+  known("18446744073709551615", UINT64_MAX, false);
+  known("5 LASTLY", 5, false, false);
+  known("5 LAST x", 5, false, false);
+  known("5 FIRST", 5, false, false);
+  for (const char* text : {"18446744073709551616 LAST", "999999999999999999999999999999"}) {
+    EXPECT_EQ(parse_chunk(text).size, Size::kBeyond) << text;
+  }
+  for (const char* text : {"", "LAST", "-5", "+5", "0x5", "5LAST", "5,", "five", "\xd9\xa5"}) {
+    EXPECT_EQ(parse_chunk(text).size, Size::kUnknown) << text;
+  }
 }
 
 TEST(Command, MailArgumentsAreViewsOfTheLine) {

@@ -53,13 +53,27 @@ bool set_limit(base::Limits& limits, std::string_view name, std::string_view val
   if (!parse_number(value, number)) return false;
   const auto small = static_cast<std::uint32_t>(number);
   if (name == "message_bytes") return limits.message_bytes = number, true;
+  if (name == "header_bytes") return limits.header_bytes = small, true;
   if (name == "message_line_bytes") return limits.message_line_bytes = small, true;
   if (name == "message_line_flag_bytes") return limits.message_line_flag_bytes = small, true;
   if (name == "recipients") return limits.recipients = small, true;
   if (name == "messages_per_connection") return limits.messages_per_connection = small, true;
   if (name == "errors_soft") return limits.errors_soft = small, true;
   if (name == "errors_hard") return limits.errors_hard = small, true;
+  if (name == "commands_without_mail") return limits.commands_without_mail = small, true;
   return false;
+}
+
+bool* leniency_named(std::string_view name, Leniency& leniency) {
+  if (name == "spaces_in_paths") return &leniency.spaces_in_paths;
+  if (name == "bare_paths") return &leniency.bare_paths;
+  if (name == "dots_in_local_part") return &leniency.dots_in_local_part;
+  if (name == "any_hello_name") return &leniency.any_hello_name;
+  if (name == "auth_parameter") return &leniency.auth_parameter;
+  if (name == "xtext_lower_case") return &leniency.xtext_lower_case;
+  if (name == "trailing_dot") return &leniency.trailing_dot;
+  if (name == "hello_optional") return &leniency.hello_optional;
+  return nullptr;
 }
 
 class Reader {
@@ -111,11 +125,11 @@ class Reader {
       const std::string_view limit = take_word(line);
       return set_limit(dialogue_.options.limits, limit, line);
     }
+    if (name == "strict") return dialogue_.options.leniency = kStrict, true;
     if (name == "starttls") return dialogue_.options.starttls = true, true;
     if (name == "lenient") {
-      dialogue_.options.leniency.space_before_path |= line == "space";
-      dialogue_.options.leniency.missing_angle_brackets |= line == "brackets";
-      return line == "space" || line == "brackets";
+      bool* leniency = leniency_named(line, dialogue_.options.leniency);
+      return leniency != nullptr && (*leniency = true);
     }
     if (name == "discard") {
       const bool good = parse_number(take_word(line), dialogue_.policy.discard_after_bytes);

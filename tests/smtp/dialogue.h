@@ -4,7 +4,8 @@
 //   @hostname NAME            before the first C or S line; also:
 //   @limit NAME NUMBER        a member of base::Limits
 //   @starttls                 STARTTLS is offered; what is said after it is under TLS
-//   @lenient space|brackets   a member of smtp::Leniency
+//   @strict                   every member of smtp::Leniency off
+//   @lenient NAME             one of them on
 //   @refuse mail|rcpt PATH REPLY    the owner's answers; "<>" is the null path
 //   @refuse data REPLY
 //   @finish REPLY             to every message, instead of "250 2.0.0 Ok <number from 0>"

@@ -45,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if ((choice & 1) != 0) options.limits.errors_soft = options.limits.errors_hard = 100'000;
   if ((choice & 2) != 0) options.limits.message_bytes = 100;
   if ((choice & 4) != 0) options.limits.message_line_bytes = 80;
-  if ((choice & 8) != 0) options.leniency = {true, true};
+  if ((choice & 8) != 0) options.leniency = kStrict;
   if ((choice & 16) != 0) options.limits.messages_per_connection = 2;
   OwnerPolicy policy;
   policy.refuse_mail["no@a.example"] = "452 4.3.1 No";

@@ -17,6 +17,7 @@ std::string in_words(const Envelope& envelope) {
   if (envelope.declared_size != 0) add("SIZE=" + std::to_string(envelope.declared_size));
   if (envelope.body == BodyType::k7Bit) add("BODY=7BIT");
   if (envelope.body == BodyType::k8BitMime) add("BODY=8BITMIME");
+  if (envelope.body == BodyType::kBinaryMime) add("BODY=BINARYMIME");
   if (envelope.smtputf8) add("SMTPUTF8");
   if (envelope.requiretls) add("REQUIRETLS");
   if (envelope.dsn_return == DsnReturn::kFull) add("RET=FULL");

@@ -18,7 +18,7 @@ constexpr std::array<std::string_view, 8> kLive{"limits.",          "recipients.
                                                 "syntax.",          "tls.certificate", "tls.key",
                                                 "tls.certificates", "auth.on_"};
 // What memory, tables, rings and the log were made for at the start, and the bounds of checks.
-constexpr std::array<std::string_view, 18> kFixed{"limits.connections",
+constexpr std::array<std::string_view, 19> kFixed{"limits.connections",
                                                   "limits.memory",
                                                   "limits.memory_wait",
                                                   "limits.message_size",
@@ -35,7 +35,8 @@ constexpr std::array<std::string_view, 18> kFixed{"limits.connections",
                                                   "limits.rsa_bits_min",
                                                   "limits.rsa_bits_max",
                                                   "limits.spf_lookups",
-                                                  "limits.spf_voids"};
+                                                  "limits.spf_voids",
+                                                  "syntax.from_line"};
 
 }  // namespace
 

@@ -92,6 +92,12 @@ Rules limit_rules(const Config& config) {
       {l.rsa_bits_min <= l.rsa_bits_max,
        {"limits.rsa_bits_min", "limits.rsa_bits_max"},
        "must not exceed rsa_bits_max"},
+      {l.command_time_short_ns <= l.command_time_ns,
+       {"limits.command_time_short", "limits.command_time"},
+       "must not exceed command_time"},
+      {l.data_silence_ns <= l.data_silence_all_ns,
+       {"limits.data_silence", "limits.data_silence_all"},
+       "must not exceed data_silence_all"},
   };
   if (std::ranges::all_of(rules, &ConfigRule::holds)) {
     rules.push_back(

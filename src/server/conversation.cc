@@ -335,8 +335,8 @@ void Conversation::on_message(smtp::ReplyBuffer& out) {
                       : message_->bytes_between(from->value, from->end, scratch.from);
   auto refusal = Policy::binary_header(header, session_.data());
   if (!refusal) {
-    refusal = rules_->policy.header(header, from_value,
-                                     session_.envelope().reverse_path().empty(), scratch);
+    refusal = rules_->policy.header(header, from_value, session_.envelope().reverse_path().empty(),
+                                    scratch);
   }
   if (refusal) {
     give_up();

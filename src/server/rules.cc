@@ -5,6 +5,7 @@ namespace mxring::server {
 Rules::Rules(const Config& given, bool has_certificates)
     : config(given),
       policy(config),
-      session{config.hostname, config.limits, {}, has_certificates && config.tls.starttls} {}
+      session{config.hostname, config.limits, config.syntax,
+              has_certificates && config.tls.starttls} {}
 
 }  // namespace mxring::server

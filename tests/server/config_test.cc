@@ -143,9 +143,9 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
 }
 
 // "name = value" of each key, by its path.
-std::map<std::string, std::string> shown_keys(const Config& config) {
+std::map<std::string, std::string> keys_by_path(const Config& config) {
   std::map<std::string, std::string> keys;
-  for_each_key(config, [&](const KeyView& key) { keys[key.path] = key.shown; });
+  for (const ShownKey& key : shown_keys(config)) keys[key.path()] = key.value;
   return keys;
 }
 
@@ -164,7 +164,7 @@ std::string another_value(const std::string& shown) {
 
 // A key wired to the wrong member, or to none, would change another line or no line at all.
 TEST(Config, EachKeySetsItselfAndNothingElse) {
-  const auto before = shown_keys(default_config());
+  const auto before = keys_by_path(default_config());
   std::size_t tried = 0;
   for (const auto& [path, shown] : before) {
     std::string value = another_value(shown);
@@ -173,7 +173,7 @@ TEST(Config, EachKeySetsItselfAndNothingElse) {
     auto config = parse_config(path + " = " + value + "\n", "t.toml");
     if (!config) config = parse_config(path + " = \"1MiB\"\n", "t.toml");
     ASSERT_TRUE(config.has_value()) << config.error().message;
-    for (const auto& [other, now] : shown_keys(*config)) {
+    for (const auto& [other, now] : keys_by_path(*config)) {
       EXPECT_EQ(now != before.at(other), other == path) << path << " = " << value << ": " << other;
     }
     ++tried;
@@ -204,7 +204,7 @@ constexpr std::size_t members() {
 // With the test above: each limit has one key.
 TEST(Config, NoLimitWithoutAKey) {
   std::size_t keys = 0;
-  for (const auto& [path, shown] : shown_keys(default_config()))
+  for (const auto& [path, shown] : keys_by_path(default_config()))
     keys += path.starts_with("limits.");
   EXPECT_EQ(keys, members<base::Limits>());
 }
@@ -212,7 +212,7 @@ TEST(Config, NoLimitWithoutAKey) {
 TEST(Config, LimitsThatDisagreeAreNamed) {
   for (const base::LimitRelation& relation : base::kLimitRelations) {
     EXPECT_TRUE(relation.holds(base::Limits{})) << relation.key;
-    EXPECT_TRUE(shown_keys(default_config()).contains("limits." + std::string(relation.key)));
+    EXPECT_TRUE(keys_by_path(default_config()).contains("limits." + std::string(relation.key)));
   }
 }
 

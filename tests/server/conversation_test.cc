@@ -88,7 +88,7 @@ TEST(Conversation, NothingIsParsedWhileAVerdictIsWaitedFor) {
 }
 
 TEST(Conversation, AClientThatReadsNoRepliesIsNotParsedAndLeavesItsBytesInTheKernel) {
-  ShardParts shard;
+  ShardParts shard({.adjust = [](Config& c) { c.limits.commands_without_mail = 100'000; }});
   Peer& peer = shard.connect();
   peer.reads = false;
   std::string noops;
@@ -215,6 +215,7 @@ TEST(Conversation, ACommandHasItsTimeFromItsFirstByte) {
     ShardParts shard;
     Peer& peer = shard.connect();
     shard.context->connections_short = is_short;
+    peer.heard.clear();  // the banner
     int seconds = 0;
     for (; seconds < 400 && peer.heard.empty(); ++seconds) {
       shard.arrive(peer, "x");

@@ -14,9 +14,9 @@
             reader.commit()
 
 The promise: every acknowledged message is handed to every group, at least once, in the order of the
-offsets, never before it is durable, always with the same id. After a crash some may come again: those
-since the last commit. What cannot be handed over any more is a Gap. A log that was made anew or put
-back from an older copy is an error, OtherLog or BeyondEnd, and never skipped over.
+offsets, never before it is durable, always with the same id. After a crash some may come again:
+those since the last commit. What cannot be handed over any more is a Gap. A log that was made anew
+or put back from an older copy is an error, OtherLog or BeyondEnd, and never skipped over.
 """
 
 from ._errors import (BeyondEnd, Damaged, GroupError, LogError, NotALog, OtherLog, Owned, Paused,

@@ -92,8 +92,8 @@ def _from_isal() -> Crc:
 
 
 def choose(wanted: str = "") -> Tuple[str, Crc]:
-    """(name, function): `crc32c`, `isal` or `table`; the one that is wanted, or the quickest that is
-    here and gives the right answer."""
+    """(name, function): `crc32c`, `isal` or `table`; the one that is wanted, or the quickest
+    that is here and gives the right answer."""
     for name, make in (("crc32c", _from_module), ("isal", _from_isal)):
         if wanted not in ("", name):
             continue

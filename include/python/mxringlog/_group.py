@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import errno
 import os
 import re
 import struct
@@ -142,9 +143,10 @@ class Cursor:
             fields = Fields(1, self._log_id_for(start), start, _now_us(), HOLDS if holds else 0, 0,
                             start, bytes(56))
             os.fchmod(fd, 0o640)
-            os.ftruncate(fd, 0)
+            image = (bytes(_SLOT_AT) + _packed(fields, self.files.crc)).ljust(_BYTES, b"\0")
+            if os.pwrite(fd, image, 0) != _BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
             os.ftruncate(fd, _BYTES)
-            os.pwrite(fd, _packed(fields, self.files.crc), _SLOT_AT)
             os.fsync(fd)
             os.rename(path, self.path)
             folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -219,12 +221,16 @@ class Cursor:
         try:
             at = fields.generation % 2 * _SLOT_AT
             if os.pwrite(self.fd, _packed(fields, self.files.crc), at) != 128:
-                raise OSError(28, "No space left on device")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fdatasync(self.fd)
         except OSError as error:
             raise GroupError(f"{self.path}: {error.strerror}") from error
         self.fields = fields
         self._wrote_at = time.monotonic()
+
+    def __del__(self) -> None:
+        if getattr(self, "fd", -1) >= 0:
+            self._close_fd()
 
     def _close_fd(self) -> None:
         if self.fd >= 0:

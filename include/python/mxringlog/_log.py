@@ -33,7 +33,7 @@ class Log:
     the server writes.
 
     `library`: see Checks; "" takes the quickest that is here. `payloads=False` leaves the checks of
-    messages out, which plain Python does at some 40 MB/s of CPU time. `wait`: how many seconds to wait for the
+    messages out, which plain Python does at some 40 MB/s. `wait`: how many seconds to wait for the
     directory to hold a log.
     """
 
@@ -187,6 +187,7 @@ class Follower:
         self._cursor: Optional[Cursor] = None
         self._bell = Bell(log._files)
         self._entries: Optional[Iterator[Entry]] = None
+        self._view: Optional[View] = None  # the one last looked at
         view = log._view()
         if group is None:
             begin = log._offset("latest" if start is None else start, view)
@@ -248,8 +249,6 @@ class Follower:
             if left <= 0:
                 return None
             self._bell.wait(value, self._view, min(left, 0.2) if self._behind() else left)
-
-    _view: Optional[View] = None
 
     def _one(self) -> Optional[Entry]:
         if self._entries is not None:

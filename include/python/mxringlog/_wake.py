@@ -90,6 +90,10 @@ class Bell:
         # EAGAIN (changed already), ETIMEDOUT, EINTR; anything else: this does not work here.
         return result == 0 or ctypes.get_errno() in (11, 110, 4)
 
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
     def close(self) -> None:
         if self._page is not None:
             self._libc.munmap(self._page, mmap.PAGESIZE)

@@ -173,6 +173,11 @@ class Record:
         return bool(self._number(12) & 4)
 
     @property
+    def binary(self) -> bool:
+        """Content that has no lines of text (BINARYMIME): it fits neither DATA nor an mbox."""
+        return bool(self._number(12) & 8)
+
+    @property
     def spf(self) -> Optional[Dict[str, Any]]:
         """None when not evaluated; else as `log cat --json` prints it. So are dkim and dmarc."""
         return self._json(13)  # type: ignore[no-any-return]
@@ -248,8 +253,8 @@ class Record:
             "disposition": self.disposition, "message_id": self.message_id,
             "subject": self.subject, "from": self.header_from, "queue_id": self.queue_id,
             "protocol": self.protocol, "body_type": self.body_type, "smtputf8": self.smtputf8,
-            "requiretls": self.requiretls, "long_line": self.long_line, "envid": self.envelope_id,
-            "ret": self.dsn_return,
+            "requiretls": self.requiretls, "long_line": self.long_line, "binary": self.binary,
+            "envid": self.envelope_id, "ret": self.dsn_return,
             "recipients": [{"address": r.address, "orcpt": r.original, "notify": list(r.notify)}
                            for r in recipients],
         }

@@ -28,9 +28,12 @@ struct Limits {
   std::uint32_t messages_per_connection = 1000;        // 421 4.7.0
   std::uint32_t commands_without_mail = 100;           // 421 4.7.0; between messages
   std::uint32_t connections = 20'000;                  // 421 4.7.0
-  std::uint32_t connections_per_ip = 50;  // 421 4.7.0; IPv6 per /64; loopback unlimited
-  std::uint32_t errors_soft = 10;         // replies slowed by error_delay
-  std::uint32_t errors_hard = 20;         // 421 4.7.0, closed
+  std::uint32_t connections_per_ip = 50;     // 421 4.7.0; IPv6 per /64; loopback unlimited
+  std::uint32_t connections_per_minute = 0;  // 421 4.7.0; per client, as the next two; 0 = off
+  std::uint32_t messages_per_minute = 0;     // 450 4.7.0
+  std::uint32_t recipients_per_minute = 0;   // 450 4.7.0
+  std::uint32_t errors_soft = 10;            // replies slowed by error_delay
+  std::uint32_t errors_hard = 20;            // 421 4.7.0, closed
   std::int64_t error_delay_ns = 1'000'000'000;
   std::int64_t command_wait_ns = 300'000'000'000;  // 421 4.4.2
   std::int64_t command_time_ns = 300'000'000'000;  // 421 4.4.2; one command, from its first byte

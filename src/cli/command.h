@@ -50,6 +50,7 @@ void add_dkim_keygen(CLI::App& dkim, Commands& commands);
 void add_dkim_sign(CLI::App& dkim, Commands& commands);
 void add_dkim_verify(CLI::App& dkim, Commands& commands);
 void add_decode(CLI::App& program, Commands& commands);
+void add_policy(CLI::App& program, Commands& commands);  // `policy` and everything below it
 void add_report(CLI::App& program, Commands& commands);  // `report` and everything below it
 void add_report_build(CLI::App& report, Commands& commands);
 void add_report_send(CLI::App& report, Commands& commands);

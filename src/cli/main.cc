@@ -202,6 +202,7 @@ int run(int argc, char** argv) {
   mxring::cli::add_dns(program, commands);
   mxring::cli::add_spf(program, commands);
   mxring::cli::add_dmarc(program, commands);
+  mxring::cli::add_policy(program, commands);
   mxring::cli::add_auth(program, commands);
   mxring::cli::add_dkim(program, commands);
   mxring::cli::add_decode(program, commands);

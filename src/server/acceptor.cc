@@ -53,7 +53,10 @@ bool Acceptor::on_accept(const uring::Completion& completion, Newcomer* newcomer
     turn_away(*newcomer, replies::kDraining);
     return false;
   }
-  if (!gate_.enter(newcomer->peer.address)) {
+  const bool in_time =
+      context_.rates.take(RateKind::kConnections, newcomer->peer.address,
+                          context_.rules->config.limits.connections_per_minute, context_.now.mono);
+  if (!in_time || !gate_.enter(newcomer->peer.address)) {
     turn_away(*newcomer, replies::kTooManyConnections);
     return false;
   }

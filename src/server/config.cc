@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "server/config_rules.h"
 #include "server/config_values.h"
+#include "server/policy_files.h"
 
 namespace mxring::server {
 
@@ -187,6 +188,17 @@ constexpr std::array kKeys{
         "Accepted recipient domains, in any script; others get 550 5.7.1; empty = all are "
         "accepted."),
 
+    key<Text, MEMBER(recipients.file)>(
+        "recipients", "file",
+        "Recipients, one a line: joe@example.org, @example.org for everybody there, @.example.org "
+        "for all domains below; others of a domain in the file get 550 5.1.1; \"\" = no file."),
+    key<Text, MEMBER(recipients.extension)>(
+        "recipients", "extension",
+        "What follows one of these characters in a local part is not compared; \"\" = all is."),
+    key<Text, MEMBER(access.file)>(
+        "access", "file",
+        "Rules, one a line, the first that matches wins: allow, deny or tempfail; client, helo, "
+        "sender or recipient; what; and a text for the client. \"\" = no file."),
     key<Text, MEMBER(journal.to)>("journal", "to",
                                   "Where a line goes for everything that is refused or cut off: "
                                   "\"stderr\", a file (SIGHUP opens "
@@ -266,6 +278,15 @@ constexpr std::array kKeys{
         "limits", "connections_per_ip",
         "Connections from one address (IPv6: from one /64), loopback excepted; further ones get "
         "421 4.7.0."),
+    key<Count<0, kMany>, MEMBER(limits.connections_per_minute)>(
+        "limits", "connections_per_minute",
+        "New connections of one client (IPv6: /64) within a minute; more get 421 4.7.0; 0 = off."),
+    key<Count<0, kMany>, MEMBER(limits.messages_per_minute)>(
+        "limits", "messages_per_minute",
+        "Messages of one client within a minute; more get 450 4.7.0 at MAIL; 0 = off."),
+    key<Count<0, kMany>, MEMBER(limits.recipients_per_minute)>(
+        "limits", "recipients_per_minute",
+        "Recipients of one client within a minute; more get 450 4.7.0 at RCPT; 0 = off."),
     key<Count<1, kMany>, MEMBER(limits.errors_soft)>(
         "limits", "errors_soft", "After so many syntax errors replies are slowed."),
     key<Count<1, kMany>, MEMBER(limits.errors_hard)>(
@@ -465,6 +486,7 @@ ConfigDraft read_config_file(const std::string& file) {
   if (std::ferror(input.get()) != 0) return failed();
   ConfigDraft draft = read_config(text, file);
   draft.config.file = file;
+  read_policy_files(draft);
   return draft;
 }
 

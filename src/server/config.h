@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <expected>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,6 +31,8 @@ enum class NoAuthor : std::uint8_t {
   kReject,
   kAccept,
 };
+
+struct PolicyFiles;
 
 struct Config {
   std::string hostname;  // empty: the system's host name
@@ -107,6 +110,8 @@ struct Config {
 
   struct Recipients {
     std::vector<std::string> domains;  // lower-case A-labels; empty = accept every domain
+    std::string file;                  // one a line; with it each recipient needs a line
+    std::string extension = "+";       // characters that end what is compared of a local part
   } recipients;
 
   // Leniencies: those of the dialogue, and two of messages.
@@ -115,7 +120,14 @@ struct Config {
     bool no_header = false;  // a message without any header field
   } syntax;
 
+  struct Access {
+    std::string file;  // rules, the first that matches wins
+  } access;
+
   base::Limits limits;
+
+  // What `recipients` and `access` name, read by load_config(); null where no file was loaded.
+  std::shared_ptr<const PolicyFiles> policy_files;
 
   // Where each key of the file was set, "limits.message_size" -> "mxring.toml:12:1", so that a
   // check of the whole can still point at a line. A flag names itself; defaults are not here.

@@ -66,6 +66,8 @@ std::vector<std::pair<std::string, std::string_view>> read_files(const Config& c
     add(more.certificate, "tls.certificates");
     add(more.key, "tls.certificates");
   }
+  add(config.recipients.file, "recipients.file");
+  add(config.access.file, "access.file");
   return files;
 }
 

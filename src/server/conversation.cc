@@ -231,12 +231,7 @@ bool Conversation::handle(const smtp::Step& step, smtp::ReplyBuffer& out) {
       on_mail(out);
       return phase_ == Phase::kTalking;
     case smtp::Event::kRecipient:
-      if (const auto refusal = rules_->policy.recipient(session_.offered_recipient().path)) {
-        session_.refuse(*refusal, out);
-      } else {
-        session_.accept(out);
-      }
-      return true;
+      return on_recipient(out);
     case smtp::Event::kData:
       on_data(out);
       return true;
@@ -275,6 +270,8 @@ void Conversation::on_mail(smtp::ReplyBuffer& out) {
     session_.refuse(replies::kStorageLow, out);
   } else if (is_short()) {
     session_.refuse(replies::kMemoryLow, out);
+  } else if (!in_time(RateKind::kMessages, rules_->config.limits.messages_per_minute)) {
+    session_.refuse(replies::kTooManyPerMinute, out);
   } else {
     session_.accept(out);
     if (context_.checks == nullptr) return;
@@ -287,6 +284,41 @@ void Conversation::on_mail(smtp::ReplyBuffer& out) {
                                       .now_unix_s = context_.now.wall.us / 1'000'000},
                                      context_.now);
   }
+}
+
+bool Conversation::in_time(RateKind kind, std::uint32_t limit) {
+  return context_.rates.take(kind, facts_.address, limit, context_.now.mono);
+}
+
+// Who asks for one unknown recipient after the other, and for no other, is guessing: slowed, then
+// sent away, by the limits for errors. A recipient that is served begins the count anew.
+bool Conversation::on_recipient(smtp::ReplyBuffer& out) {
+  const base::Limits& limits = rules_->config.limits;
+  if (!in_time(RateKind::kRecipients, limits.recipients_per_minute)) {
+    session_.refuse(replies::kTooManyPerMinute, out);
+    return true;
+  }
+  const auto refusal = rules_->policy.recipient({.client = facts_.address,
+                                                  .helo = session_.helo(),
+                                                  .sender = session_.envelope().reverse_path(),
+                                                  .recipient = session_.offered_recipient().path});
+  if (!refusal) {
+    guesses_ = 0;
+    session_.accept(out);
+    return true;
+  }
+  session_.refuse(*refusal, out);
+  if (refusal->id() != replies::kUnknownRecipient) return true;
+  ++guesses_;
+  if (guesses_ >= limits.errors_hard) {
+    session_.terminate(replies::kTooManyErrors, out);
+    give_up();
+    enter(Phase::kLastWords);
+    return false;
+  }
+  if (guesses_ < limits.errors_soft) return true;
+  hold(Hold::kSlowed);
+  return false;
 }
 
 void Conversation::on_data(smtp::ReplyBuffer& out) {

@@ -143,6 +143,8 @@ class Conversation final : public ConversationMarks,
   bool handle(const smtp::Step& step, smtp::ReplyBuffer& out);
   void greet(bool spoke_early);
   void on_mail(smtp::ReplyBuffer& out);
+  bool on_recipient(smtp::ReplyBuffer& out);
+  bool in_time(RateKind kind, std::uint32_t limit);
   void on_data(smtp::ReplyBuffer& out);
   void on_content(std::string_view run);
   void on_message(smtp::ReplyBuffer& out);
@@ -183,6 +185,7 @@ class Conversation final : public ConversationMarks,
   Phase phase_ = Phase::kTalking;
   Hold hold_ = Hold::kNone;
   PauseSet pauses_;
+  std::uint32_t guesses_ = 0;  // unknown recipients since the last known one
   bool greeted_ = false;       // the banner was sent, in the clear or under TLS
   bool parse_due_ = false;     // something may be parsed that could not before
   bool timer_ticks_ = false;   // it measures the data rate (or the slow-down), not idleness

@@ -1,9 +1,6 @@
 #include "server/policy.h"
 
-#include <algorithm>
-
-#include "base/text.h"
-#include "mail/idna.h"
+#include "server/policy_files.h"
 #include "smtp/reply.h"
 #include "smtp/session.h"
 
@@ -19,28 +16,41 @@ smtp::Reply refuse_author(mailauth::dmarc::AuthorError error, std::string& text)
   return smtp::Reply(replies::kNoAuthor).with(text);
 }
 
+// A configuration that was not loaded from a file has domains only.
+std::shared_ptr<const PolicyFiles> without_files(const Config& config) {
+  const auto files = std::make_shared<PolicyFiles>();
+  files->recipients = Recipients(config.recipients.domains, config.recipients.extension);
+  return files;
+}
+
 }  // namespace
 
 Policy::Policy(const Config& config)
-    : domains_(config.recipients.domains.begin(), config.recipients.domains.end()),
+    : files_(config.policy_files != nullptr ? config.policy_files : without_files(config)),
       received_fields_max_(config.limits.received_fields),
       vouches_(config.auth.spf || config.auth.dkim || config.auth.dmarc),
       one_from_(config.auth.dmarc),
       on_no_author_(config.auth.on_no_author),
       accept_without_header_(config.syntax.no_header) {}
 
-std::optional<smtp::Reply> Policy::recipient(std::string_view path) const {
-  if (domains_.empty()) return std::nullopt;
-  const std::size_t at = path.rfind('@');
-  if (at == std::string_view::npos) return std::nullopt;  // <postmaster>: always ours
-  // RFC 6531 3.2: a U-label and its A-label are one name.
-  mail::DomainBuffer buffer;
-  const auto name = mail::to_a_labels(path.substr(at + 1), buffer);
-  if (!name) return replies::kNotOurs;
-  std::string domain(*name);
-  std::ranges::transform(domain, domain.begin(), base::ascii_lower);
-  if (domains_.contains(domain)) return std::nullopt;
-  return replies::kNotOurs;
+std::optional<smtp::Reply> Policy::recipient(const AccessQuestion& question) const {
+  if (const Access::Rule* rule = files_->access.find(question)) {
+    const std::string_view text = files_->access.text(*rule);
+    if (rule->action != AccessAction::kAllow) {
+      const smtp::Reply reply =
+          rule->action == AccessAction::kDeny ? replies::kAccessDenied : replies::kAccessDeferred;
+      return text.empty() ? reply : reply.with(text);
+    }
+  }
+  switch (files_->recipients.find(question.recipient)) {
+    case Recipients::Answer::kServed:
+      return std::nullopt;
+    case Recipients::Answer::kNotOurs:
+      return replies::kNotOurs;
+    case Recipients::Answer::kUnknown:
+      return replies::kUnknownRecipient;
+  }
+  return std::nullopt;
 }
 
 // Behind a line that is no field many readers go on to the empty line, and find there what nobody

@@ -2,13 +2,14 @@
 // the configuration and the message: replies are values.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 
 #include "mail/header_index.h"
 #include "mailauth/dmarc/author.h"
+#include "server/access.h"
 #include "server/config.h"
 #include "smtp/data_scanner.h"
 #include "smtp/reply.h"
@@ -30,8 +31,9 @@ class Policy {
  public:
   explicit Policy(const Config& config);
 
-  // A refusal for this forward-path, or nothing.
-  std::optional<smtp::Reply> recipient(std::string_view path) const;
+  // A refusal for this recipient, or nothing. Access rules come first, then who is served. Words of
+  // a rule's own lie in this object.
+  std::optional<smtp::Reply> recipient(const AccessQuestion& question) const;
   // A refusal for a message whose header section is complete, or nothing. `from` is the value of
   // its first From field; `bounce`: the reverse-path is null. The refusal may lie in `scratch`.
   std::optional<smtp::Reply> header(const mail::HeaderIndex& header, std::string_view from,
@@ -44,7 +46,7 @@ class Policy {
  private:
   bool is_whole(const mail::HeaderIndex& header) const;
 
-  std::unordered_set<std::string> domains_;  // lower-case A-labels
+  std::shared_ptr<const PolicyFiles> files_;
   std::uint32_t received_fields_max_;
   bool vouches_;  // the message gets an Authentication-Results field
   bool one_from_;

@@ -117,6 +117,7 @@ struct Server::Impl {
   std::optional<RulesBoard> rules;
   Config configured;  // what was asked for, before it was fitted to this host
   std::mutex reload_mutex;
+  ClientRates rates;
   ConnectionGate gate;
   LogFolder log_folder;
   DiskReserve reserve;
@@ -154,6 +155,7 @@ std::expected<std::string, std::string> Server::Impl::reload(const Config& fresh
   const std::lock_guard lock(reload_mutex);
   if (draining.load(std::memory_order_relaxed)) return std::unexpected("draining: nothing is read");
   ConfigChange change = change_config(configured, fresh);
+  change.config.policy_files = fresh.policy_files;
   if (const auto valid = validate(change.config); !valid) {
     return std::unexpected(fmt::format("with what cannot change while running ({}): {}",
                                        fmt::join(change.kept, ", "), valid.error().message));
@@ -335,7 +337,7 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
   rules.emplace(std::make_shared<const Rules>(config, certificates != nullptr));
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
     shards.push_back(std::make_unique<Shard>(
-        ShardShared{config, *rules, gate, *writer, draining, undrained, notice, faults,
+        ShardShared{config, *rules, rates, gate, *writer, draining, undrained, notice, faults,
                     certificates.get(), resolver_health, journal},
         static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners[i]),
         counters.make_set(fmt::format("shard-{}", i))));

@@ -113,6 +113,7 @@ Shard::Core::Core(Shard& shard, std::unique_ptr<uring::Ring> made, uring::Buffer
               .limits = shard.shared_.config.limits,
               .counters = shard.counters_}),
       context{.rules = shard.shared_.rules.current(),
+              .rates = shard.shared_.rates,
               .counters = shard.counters_,
               .stages = stages,
               .timers = timers,

@@ -21,6 +21,7 @@
 #include "obs/histogram.h"
 #include "obs/turn_ring.h"
 #include "server/acceptor.h"
+#include "server/client_rates.h"
 #include "server/commit_thread.h"
 #include "server/config.h"
 #include "server/connection_gate.h"
@@ -38,6 +39,7 @@ class Journal;
 struct ShardShared {
   const Config& config;
   const RulesBoard& rules;
+  ClientRates& rates;
   ConnectionGate& gate;
   CommitThread& writer;
   std::atomic<bool>& draining;

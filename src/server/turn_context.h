@@ -12,6 +12,7 @@
 #include "base/intrusive_list.h"
 #include "obs/counters.h"
 #include "obs/stage_clock.h"
+#include "server/client_rates.h"
 #include "server/delivery.h"
 #include "server/rules.h"
 #include "uring/timer_wheel.h"
@@ -32,6 +33,7 @@ struct ConversationMarks {
 
 struct TurnContext {
   std::shared_ptr<const Rules> rules;  // for those who come in now
+  ClientRates& rates;
   obs::CounterSet& counters;
   obs::StageClock& stages;
   uring::TimerWheel& timers;

@@ -167,12 +167,16 @@ TEST(PolicyRecipient, DomainsInAnyScript) {
     for (const std::string_view ours :
          {"a@köln.de", "a@KÖLN.DE", "a@xn--kln-sna.de", "a@XN--KLN-SNA.DE", "ö@köln.de",
           "a@k\x6f\xcc\x88ln.de", "a@Example.ORG", "postmaster", "\"a@b\"@köln.de"}) {
-      EXPECT_EQ(policy.recipient(ours), std::nullopt) << configured << ' ' << ours;
+      EXPECT_EQ(policy.recipient({.client = {}, .helo = {}, .sender = {}, .recipient = ours}),
+                std::nullopt)
+          << configured << ' ' << ours;
     }
     for (const std::string_view other :
          {"a@koln.de", "a@xn--kln-sna.example", "a@a℀b.example", "a@[192.0.2.1]",
           "a@köln.de.example", "\"a@köln.de\"@other.example"}) {
-      EXPECT_NE(policy.recipient(other), std::nullopt) << configured << ' ' << other;
+      EXPECT_NE(policy.recipient({.client = {}, .helo = {}, .sender = {}, .recipient = other}),
+                std::nullopt)
+          << configured << ' ' << other;
     }
   }
 }

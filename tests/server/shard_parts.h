@@ -94,6 +94,7 @@ class ShardParts {
                                      .limits = config.limits,
                                      .counters = counters});
     context.reset(new TurnContext{.rules = rules,
+                                  .rates = rates,
                                   .counters = counters,
                                   .stages = stages,
                                   .timers = timers,
@@ -283,6 +284,7 @@ class ShardParts {
 
   Config config;
   std::shared_ptr<const Rules> rules;
+  ClientRates rates;
   obs::CounterRegistry registry{refusals_family()};
   obs::CounterSet& counters = registry.make_set("test");
   obs::StageClock stages{counters};

@@ -194,7 +194,7 @@ class Sum final : public RowSink {
 Options large_options(Sum* sum) {
   Options options;
   options.budget.decoded_bytes = 256U << 20U;  // beyond the default, which this report exceeds
-  options.budget.ratio = 1000;  // made by a loop, it packs better than any real one
+  options.budget.ratio = 1000;                 // made by a loop, it packs better than any real one
   options.rows = sum;
   return options;
 }

@@ -9,7 +9,7 @@ namespace mxring::base {
 
 }  // namespace mxring::base
 
-#define MXRING_ASSERT(condition)                                         \
-  (__builtin_expect(static_cast<bool>(condition), 1)                     \
-       ? static_cast<void>(0)                                            \
+#define MXRING_ASSERT(condition)                     \
+  (__builtin_expect(static_cast<bool>(condition), 1) \
+       ? static_cast<void>(0)                        \
        : ::mxring::base::assertion_failed(#condition, __FILE__, __LINE__))

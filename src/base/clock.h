@@ -27,8 +27,12 @@ struct Now {
 constexpr std::int64_t kNsPerMs = 1'000'000;
 constexpr std::int64_t kNsPerSecond = 1'000'000'000;
 
-constexpr MonoTime operator+(MonoTime t, std::int64_t ns) { return {t.ns + ns}; }
-constexpr std::int64_t operator-(MonoTime a, MonoTime b) { return a.ns - b.ns; }
+constexpr MonoTime operator+(MonoTime t, std::int64_t ns) {
+  return {t.ns + ns};
+}
+constexpr std::int64_t operator-(MonoTime a, MonoTime b) {
+  return a.ns - b.ns;
+}
 
 // Reads both clocks. Called once per loop turn by the threads' loops, by commands, and by tests
 // that want real time; never by parsers, sessions, evaluators or the log format.

@@ -105,7 +105,9 @@ __attribute__((target("sse4.2"))) std::uint32_t hardware_raw(std::uint32_t start
   return tail;
 }
 
-bool has_instruction() { return __builtin_cpu_supports("sse4.2") != 0; }
+bool has_instruction() {
+  return __builtin_cpu_supports("sse4.2") != 0;
+}
 
 #elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32)
 
@@ -115,7 +117,9 @@ std::uint32_t hardware_raw(std::uint32_t crc, const unsigned char* p, std::size_
   return crc;
 }
 
-bool has_instruction() { return true; }
+bool has_instruction() {
+  return true;
+}
 
 #else
 
@@ -123,7 +127,9 @@ std::uint32_t hardware_raw(std::uint32_t crc, const unsigned char* p, std::size_
   return portable_raw(crc, p, size);
 }
 
-bool has_instruction() { return false; }
+bool has_instruction() {
+  return false;
+}
 
 #endif
 

@@ -1,9 +1,10 @@
 // Writes one JSON value into a string. Keys are trusted literals; values are escaped, and bytes
-// that are not valid UTF-8 come out as U+FFFD so that the output is always valid JSON. Characters that
-// steer a terminal (base/text.h) are written as \uNNNN: JSON is read by people too.
+// that are not valid UTF-8 come out as U+FFFD so that the output is always valid JSON. Characters
+// that steer a terminal (base/text.h) are written as \uNNNN: JSON is read by people too.
 //
 //   JsonWriter json;
-//   json.begin_object().key("ok").value(true).key("segments").begin_array().end_array().end_object();
+//   json.begin_object().key("ok").value(true).key("segments").begin_array().end_array();
+//   json.end_object();
 //   std::puts(json.text().c_str());
 #pragma once
 

@@ -28,7 +28,7 @@ class TemporaryServer {
 
   const base::Endpoint& smtp() const { return smtp_; }
   const base::Endpoint& smtps() const { return smtps_; }  // port 0 = none
-  const std::string& admin() const { return admin_; }  // "" when off
+  const std::string& admin() const { return admin_; }     // "" when off
   const std::string& directory() const { return directory_; }
   int pid() const { return pid_; }
 

@@ -147,7 +147,7 @@ bool read_journal(Context& context) {
   Journal journal;
   if (!EnvelopeReader(context, journal).read(s.status)) return false;
   const bool said = context.walker().find(parts[0], "X-MS-Journal-Report") != nullptr;
-  if (!said) context.derived("type", "the form of its text, for want of X-MS-Journal-Report");
+  if (!said) context.derived("type", "the form of its text, without X-MS-Journal-Report");
   journal.original = read_original(context, found.envelope);
   context.out().journal = journal;
   context.out().kind = Kind::kJournalReport;

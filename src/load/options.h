@@ -39,7 +39,7 @@ struct Options {
   std::int64_t give_up_ns() const { return reply_timeout_ns + 2 * base::kNsPerSecond; }
   Tls tls = Tls::kNone;
   std::shared_ptr<const net::TlsClient> tls_client;  // unless kNone
-  int server_pid = 0;  // whose CPU time is measured; 0 = nobody's
+  int server_pid = 0;                                // whose CPU time is measured; 0 = nobody's
   MessageSource::Options content;
   std::vector<std::string> message_paths;
   // Set by somebody else: end early, and report what there is.

@@ -17,7 +17,9 @@ constexpr CounterInfo kInfo[] = {
 
 }  // namespace
 
-const CounterInfo& info(Counter counter) { return kInfo[static_cast<std::size_t>(counter)]; }
+const CounterInfo& info(Counter counter) {
+  return kInfo[static_cast<std::size_t>(counter)];
+}
 
 CounterRegistry::CounterRegistry(const Family& family) : family_(family) {
   MXRING_ASSERT(family.values.size() <= kFamilyValuesMax);

@@ -223,8 +223,8 @@ constexpr std::array kKeys{
     key<Flag, MEMBER(syntax.any_hello_name)>(
         "syntax", "any_hello_name",
         "Take any printable argument of EHLO and HELO; it is kept as given and never trusted."),
-    key<Flag, MEMBER(syntax.auth_parameter)>("syntax", "auth_parameter",
-                                             "Ignore AUTH= at MAIL rather than refuse it with 555."),
+    key<Flag, MEMBER(syntax.auth_parameter)>(
+        "syntax", "auth_parameter", "Ignore AUTH= at MAIL rather than refuse it with 555."),
     key<Flag, MEMBER(syntax.xtext_lower_case)>(
         "syntax", "xtext_lower_case", "Take lower-case hexadecimal digits in ORCPT and ENVID."),
     key<Flag, MEMBER(syntax.trailing_dot)>(
@@ -233,7 +233,8 @@ constexpr std::array kKeys{
                                              "Take MAIL from a client that said no EHLO or HELO."),
     key<Flag, MEMBER(syntax.from_line)>(
         "syntax", "from_line",
-        "Take a message with an mbox \"From \" line on top; the line is kept in the log, and readers "
+        "Take a message with an mbox \"From \" line on top; the line is kept in the log, and "
+        "readers "
         "leave it out. \"From : a@b\" is a header field all the same."),
     key<Flag, MEMBER(syntax.no_header)>(
         "syntax", "no_header",

@@ -284,7 +284,7 @@ struct Domains {
       case mail::IdnaError::kMemory:
         break;
     }
-    return "could not be converted for want of memory";
+    return "could not be converted: no memory";
   }
   static std::string show(const std::vector<std::string>& value) {
     std::vector<std::string> parts;

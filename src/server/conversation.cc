@@ -299,9 +299,9 @@ bool Conversation::on_recipient(smtp::ReplyBuffer& out) {
     return true;
   }
   const auto refusal = rules_->policy.recipient({.client = facts_.address,
-                                                  .helo = session_.helo(),
-                                                  .sender = session_.envelope().reverse_path(),
-                                                  .recipient = session_.offered_recipient().path});
+                                                 .helo = session_.helo(),
+                                                 .sender = session_.envelope().reverse_path(),
+                                                 .recipient = session_.offered_recipient().path});
   if (!refusal) {
     guesses_ = 0;
     session_.accept(out);

@@ -38,8 +38,8 @@ class Policy {
   // its first From field; `bounce`: the reverse-path is null. The refusal may lie in `scratch`.
   std::optional<smtp::Reply> header(const mail::HeaderIndex& header, std::string_view from,
                                     bool bounce, PolicyScratch& scratch) const;
-  // A refusal for binary content whose first such byte lies in the header section: readers differ on
-  // where its lines end, so a field could be hidden there.
+  // A refusal for binary content whose first such byte lies in the header section: readers differ
+  // on where its lines end, so a field could be hidden there.
   static std::optional<smtp::Reply> binary_header(const mail::HeaderIndex& header,
                                                   const smtp::DataScanner& data);
 

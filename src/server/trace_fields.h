@@ -13,14 +13,14 @@
 namespace mxring::server {
 
 struct TraceInput {
-  std::string_view hostname;   // ours
+  std::string_view hostname;  // ours
   std::string_view helo;
   std::string_view client_name;  // forward-confirmed; empty = unknown
   std::string_view client_ip;
   bool client_is_v6 = false;
-  std::string_view protocol;   // SMTP, ESMTP, UTF8SMTP, or the last two with an S for TLS
+  std::string_view protocol;    // SMTP, ESMTP, UTF8SMTP, or the last two with an S for TLS
   std::string_view tls_cipher;  // empty without TLS
-  std::uint64_t id_high = 0;   // together unique on this host: shown as the Received id
+  std::uint64_t id_high = 0;    // together unique on this host: shown as the Received id
   std::uint64_t id_low = 0;
 };
 

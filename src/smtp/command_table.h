@@ -56,6 +56,8 @@ struct CommandRow {
 constexpr std::uint8_t kHelloFlags = kArgumentRequired | kNoMail;
 constexpr std::uint8_t kPathFlags = kArgumentRequired | kTakesParameters | kStrictSpaces;
 constexpr std::uint8_t kDataFlags = kArgumentForbidden | kNothingBehind;
+constexpr std::uint8_t kResetFlags = kArgumentForbidden | kNoMail;
+constexpr std::uint8_t kNoArgument = kArgumentForbidden;
 inline constexpr std::array kCommandTable{
   CommandRow{"MAIL", kGreetedOnly,   kPathFlags,  Stage::kMail,      "4.1.1.2", Handlers::mail},
   CommandRow{"RCPT", kAfterMail,     kPathFlags,  Stage::kRecipient, "4.1.1.3", Handlers::rcpt},
@@ -63,17 +65,20 @@ inline constexpr std::array kCommandTable{
   CommandRow{"BDAT", kWithChunks,    kHasPayload, Stage::kData,      "RFC 3030", Handlers::bdat},
   CommandRow{"EHLO", kAnyState,      kHelloFlags, Stage::kHello,     "4.1.1.1", Handlers::ehlo},
   CommandRow{"HELO", kAnyState,      kHelloFlags, Stage::kHello,     "4.1.1.1", Handlers::helo},
-  CommandRow{"RSET", kAnyState, kArgumentForbidden | kNoMail, Stage::kCommand, "4.1.1.5", Handlers::rset},
-  CommandRow{"NOOP", kAnyState, kNoMail,                      Stage::kCommand, "4.1.1.9", Handlers::noop},
-  CommandRow{"VRFY", kAnyState, kArgumentRequired | kNoMail,  Stage::kCommand, "4.1.1.6", Handlers::vrfy},
-  CommandRow{"HELP", kAnyState, kNoMail,                      Stage::kCommand, "4.1.1.8", Handlers::help},
-  CommandRow{"QUIT", kAnyState, kArgumentForbidden,           Stage::kCommand, "4.1.1.10", Handlers::quit},
-  CommandRow{"STARTTLS", kGreetedOnly, kArgumentForbidden,    Stage::kStartTls, "RFC 3207", Handlers::starttls},
+  CommandRow{"RSET", kAnyState,      kResetFlags, Stage::kCommand,   "4.1.1.5", Handlers::rset},
+  CommandRow{"NOOP", kAnyState,      kNoMail,     Stage::kCommand,   "4.1.1.9", Handlers::noop},
+  CommandRow{"VRFY", kAnyState,      kHelloFlags, Stage::kCommand,   "4.1.1.6", Handlers::vrfy},
+  CommandRow{"HELP", kAnyState,      kNoMail,     Stage::kCommand,   "4.1.1.8", Handlers::help},
+  CommandRow{"QUIT", kAnyState,      kNoArgument, Stage::kCommand,   "4.1.1.10", Handlers::quit},
+  CommandRow{"STARTTLS", kGreetedOnly, kNoArgument, Stage::kStartTls, "RFC 3207",
+             Handlers::starttls},
 };
 // Commands of others, HTTP, and the rest.
-inline constexpr CommandRow kNotOfferedRow{"", kAnyState, 0, Stage::kCommand, "4.2.4", Handlers::other};
+inline constexpr CommandRow kNotOfferedRow{"", kAnyState, 0, Stage::kCommand, "4.2.4",
+                                           Handlers::other};
 inline constexpr CommandRow kHttpRow{"", kAnyState, 0, Stage::kCommand, "4.5.1", Handlers::http};
-inline constexpr CommandRow kUnknownRow{"", kAnyState, 0, Stage::kCommand, "4.2.4", Handlers::unknown};
+inline constexpr CommandRow kUnknownRow{"", kAnyState, 0, Stage::kCommand, "4.2.4",
+                                        Handlers::unknown};
 // clang-format on
 
 // A verb as one number, letter case cleared. Clearing bit 5 of any other byte never makes a capital

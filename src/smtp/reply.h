@@ -192,9 +192,8 @@ constexpr std::array kReplies{
     // With the domain.
     ReplyRow{ReplyId::kDmarcReject,
              "550 5.7.26 Refused: neither SPF nor DKIM vouches for the author"},
-    ReplyRow{
-        ReplyId::kDmarcNotAsked,
-        "451 4.4.5 Too many DNS questions under way to judge this mail, try again later"},
+    ReplyRow{ReplyId::kDmarcNotAsked,
+             "451 4.4.5 Too many DNS questions under way to judge this mail, try again later"},
     ReplyRow{ReplyId::kDmarcNoPolicy,
              "451 4.4.3 DNS did not answer about the DMARC policy, try again later"},
     ReplyRow{ReplyId::kDmarcNoAlignment,

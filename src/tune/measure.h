@@ -2,7 +2,7 @@
 // measurement is on its own, cleans up behind itself, and leaves a reason when it could not be
 // made.
 //
-// Thread: the caller's; one helper thread for the connection burst's listener is not needed,
+// Thread: the caller's; no further thread for the connection burst's listener is needed,
 // because the kernel fills the backlog by itself.
 #pragma once
 

@@ -146,7 +146,7 @@ class Sweep {
   void on_plan(std::function<void(const SweepPlan&)> tell) { tell_plan_ = std::move(tell); }
 
   std::expected<SweepResult, std::string> run();
-  // After run() failed for want of time: how much would do.
+  // After run() failed because time was short: how much would do.
   std::optional<std::int64_t> time_needed_ns() const { return time_needed_ns_; }
 
  private:

@@ -100,8 +100,8 @@ std::string sweep_table(const SweepResult& result, const SweepOptions& options) 
     for (const std::string& line : wrapped(text, 78)) out += line + '\n';
   }
   if (!result.left_out.empty()) {
-    const std::string text =
-        fmt::format("left out, for want of time (--time): {}", fmt::join(result.left_out, ", "));
+    const std::string text = fmt::format("left out, the time (--time) being short: {}",
+                                         fmt::join(result.left_out, ", "));
     out += '\n';
     for (const std::string& line : wrapped(text, 78)) out += line + '\n';
   }

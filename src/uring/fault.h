@@ -22,14 +22,14 @@ enum class FaultPoint : std::uint8_t {
   kReceive,
   kSend,
   kConnect,
-  kRead,    // of an eventfd or pipe
+  kRead,  // of an eventfd or pipe
   kWrite,
   kPoll,
   kClose,
-  kCancel,  // also of a poll
-  kFileWrite,      // pwritev to a log file
-  kFileSync,       // fdatasync / fsync of a log file or directory
-  kFileAllocate,   // fallocate / zeroing of a new segment
+  kCancel,        // also of a poll
+  kFileWrite,     // pwritev to a log file
+  kFileSync,      // fdatasync / fsync of a log file or directory
+  kFileAllocate,  // fallocate / zeroing of a new segment
   kFileOpen,
   kCount
 };

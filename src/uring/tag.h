@@ -15,7 +15,7 @@ enum class Operation : std::uint8_t {
   kClose,
   kCancel,
   kConnect,
-  kWake,   // read of an eventfd
+  kWake,  // read of an eventfd
   kPoll,
   kTimeout,
   kCount

@@ -168,7 +168,8 @@ TEST(RsaKey, Algorithms) {
   }
   const std::string rsa = from_hex("06092a864886f70d010101");
   ASSERT_TRUE(RsaPublicKey::parse(wrapped_bits(rsa + null, bits)));
-  // The parameters are NULL by RFC 3279; without them, and with others, OpenSSL reads it all the same.
+  // The parameters are NULL by RFC 3279; without them, and with others, OpenSSL reads it all the
+  // same.
   EXPECT_TRUE(RsaPublicKey::parse(wrapped_bits(rsa, bits)));
   EXPECT_TRUE(RsaPublicKey::parse(wrapped_bits(rsa + from_hex("050100"), bits)));
   EXPECT_TRUE(RsaPublicKey::parse(wrapped_bits(rsa + from_hex("3000"), bits)));

@@ -140,7 +140,8 @@ TEST(ReportTest, JsonHasTheKeysOthersRelyOn) {
   EXPECT_EQ(results_json(results),
             "{\"sent\":120,\"accepted\":100,\"rejected\":["
             "{\"code\":452,\"count\":15,\"text\":\"4.3.1 full\"},"
-            "{\"code\":550,\"count\":1,\"text\":\"5.7.1 \\u001b[31mno\"}],\"errors\":4,\"not_accepted\":20,"
+            "{\"code\":550,\"count\":1,\"text\":\"5.7.1 "
+            "\\u001b[31mno\"}],\"errors\":4,\"not_accepted\":20,"
             "\"losses\":[{\"reason\":\"timed out\",\"count\":4}],\"recipients_rejected\":["
             "{\"code\":550,\"count\":40,\"text\":\"5.7.1 no\"}],\"connections\":4,"
             "\"seconds\":2.000000,\"rate\":50.000,\"bytes_per_second\":50000.0,"

@@ -55,9 +55,8 @@ struct How {
 void seal(Sealed& message, SigningDomain& signer, const How& how = {}) {
   const std::size_t instance = message.sets.size() + 1;
   const bool rsa = signer.key().type() == crypto::KeyType::kRsa;
-  const std::string who =
-      fmt::format("; a={}-sha256; d={}; s={}; ", rsa ? "rsa" : "ed25519", signer.options().domain,
-                  signer.options().selector);
+  const std::string who = fmt::format("; a={}-sha256; d={}; s={}; ", rsa ? "rsa" : "ed25519",
+                                      signer.options().domain, signer.options().selector);
   const auto sign = [&](const std::string& covered) {
     return base::encode_base64(*signer.key().sign(digest_of(covered)));
   };

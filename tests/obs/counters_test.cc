@@ -4,9 +4,9 @@
 
 #include <cctype>
 #include <set>
-#include <utility>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace mxring::obs {

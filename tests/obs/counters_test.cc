@@ -60,7 +60,8 @@ TEST(CountersTest, NamesAreDistinctAndWellFormed) {
     const CounterInfo& about = info(static_cast<Counter>(i));
     EXPECT_TRUE(names.emplace(about.name, about.value).second) << about.name << about.value;
     EXPECT_EQ(about.label.empty(), about.value.empty()) << about.name;
-    EXPECT_TRUE(about.name.ends_with("_total")) << about.name;
+    // Counters end in _total (in _seconds_total); gauges in their unit or in what they count.
+    EXPECT_TRUE(about.name.ends_with("_total") || about.name.ends_with("_bytes")) << about.name;
     EXPECT_FALSE(about.help.empty()) << about.name;
     for (const char c : about.name) {
       EXPECT_TRUE(c == '_' || std::isdigit(static_cast<unsigned char>(c)) != 0 ||

@@ -254,8 +254,9 @@ TEST_F(ServerAuth, ASignatureWhoseKeyCannotBeHadGetsNobodyPastAPolicy) {
         Case{Disposition::kAccept, "bank.example", "250 ", "accept"},
         Case{Disposition::kTempfail, "bank.example", "451 4.7.5 ", "tempfail"},
         Case{Disposition::kTempfail, "open.bank.example", "250 ", "accept"},
-        Case{Disposition::kQuarantine, "lame.bank.example", "250 ", "accept"},
-        Case{Disposition::kTempfail, "lame.bank.example", "451 4.4.3 ", "tempfail"}}) {
+        // The policy is found above the name that has no answer.
+        Case{Disposition::kQuarantine, "lame.bank.example", "250 ", "quarantine"},
+        Case{Disposition::kTempfail, "lame.bank.example", "451 4.7.5 ", "tempfail"}}) {
     start([&](Config& config) {
       config.log.dir = dir_.path() / ("log" + std::to_string(++logs_));
       config.auth.on_dmarc_temperror = c.setting;

@@ -32,6 +32,8 @@ constexpr std::array kHostFiles{
     std::pair<std::string_view, std::string_view>{"/etc/nsswitch.conf", "the resolver"},
     std::pair<std::string_view, std::string_view>{"/etc/host.conf", "the resolver"},
     std::pair<std::string_view, std::string_view>{"/etc/services", "the resolver"},
+    std::pair<std::string_view, std::string_view>{"/etc/passwd", "names of owners in errors"},
+    std::pair<std::string_view, std::string_view>{"/etc/group", "names of owners in errors"},
     std::pair<std::string_view, std::string_view>{"/etc/localtime", "times in words"},
     std::pair<std::string_view, std::string_view>{"/etc/machine-id", "which host this is"},
     std::pair<std::string_view, std::string_view>{"/dev/urandom", "TLS"},

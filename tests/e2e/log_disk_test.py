@@ -64,7 +64,7 @@ class FullDisk(Root):
         free = room.f_bavail * room.f_frsize
         self.assertGreater(free, 2 << 20)
         mxtest.wait_until(lambda: "reserve" in server.stderr(), 5, "a word about the reserve")
-        said = [l for l in server.stderr().splitlines() if "452 4.3.1" in l][-1]
+        said = [l for l in server.stderr().splitlines() if "disk_reserve_segments" in l][-1]
         self.assertRegex(said, r"(below the reserve of 8 MiB|next segment of 8 MiB would not leave "
                                r"the reserve of 8 MiB) "
                                r"\(limits.disk_reserve_segments = 1 of 8 MiB\)")

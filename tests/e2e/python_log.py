@@ -39,7 +39,7 @@ def read(path):
 
 def copy_log(log, place):
     """Without the socket of a server that was killed."""
-    shutil.copytree(log, place, ignore=shutil.ignore_patterns("control"))
+    shutil.copytree(log, place, ignore=shutil.ignore_patterns("control", "*.tmp"))
 
 
 def split(entries):

@@ -96,7 +96,7 @@ class Knot(mxtest.TestCase):
         self.assertEqual(mechanisms["pass"], "ip4:127.0.0.0/8")
         self.assertEqual(mechanisms["included"], "include:_spf.included.sender.test")
         self.assertEqual(mechanisms["named"], "ptr:client.test")
-        # A server that refuses the probe's question about the root answers all the same.
+        # A server that refuses the questions about the root and the client answers all the same.
         self.assertNotIn("resolver", self.server.stderr())
 
     def test_the_null_reverse_path_and_the_clients_name(self):

@@ -364,11 +364,11 @@ void Client::heard(const Query& query, base::MonoTime now) {
   if (query.timed_out || !*query.reply) return;
   ServerHealth& server = servers_[query.server];
   const bool again = query.pending != nullptr && query.pending->options_rejected;
-  // A server for some zones only refuses the names of clients and serves us all the same.
-  const bool name_of_client =
-      query.pending != nullptr && query.pending->question.type == Type::kPtr;
-  if (name_of_client && !again && (*query.reply)->code == kRefused) return;
   server.replied(query.options, (*query.reply)->code, again);
+  // A server for some zones only refuses the root and the names of clients, and serves us all the
+  // same: told is what comes of a sender's name.
+  const bool elsewhere = query.pending == nullptr || query.pending->question.type == Type::kPtr;
+  if (elsewhere && server.refusing()) return;
   const auto refusing = server.refusal_news();
   if (!refusing) return;
   if (*refusing && preferred_ == query.server) preferred_ = (preferred_ + 1) % servers_.size();

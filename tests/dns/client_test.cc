@@ -445,7 +445,12 @@ TEST_F(ClientTest, OptionsAreKeptWhileTheyWork) {
 TEST_F(ClientTest, AServerThatRefusesEverythingIsToldOfOnce) {
   server.set_refusing(true);
   resolver().client().start(base::read_clocks().mono);
-  for (int i = 0; i < 20 && health.refusing.empty(); ++i) resolver().wait(50 * base::kNsPerMs);
+  for (int i = 0; i < 20 && !resolver().client().servers()[0].refusing(); ++i) {
+    resolver().wait(50 * base::kNsPerMs);
+  }
+  EXPECT_TRUE(resolver().client().servers()[0].refusing());
+  EXPECT_TRUE(health.refusing.empty()) << "the root is no sender's name";
+  EXPECT_EQ(ask("first.example")->status, Status::kServerFailure);
   const std::string address = server.address();
   EXPECT_EQ(health.refusing, std::vector<std::string>{address + " refuses"});
   for (int i = 0; i < 30; ++i) {

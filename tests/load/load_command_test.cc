@@ -203,7 +203,7 @@ TEST(LoadCommandTest, MistakesOnTheCommandLineAre2) {
     const Outcome outcome = run(std::string("127.0.0.1:1 ") + arguments + " 2>&1");
     EXPECT_EQ(outcome.exit_code, 2) << arguments << "\n" << outcome.output;
   }
-  EXPECT_EQ(run("mx.example.org:25 2>&1").exit_code, 2);
+  EXPECT_EQ(run("mx..example.org:25 2>&1").exit_code, 2);
 }
 
 }  // namespace

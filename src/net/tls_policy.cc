@@ -12,7 +12,7 @@ namespace mxring::net {
 
 namespace {
 
-// AES-GCM by libipsec-mb is the fastest by far, wolfSSL's own the slowest (src/ARCHITECTURE.md,
+// AES-GCM by libipsec-mb is the fastest by far, wolfSSL's own the slowest (src/DECISIONS.md,
 // decisions by measurement): without the library ChaCha20 goes first in TLS 1.2. In TLS 1.3 it is
 // not offered: only of AES-GCM do we see the plaintext before wolfSSL does (record_rules.h).
 constexpr char kSuitesFastGcm[] =

@@ -1,6 +1,6 @@
 // A log file seen through the fault seam. Blocking calls on the caller's thread: the writer has a
 // thread of its own, and buffered writes and fdatasync on a ring are handed to kernel worker
-// threads, which measured twice the CPU per commit (ARCHITECTURE.md, "Decisions by measurement").
+// threads, which measured twice the CPU per commit (DECISIONS.md).
 //
 // Errors are errno values; nothing is retried except EINTR before any byte was written.
 #pragma once

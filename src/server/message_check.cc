@@ -10,7 +10,7 @@ namespace mxring::server {
 namespace {
 
 constexpr std::size_t kHeaderScratchKept = 16 * 1024;
-// What the evaluators keep on the heap, as measured with 2,000 transactions open.
+// What the evaluators keep on the heap: an estimate, to be on the safe side, not a measurement.
 constexpr std::size_t kEvaluationBytes = 24 * 1024;
 
 }  // namespace

@@ -116,9 +116,18 @@ class Living(Case):
             reader.close()
 
     def test_a_log_made_anew_is_noticed(self):
+        self.made_anew()
+
+    def test_a_log_made_anew_is_noticed_when_its_file_has_the_same_inode(self):
+        self.made_anew(lambda: (1, 1))  # as file systems do that give a number again at once
+
+    def made_anew(self, inode=None):
         self.start()
         self.send(5)
-        reader = mxringlog.Log(self.log_dir).follow(start="earliest", timeout=0)
+        log = mxringlog.Log(self.log_dir)
+        if inode is not None:
+            log._files.state_inode = inode
+        reader = log.follow(start="earliest", timeout=0)
         self.assertEqual(len(list(reader)), 5)
         self.put_back(None)
         with self.assertRaises(mxringlog.NotALog):

@@ -95,7 +95,7 @@ class Reader:
         self._walk: Optional[Walk] = None
         self._left = -1  # base of the segment that has been gone through
         self._last: Optional[Tuple[int, int, Optional[str], int]] = None  # base epoch id offset
-        self.state = files.state_inode()
+        self.state = (files.state_inode(), 0, 0)
 
     def close(self) -> None:
         if self._walk is not None:
@@ -210,7 +210,8 @@ class Reader:
         if self.next > view.end:
             raise BeyondEnd(f"offset {self.next} is beyond the end of the log, {view.end}: it was "
                             "made anew or put back from an older copy")
-        state = self.files.state_inode()
+        # The number of a removed inode may be given to the next file: it does not say enough alone.
+        state = (self.files.state_inode(), view.segment, view.epoch)
         if state != self.state:
             self._same_log(self.files.bases())
             self.state = state

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "cli/message_file.h"
 #include "cli/output.h"
 #include "decode/facts_json.h"
+#include "server/config.h"
 
 namespace mxring::cli {
 
@@ -25,6 +27,7 @@ namespace {
 struct DecodeOptions {
   MessageArgument message;
   std::string as = "auto";
+  std::string config;
   std::vector<std::string> tokens;
   std::vector<std::string> recipients;
   std::string decoded_bytes;
@@ -54,8 +57,8 @@ std::optional<int> complain_usage(const std::string& what) {
 }
 
 // What the flags say, or the exit code after saying what is wrong with them.
-std::optional<int> read_flags(const DecodeOptions& flags, decode::Options& options,
-                              std::vector<decode::TokenPattern>& patterns,
+std::optional<int> read_flags(const DecodeOptions& flags, std::span<const std::string> configured,
+                              decode::Options& options, std::vector<decode::TokenPattern>& patterns,
                               std::vector<std::string_view>& recipients) {
   for (const KindWord& kind : kKinds) {
     if (kind.word == flags.as) options.as = kind.kind;
@@ -71,6 +74,9 @@ std::optional<int> read_flags(const DecodeOptions& flags, decode::Options& optio
           fmt::format("--bounce-token {}: {}", base::escaped(text), pattern.error()));
     }
     patterns.push_back(std::move(*pattern));
+  }
+  for (const std::string& text : configured) {
+    patterns.push_back(*decode::TokenPattern::parse(text));  // checked when the file was read
   }
   recipients.assign(flags.recipients.begin(), flags.recipients.end());
   options.token_patterns = patterns;
@@ -89,10 +95,19 @@ std::optional<int> read_flags(const DecodeOptions& flags, decode::Options& optio
 }
 
 int run_decode(const DecodeOptions& flags) {
+  std::vector<std::string> configured;
+  if (!flags.config.empty()) {
+    const auto config = server::load_config(flags.config);
+    if (!config) {
+      complain(config.error().message);
+      return kBadConfiguration;
+    }
+    configured = config->decode.bounce_tokens;
+  }
   decode::Options options;
   std::vector<decode::TokenPattern> patterns;
   std::vector<std::string_view> recipients;
-  if (const auto code = read_flags(flags, options, patterns, recipients)) return *code;
+  if (const auto code = read_flags(flags, configured, options, patterns, recipients)) return *code;
   MessageArgument bytes = flags.message;
   bytes.exact = true;
   auto message = read_message(bytes);
@@ -147,6 +162,10 @@ void add_decode(CLI::App& program, Commands& commands) {
           "or a field of the returned message, \"X-Campaign: {}\"; the first that is found")
       ->allow_extra_args(false)
       ->type_name("PATTERN");
+  command
+      ->add_option("-c,--config", options->config,
+                   "A configuration whose decode.bounce_tokens are looked for as well")
+      ->type_name("FILE");
   command
       ->add_option("--recipient", options->recipients,
                    "Envelope recipient, for --bounce-token; else Delivered-To, X-Original-To or To")

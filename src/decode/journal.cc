@@ -44,9 +44,10 @@ class EnvelopeReader {
     s_.extensions.clear();
   }
 
-  // False: the text is no envelope.
-  bool read(std::string_view text) {
-    if (!base::ascii_iequals(mail::trimmed(text).substr(0, 7), "Sender:")) return false;
+  // False: the text is no envelope. Where no header field of the report says that it is one, only
+  // a text that begins with the sender is.
+  bool read(std::string_view text, bool said) {
+    if (!begins_as_envelope(mail::trimmed(text), said)) return false;
     while (!text.empty()) {
       const std::string_view line = mail::first_line(text);
       text.remove_prefix(line.size());
@@ -64,6 +65,14 @@ class EnvelopeReader {
   }
 
  private:
+  static bool begins_as_envelope(std::string_view text, bool said) {
+    const std::string_view name = mail::trimmed(text.substr(0, text.find(':')));
+    const auto is = [&](std::string_view known) { return base::ascii_iequals(name, known); };
+    if (is("Sender")) return true;
+    return said && (is("Subject") || is("Message-ID") || is("To") || is("Cc") || is("Bcc") ||
+                    is("Recipient") || is("Recipients") || is("On-Behalf-Of"));
+  }
+
   void take(std::string_view line) {
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) {
@@ -145,9 +154,13 @@ bool read_journal(Context& context) {
   // Addresses are put together elsewhere: the envelope must stay as it is meanwhile.
   std::swap(s.status, text);
   Journal journal;
-  if (!EnvelopeReader(context, journal).read(s.status)) return false;
-  const bool said = context.walker().find(parts[0], "X-MS-Journal-Report") != nullptr;
-  if (!said) context.derived("type", "the form of its text, without X-MS-Journal-Report");
+  // Exchange's field is empty, Google's holds an id.
+  const bool said = context.walker().find(parts[0], "X-MS-Journal-Report") != nullptr ||
+                    context.walker().find(parts[0], "X-GM-Journal-ID") != nullptr;
+  if (!EnvelopeReader(context, journal).read(s.status, said)) return false;
+  if (!said) {
+    context.derived("type", "the form of its text, without X-MS-Journal-Report or X-GM-Journal-ID");
+  }
   journal.original = read_original(context, found.envelope);
   context.out().journal = journal;
   context.out().kind = Kind::kJournalReport;

@@ -199,6 +199,11 @@ constexpr std::array kKeys{
         "access", "file",
         "Rules, one a line, the first that matches wins: allow, deny or tempfail; client, helo, "
         "sender or recipient; what; and a text for the client. \"\" = no file."),
+    key<TokenPatterns, MEMBER(decode.bounce_tokens)>(
+        "decode", "bounce_tokens",
+        "Where a bounce says which message it is about: \"recipient: bounces+{}@*\", or a field of "
+        "the returned message, \"X-Campaign: {}\"; the first that is found. For `mxring decode "
+        "-c`."),
     key<Text, MEMBER(journal.to)>("journal", "to",
                                   "Where a line goes for everything that is refused or cut off: "
                                   "\"stderr\", a file (SIGHUP opens "

@@ -124,6 +124,11 @@ struct Config {
     std::string file;  // rules, the first that matches wins
   } access;
 
+  // For those who read the mail (`mxring decode -c`, the relay); receiving does not look at it.
+  struct Decode {
+    std::vector<std::string> bounce_tokens;  // decode::TokenPattern
+  } decode;
+
   base::Limits limits;
 
   // What `recipients` and `access` name, read by load_config(); null where no file was loaded.

@@ -28,6 +28,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "base/units.h"
+#include "decode/token.h"
 #include "mail/idna.h"
 #include "server/config.h"
 #include "server/config_rules.h"
@@ -244,6 +245,37 @@ struct Resolvers : Endpoints {
 };
 
 // Domain names in any script, kept as DNS has them: lower-case A-labels (RFC 5890).
+struct TokenPatterns {
+  static constexpr std::string_view kName = "list of patterns";
+  static void read(const toml::node& node, std::vector<std::string>& out, const Reading& reading) {
+    constexpr std::string_view kLike = "\"recipient: bounces+{}@*\"";
+    const toml::array* list = node.as_array();
+    if (list == nullptr) return reading.refuse(node, fmt::format("a list: [{}]", kLike));
+    out.clear();
+    for (const toml::node& element : *list) {
+      const auto* text = element.as_string();
+      if (text == nullptr) {
+        reading.refuse(element, fmt::format("a list of patterns like {}", kLike));
+        continue;
+      }
+      if (const auto pattern = decode::TokenPattern::parse(text->get()); !pattern) {
+        reading.faults.add(element.source(), reading.key,
+                           fmt::format("{}: \"{}\": {}", reading.key, base::escaped(text->get()),
+                                       pattern.error()));
+        continue;
+      }
+      out.push_back(text->get());
+    }
+  }
+  static std::string show(const std::vector<std::string>& values) {
+    std::string out;
+    for (const std::string& value : values) {
+      out += fmt::format("{}{}", out.empty() ? "" : ", ", quoted(value));
+    }
+    return fmt::format("[{}]", out);
+  }
+};
+
 struct Domains {
   static constexpr std::string_view kName = "list of domains";
   static void read(const toml::node& node, std::vector<std::string>& out, const Reading& reading) {

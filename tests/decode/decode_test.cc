@@ -223,7 +223,7 @@ TEST(Journal, ExchangesEnvelope) {
   const std::string_view envelope =
       "Sender: a@x\nSubject: =?utf-8?q?=C3=A4?=\nMessage-ID: <m@x>\nOn-Behalf-Of: boss@x\n"
       "To: t@x, Expanded: list@x\nCc: c@x, Forwarded: d@x\nBcc: b@x\nRecipient: r@y\nLabel: l\n";
-  for (const char* field : {"X-MS-Journal-Report: \n", ""}) {
+  for (const char* field : {"X-MS-Journal-Report: \n", "X-GM-Journal-ID: 77-a\n", ""}) {
     const Facts facts = decode(journal_message(envelope, field));
     ASSERT_EQ(facts.kind, Kind::kJournalReport);
     const Journal& j = *facts.journal;
@@ -242,6 +242,18 @@ TEST(Journal, ExchangesEnvelope) {
     EXPECT_EQ(j.original->message_id, "m@x");
     EXPECT_EQ(has(facts.derived, "type"), *field == '\0');
   }
+}
+
+// Which line comes first is the server's affair when a field says what the text is.
+TEST(Journal, AnEnvelopeThatIsSaidToBeOneMayBeginWithAnyOfItsLines) {
+  const std::string_view envelope =
+      "Message-Id: <m@x>\nSender: <a@x>\nRecipient: <b@x>\nRecipient: <c@y>\n";
+  const Facts facts = decode(journal_message(envelope, "X-GM-Journal-ID: 77-a\n"));
+  ASSERT_EQ(facts.kind, Kind::kJournalReport);
+  EXPECT_EQ(facts.journal->sender, "a@x");
+  ASSERT_EQ(facts.journal->recipients.size(), 2U);
+  EXPECT_EQ(facts.journal->recipients[1], "c@y");
+  EXPECT_EQ(decode(journal_message(envelope)).kind, Kind::kMail);
 }
 
 TEST(Journal, TextThatIsNoEnvelopeIsMail) {

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import unittest
 
 import mxtest
@@ -93,6 +94,30 @@ class Command(unittest.TestCase):
                           ("--bounce-token", "recipient: v-{}@x", "--recipient", "v-c77@x")):
             run = decode("--json", *arguments, "bounce.eml")
             self.assertEqual(json.loads(run.stdout)["bounce"]["token"], "c77", arguments)
+
+    def test_tokens_of_a_configuration(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config = pathlib.Path(folder) / "mxring.toml"
+            config.write_text('[decode]\nbounce_tokens = ["X-None: {}", "X-Campaign: {}"]\n')
+            run = decode("--json", "-c", config, "bounce.eml")
+            self.assertEqual(json.loads(run.stdout)["bounce"]["token"], "c77")
+            run = decode("--json", "-c", config, "--bounce-token", "recipient: bounces+{}@*",
+                         "bounce.eml")
+            self.assertEqual(json.loads(run.stdout)["bounce"]["token"], "7f3a")
+            config.write_text('[decode]\nbounce_tokens = ["X-Campaign: {}",\n "X-Campaign: *"]\n')
+            run = decode("--json", "-c", config, "bounce.eml")
+            self.assertEqual((run.returncode, run.stdout), (78, b""))
+            self.assertIn(b"mxring.toml:3:2: decode.bounce_tokens", run.stderr)
+
+    def test_a_journal_of_google(self):
+        facts = json.loads(decode("--json", "journal-google.eml").stdout)
+        self.assertEqual(facts["type"], "journal_report")
+        self.assertEqual(facts["journal"]["sender"], "carol@corp.example")
+        self.assertEqual(facts["journal"]["to"], ["dave@corp.example"])
+        self.assertEqual(facts["journal"]["bcc"], ["boss@corp.example"])
+        self.assertEqual(facts["journal"]["recipients"], ["erin@example.net"])
+        self.assertEqual(facts["journal"]["original"]["message_id"], "o2@corp.example")
+        self.assertEqual((facts["derived"], facts["defects"]), ([], []))
 
 
 class Keys(unittest.TestCase):

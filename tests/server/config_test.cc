@@ -126,6 +126,7 @@ TEST(Config, EveryKeyIsReadBackFromWhatIsShown) {
                  mailauth::Disposition::kTempfail,
                  NoAuthor::kAccept};
   config.recipients.domains = {"example.org", "example.net"};
+  config.decode.bounce_tokens = {"recipient: b+{}@*", "X-Campaign: \"{}\""};
   const std::string shown = to_toml(config, false);
   const Config again = parsed(shown);
   EXPECT_EQ(to_toml(again, false), shown);

@@ -31,7 +31,7 @@ test_packages=(
   python3=python3 swaks=swaks curl=curl /usr/sbin/smtp-source=postfix node=nodejs npm=npm
   /usr/sbin/knotd=knot /usr/sbin/opendkim=opendkim /usr/bin/dkimverify=python3-dkim
   /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils promtool=prometheus
-  systemd-analyze=systemd openssl=openssl
+  systemd-analyze=systemd openssl=openssl /usr/sbin/haproxy=haproxy
   faketime=faketime /usr/sbin/mkfs.btrfs=btrfs-progs /usr/bin/pip3=python3-pip
 )
 # From npm, into build/node. Later versions of mailauth want a later Node.js than Debian 12 has.
@@ -119,7 +119,7 @@ install_test_package() {
   without_starting_services install_packages "$package" || return 1
   if command -v systemctl >/dev/null; then
     case $package in
-      postfix | knot | opendkim | prometheus) as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
+      postfix | knot | opendkim | prometheus | haproxy) as_root systemctl disable "$package" >/dev/null 2>&1 || true ;;
     esac
   fi
 }

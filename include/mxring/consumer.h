@@ -124,6 +124,13 @@ struct TlsFacts {
   bool resumed = false;
 };
 
+// The balancer or proxy that connected and spoke for the client.
+struct ViaFacts {
+  std::string ip;
+  std::uint16_t port = 0;
+  std::string protocol;  // "proxy-v1", "proxy-v2", "xclient"
+};
+
 struct MailRecipient {
   std::string_view address;   // as given in RCPT TO, without angle brackets
   std::string_view original;  // ORCPT, xtext; empty when not given
@@ -169,6 +176,7 @@ struct Mail {
 
   // Read from what is stored when asked for.
   std::optional<TlsFacts> tls() const;    // nothing without TLS
+  std::optional<ViaFacts> via() const;    // nothing when the client connected itself
   std::optional<SpfVerdict> spf() const;  // nothing when not evaluated
   std::vector<DkimVerdict> dkim() const;  // one a signature
   std::optional<DmarcVerdict> dmarc() const;
@@ -176,6 +184,7 @@ struct Mail {
   // As stored: JSON of the documentation's JSON.md, the trace fields, ranges left out of
   // delivered().
   std::string_view tls_json;
+  std::string_view via_json;
   std::string_view spf_json;
   std::string_view dkim_json;
   std::string_view dmarc_json;

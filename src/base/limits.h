@@ -43,6 +43,7 @@ struct Limits {
   std::int64_t data_gap_ns = 10'000'000'000;            // ... that has no longer gap
   std::int64_t data_silence_ns = 300'000'000'000;       // 421 4.4.2; one gap
   std::int64_t data_silence_all_ns = 600'000'000'000;   // 421 4.4.2; all gaps of a message
+  std::int64_t proxy_header_ns = 10'000'000'000;        // 421 4.3.0
   std::int64_t tls_handshake_ns = 30'000'000'000;       // closed
   std::int64_t drain_ns = 30'000'000'000;               // transactions in progress at SIGTERM
   std::uint32_t disk_reserve_percent = 5;               // 452 4.3.1 at MAIL: the larger of both

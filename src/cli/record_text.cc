@@ -115,6 +115,7 @@ void write_members(base::JsonWriter& json, const Record& record) {
   json.key("port").value(std::uint32_t{record.client_port});
   json.key("helo").value(record.helo);
   text_or_null(json, "name", record.client_name);
+  stored_json(json, "via", record.via, "null");
   json.end_object();
   stored_json(json, "tls", record.tls, "null");
   json.key("mail_from").value(record.mail_from);
@@ -171,6 +172,10 @@ std::string record_listing(const Record& record, bool colour) {
                      base::escaped(record.protocol), base::escaped(record.helo));
   if (!record.client_name.empty()) {
     out += fmt::format(" ({})", base::escaped(record.client_name));
+  }
+  if (!record.via.empty()) {
+    out += fmt::format(", via {} ({})", base::escaped(text_member(record.via, "ip")),
+                       base::escaped(text_member(record.via, "protocol")));
   }
   if (const auto cipher = text_member(record.tls, "cipher"); !cipher.empty()) {
     out += fmt::format(", {} {}", base::escaped(text_member(record.tls, "version")),

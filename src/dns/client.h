@@ -106,7 +106,9 @@ class Client {
   [[nodiscard]] AnswerPtr ask(const Question& question, Waiter& waiter, base::MonoTime now,
                               const Asker& asker = {});
   // For Asker.
-  std::uint16_t account(const base::IpAddress& client) const { return quota_.account(client); }
+  std::uint16_t account(const base::IpAddress& client, bool claimed = false) const {
+    return quota_.account(client, claimed);
+  }
   void on_ready(int fd, bool readable, bool writable, base::MonoTime now);
   void on_timer(base::MonoTime now);
   // The largest time when there is nothing to wait for.

@@ -13,8 +13,8 @@ Quota::Quota(std::size_t max)
   base::random_bytes(&seed_, sizeof seed_);
 }
 
-std::uint16_t Quota::account(const base::IpAddress& client) const {
-  if (client.is_loopback()) return Asker::kNobody;
+std::uint16_t Quota::account(const base::IpAddress& client, bool claimed) const {
+  if (client.is_loopback() && !claimed) return Asker::kNobody;
   const base::IpAddress network = client.client_network();
   std::uint64_t bits = 0;
   std::memcpy(&bits, network.bytes().data(), sizeof bits);  // there is nothing behind a /64

@@ -24,8 +24,9 @@ class Quota {
  public:
   explicit Quota(std::size_t max);
 
-  // The account of a client: of its address, or of its IPv6 /64. Loopback has none.
-  std::uint16_t account(const base::IpAddress& client) const;
+  // The account of a client: of its address, or of its IPv6 /64. Loopback has none, unless it is
+  // only claimed: somebody else said that the client has this address.
+  std::uint16_t account(const base::IpAddress& client, bool claimed = false) const;
   // False when as many are under way as may be. DMARC's questions are counted apart.
   [[nodiscard]] bool take(const Asker& asker);
   void give_back(const Asker& asker);

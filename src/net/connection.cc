@@ -76,9 +76,12 @@ ReceiveOutcome Connection::on_ciphertext(const Chunk& chunk) {
 
 void Connection::start_tls(std::shared_ptr<const TlsServer> server) {
   const Checked checked(*this);
-  MXRING_ASSERT(tls_ == nullptr && chunks() == 0);
+  MXRING_ASSERT(tls_ == nullptr);
   tls_ = std::make_unique<TlsConnection>(std::move(server), context_.buffers, context_.outputs,
                                          output_);
+  for (std::size_t i = front_; i < chunks_.size(); ++i) tls_->add(chunks_[i]);
+  chunks_.clear();
+  front_ = 0;
 }
 
 bool Connection::decrypt() {

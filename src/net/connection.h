@@ -66,8 +66,8 @@ class Connection {
   bool consume(std::size_t n);
   void drop_input();
 
-  // The server's side of TLS from here on. Whatever was received and not consumed must have been
-  // dropped; what was written in the clear is sent before.
+  // The server's side of TLS from here on: what was received and neither consumed nor dropped is
+  // its beginning; what was written in the clear is sent before.
   void start_tls(std::shared_ptr<const TlsServer> server);
   bool has_tls() const { return tls_ != nullptr; }
   const TlsConnection& tls() const { return *tls_; }

@@ -3,6 +3,7 @@
 #include "mxring/consumer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -170,6 +171,16 @@ std::optional<TlsFacts> Mail::tls() const {
   return TlsFacts{tls.text("version"), tls.text("cipher"), tls.text("sni"), tls.truth("resumed")};
 }
 
+std::optional<ViaFacts> Mail::via() const {
+  const auto objects = seglog::read_stored_json(via_json);
+  if (objects.empty()) return std::nullopt;
+  const auto& via = objects.front();
+  const std::string digits = via.text("port");
+  std::uint16_t port = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  return ViaFacts{via.text("ip"), port, via.text("protocol")};
+}
+
 std::optional<SpfVerdict> Mail::spf() const {
   const auto objects = seglog::read_stored_json(spf_json);
   if (objects.empty()) return std::nullopt;
@@ -242,6 +253,7 @@ void fill(Mail& mail, const Record& record, const Mover& moved) {
   mail.disposition = disposition_of(record.disposition);
   mail.message = moved(record.message);
   mail.tls_json = moved(record.tls);
+  mail.via_json = moved(record.via);
   mail.spf_json = moved(record.spf);
   mail.dkim_json = moved(record.dkim);
   mail.dmarc_json = moved(record.dmarc);

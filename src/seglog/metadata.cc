@@ -87,6 +87,8 @@ std::string_view* text_member(MetadataTag tag, Record& record) {
       return &record.subject;
     case MetadataTag::kQueueId:
       return &record.queue_id;
+    case MetadataTag::kVia:
+      return &record.via;
     default:
       return nullptr;
   }

@@ -36,7 +36,8 @@ enum class MetadataTag : std::uint16_t {
   kHeaderFrom = 20,
   kSubject = 21,
   kQueueId = 22,
-  kLast = kQueueId,
+  kVia = 23,
+  kLast = kVia,
 };
 
 enum MetadataFlag : std::uint32_t {

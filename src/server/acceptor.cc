@@ -53,13 +53,28 @@ bool Acceptor::on_accept(const uring::Completion& completion, Newcomer* newcomer
     turn_away(*newcomer, replies::kDraining);
     return false;
   }
-  const bool in_time =
-      context_.rates.take(RateKind::kConnections, newcomer->peer.address,
-                          context_.rules->config.limits.connections_per_minute, context_.now.mono);
-  if (!in_time || !gate_.enter(newcomer->peer.address)) {
+  if (!take_in(*newcomer)) {
     turn_away(*newcomer, replies::kTooManyConnections);
     return false;
   }
+  return true;
+}
+
+// Whoever speaks for others is not counted as a client.
+bool Acceptor::take_in(Newcomer& newcomer) {
+  const Config& config = context_.rules->config;
+  const base::IpAddress& peer = newcomer.peer.address;
+  newcomer.sends_header = base::find_network(config.listen.proxy, peer) != nullptr;
+  const bool speaks_for_others =
+      newcomer.sends_header || base::find_network(config.listen.xclient, peer) != nullptr;
+  if (!speaks_for_others &&
+      !context_.rates.take(RateKind::kConnections, peer, config.limits.connections_per_minute,
+                           context_.now.mono)) {
+    return false;
+  }
+  const auto place = gate_.enter(peer, speaks_for_others);
+  if (!place) return false;
+  newcomer.place = *place;
   return true;
 }
 

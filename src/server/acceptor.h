@@ -36,6 +36,8 @@ class Acceptor {
     int fd = -1;
     base::Endpoint peer;
     bool implicit_tls = false;
+    bool sends_header = false;  // it is of listen.proxy
+    ConnectionGate::Place place{};
   };
 
   Acceptor(TurnContext& context, uring::Ring& ring, ConnectionGate& gate, ShardListeners listeners);
@@ -50,10 +52,12 @@ class Acceptor {
   void journal(const Newcomer& newcomer, smtp::ReplyId why);
   // Draining has begun.
   void drain();
-  void leave(const base::IpAddress& client) { gate_.leave(client); }
+  void leave(const ConnectionGate::Place& place) { gate_.leave(place); }
   void invariants() const;
 
  private:
+  bool take_in(Newcomer& newcomer);
+
   TurnContext& context_;
   uring::Ring& ring_;
   ConnectionGate& gate_;

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
+#include "base/ip_network.h"
 #include "base/text.h"
 #include "server/address_key.h"
 #include "smtp/path.h"
@@ -58,33 +58,13 @@ Access::RuleIndex Access::look_up(const Table& table, std::string_view key) {
 }
 
 std::expected<void, std::string> Access::add_network(std::string_view pattern) {
-  const std::size_t slash = pattern.find('/');
-  const auto address = base::IpAddress::parse(pattern.substr(0, slash));
-  if (!address) {
-    return std::unexpected(
-        fmt::format("\"{}\" is no IP address or network", base::escaped(pattern.substr(0, 80))));
-  }
-  const unsigned bits = address->is_v4() ? 32 : 128;
-  unsigned length = bits;
-  if (slash != std::string_view::npos) {
-    const std::string_view digits = pattern.substr(slash + 1);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
-    if (error != std::errc{} || end != digits.data() + digits.size() || length > bits) {
-      return std::unexpected(fmt::format("\"{}\" is no length of an {} prefix, 0 to {}",
-                                         base::escaped(digits.substr(0, 20)),
-                                         address->is_v4() ? "IPv4" : "IPv6", bits));
-    }
-  }
+  const auto network = base::IpNetwork::parse(pattern);
+  if (!network) return std::unexpected(network.error());
   std::array<char, 17> cut_off{};
-  std::array<char, 17> whole{};
-  const std::string_view prefix = cut(*address, length, cut_off);
-  if (prefix.substr(1) != cut(*address, bits, whole).substr(1)) {
-    return std::unexpected(
-        fmt::format("\"{}\" has bits set after its prefix", base::escaped(pattern.substr(0, 80))));
-  }
-  Networks& networks = networks_[address->is_v4() ? 0 : 1];
-  if (std::ranges::find(networks.lengths, length) == networks.lengths.end()) {
-    networks.lengths.push_back(static_cast<std::uint8_t>(length));
+  const std::string_view prefix = cut(network->address, network->length, cut_off);
+  Networks& networks = networks_[network->address.is_v4() ? 0 : 1];
+  if (std::ranges::find(networks.lengths, network->length) == networks.lengths.end()) {
+    networks.lengths.push_back(network->length);
   }
   networks.by_prefix.try_emplace(std::string(prefix), static_cast<RuleIndex>(rules_.size()));
   return {};

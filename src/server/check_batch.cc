@@ -25,11 +25,12 @@ CheckBatch::~CheckBatch() {
   MXRING_ASSERT(live_ == 0);
 }
 
-ClientName& CheckBatch::begin_name(const base::IpAddress& address, base::MonoTime now) {
+ClientName& CheckBatch::begin_name(const base::IpAddress& address, base::MonoTime now,
+                                   bool claimed) {
   if (idle_names_.empty()) idle_names_.push_back(std::make_unique<ClientName>(setup_.dns));
   ClientName& name = *idle_names_.back().release();
   idle_names_.pop_back();
-  name.begin(address, now);
+  name.begin(address, now, claimed);
   return name;
 }
 
@@ -40,7 +41,7 @@ void CheckBatch::drop_name(ClientName& name) {
 }
 
 MessageCheck& CheckBatch::begin(CheckSubject& subject, const mailauth::spf::Request& request,
-                                base::Now now) {
+                                base::Now now, bool claimed) {
   const obs::InStage stage(setup_.stages, obs::Stage::kEvaluate);
   if (idle_.empty()) {
     idle_.push_back(
@@ -55,7 +56,7 @@ MessageCheck& CheckBatch::begin(CheckSubject& subject, const mailauth::spf::Requ
   idle_.pop_back();
   ++live_;
   running_.push_back(check);
-  check.begin(request, subject, now);
+  check.begin(request, subject, now, claimed);
   return check;
 }
 

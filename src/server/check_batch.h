@@ -47,14 +47,16 @@ class CheckBatch final : private CheckOwner {
   explicit CheckBatch(const Setup& setup);
   ~CheckBatch();
 
-  // A transaction begins; SPF's questions go out.
-  MessageCheck& begin(CheckSubject& subject, const mailauth::spf::Request& request, base::Now now);
+  // A transaction begins; SPF's questions go out. `claimed`: the client's address was said by a
+  // balancer, which exempts from nothing.
+  MessageCheck& begin(CheckSubject& subject, const mailauth::spf::Request& request, base::Now now,
+                      bool claimed = false);
   // It is over, one way or another.
   void drop(MessageCheck& check);
   // It has something new to look at in this turn.
   void touch(MessageCheck& check);
   // The client's name, looked up from the beginning of its connection.
-  ClientName& begin_name(const base::IpAddress& address, base::MonoTime now);
+  ClientName& begin_name(const base::IpAddress& address, base::MonoTime now, bool claimed = false);
   void drop_name(ClientName& name);
 
   // Once a turn. Subjects are told of their verdicts here, and drop the check then.

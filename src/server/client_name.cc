@@ -4,10 +4,10 @@
 
 namespace mxring::server {
 
-void ClientName::begin(const base::IpAddress& address, base::MonoTime now) {
+void ClientName::begin(const base::IpAddress& address, base::MonoTime now, bool claimed) {
   stop();
   address_ = address;
-  account_ = client_.account(address);
+  account_ = client_.account(address, claimed);
   const dns::Question question{dns::Name::reverse(address), dns::Type::kPtr};
   if (const dns::AnswerPtr answer = client_.ask(question, *this, now, asker())) take(answer, now);
 }

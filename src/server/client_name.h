@@ -22,7 +22,7 @@ class ClientName final : private dns::Waiter {
 
   explicit ClientName(dns::Client& client) : client_(client) {}
 
-  void begin(const base::IpAddress& address, base::MonoTime now);
+  void begin(const base::IpAddress& address, base::MonoTime now, bool claimed = false);
   void stop();
   bool under_way() const { return waiting(); }
   // Empty until it is known, and when there is none.

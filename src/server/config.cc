@@ -94,6 +94,14 @@ constexpr std::array kKeys{
         "listen", "control",
         "The Unix socket of `mxring ctl`, which its owner alone may use; \"\" = "
         "$RUNTIME_DIRECTORY/control, else control in log.dir."),
+    key<Networks, MEMBER(listen.proxy)>(
+        "listen", "proxy",
+        "The networks of balancers: their connections begin with a PROXY protocol header (version "
+        "1 or 2), and the client that it names is the one meant by all else."),
+    key<Networks, MEMBER(listen.xclient)>(
+        "listen", "xclient",
+        "The networks whose XCLIENT is believed, whatever a PROXY header says: a network in both "
+        "lets everybody behind its balancer claim any address."),
 
     key<Count<0, 1024>, MEMBER(shards.count)>(
         "shards", "count", "Receiving threads; 0 = chosen from the cores this process may use."),
@@ -320,6 +328,9 @@ constexpr std::array kKeys{
         "After so long a silence within a message the connection is closed with 421 4.4.2."),
     key<Duration<kMs>, MEMBER(limits.data_silence_all_ns)>(
         "limits", "data_silence_all", "All such gaps of one message together."),
+    key<Duration<kMs>, MEMBER(limits.proxy_header_ns)>(
+        "limits", "proxy_header",
+        "How long a PROXY header may take to arrive from listen.proxy; then 421 4.3.0."),
     key<Duration<kMs>, MEMBER(limits.tls_handshake_ns)>(
         "limits", "tls_handshake", "A TLS handshake that takes longer ends the connection."),
     key<Duration<0>, MEMBER(limits.drain_ns)>(

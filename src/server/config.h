@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/ip_address.h"
+#include "base/ip_network.h"
 #include "base/limits.h"
 #include "mailauth/disposition.h"
 #include "smtp/path.h"
@@ -45,6 +46,9 @@ struct Config {
     std::vector<base::Endpoint> smtps;  // [listen] smtps
     std::string admin;                  // "" = off, else ADDR:PORT
     std::string control;                // a socket's path; "" = see server/control.h
+    // Of whom a connection begins with a PROXY header, and whose XCLIENT is believed.
+    std::vector<base::IpNetwork> proxy;
+    std::vector<base::IpNetwork> xclient;
   } listen;
 
   struct Shards {

@@ -14,9 +14,9 @@ namespace mxring::server {
 namespace {
 
 // Sections and keys whose values are looked at for each connection, message or file.
-constexpr std::array<std::string_view, 8> kLive{"limits.",          "recipients.",     "access.",
-                                                "syntax.",          "tls.certificate", "tls.key",
-                                                "tls.certificates", "auth.on_"};
+constexpr std::array<std::string_view, 10> kLive{
+    "limits.", "recipients.",      "access.",  "syntax.",      "tls.certificate",
+    "tls.key", "tls.certificates", "auth.on_", "listen.proxy", "listen.xclient"};
 // What memory, tables, rings and the log were made for at the start, and the bounds of checks.
 constexpr std::array<std::string_view, 19> kFixed{"limits.connections",
                                                   "limits.memory",

@@ -222,6 +222,33 @@ struct Endpoints {
   }
 };
 
+struct Networks {
+  static constexpr std::string_view kName = "list of \"NETWORK\"";
+  static void read(const toml::node& node, std::vector<base::IpNetwork>& out,
+                   const Reading& reading) {
+    constexpr std::string_view kLike = "\"192.0.2.0/24\" or \"2001:db8::7\"";
+    const toml::array* list = node.as_array();
+    if (list == nullptr) return reading.refuse(node, fmt::format("a list: [{}]", kLike));
+    out.clear();
+    for (const toml::node& element : *list) {
+      const auto* text = element.as_string();
+      if (text == nullptr) {
+        reading.refuse(element, fmt::format("a list of values like {}", kLike));
+      } else if (auto network = base::IpNetwork::parse(text->get()); network) {
+        out.push_back(*network);
+      } else {
+        reading.faults.add(element.source(), reading.key,
+                           fmt::format("{}: {}", reading.key, network.error()));
+      }
+    }
+  }
+  static std::string show(const std::vector<base::IpNetwork>& value) {
+    std::vector<std::string> parts;
+    for (const base::IpNetwork& network : value) parts.push_back(quoted(network.to_string()));
+    return fmt::format("[{}]", fmt::join(parts, ", "));
+  }
+};
+
 struct AdminAddress : Text {
   static constexpr std::string_view kName = "\"ADDRESS:PORT\", \"unix:PATH\" or \"\"";
   static void read(const toml::node& node, std::string& out, const Reading& reading) {

@@ -58,6 +58,7 @@ Conversation::Conversation(TurnContext& context, net::Connection::Context& conne
       rules_(context.rules),
       connection_(connection, fd, self.slot, self.generation),
       session_(rules_->session),
+      peer_(peer),
       ref_(self),
       session_id_(context.next_session()) {
   timer_.conversation = this;
@@ -78,12 +79,14 @@ Conversation::~Conversation() {
   context_.memory.leave(*this);
 }
 
-void Conversation::begin(bool implicit_tls, bool spoke_early) {
-  implicit_tls ? begin_tls() : greet(spoke_early);
-  connection_.resume_receiving();
-  if (context_.checks != nullptr) {
-    name_ = &context_.checks->begin_name(facts_.address, context_.now.mono);
+void Conversation::begin(const Arrival& arrival) {
+  place_ = arrival.place;
+  if (arrival.sends_header) {
+    await_header(arrival.implicit_tls);
+  } else {
+    welcome(arrival.implicit_tls, arrival.spoke_early);
   }
+  connection_.resume_receiving();
   set_timer();
   mark();
 }
@@ -95,6 +98,7 @@ void Conversation::enter(Phase next) {
   if (next == Phase::kTalking) return;
   // Nothing is parsed any more, so nothing holds it up; and no message is under way.
   hold_ = Hold::kNone;
+  header_.reset();
   MXRING_ASSERT(message_ == nullptr && check_ == nullptr);
 }
 
@@ -186,6 +190,7 @@ void Conversation::parse() {
   if (!parse_due_) return;
   parse_due_ = false;
   const obs::InStage stage(context_.stages, obs::Stage::kParse);
+  if (hold_ == Hold::kHeader) read_header();
   while (phase_ == Phase::kTalking && hold_ == Hold::kNone && connection_.chunks() > 0) {
     const uring::BufferId buffer = connection_.front().buffer;
     const smtp::Input input{connection_.front_bytes(), connection_.chunks() > 1};
@@ -282,7 +287,7 @@ void Conversation::on_mail(smtp::ReplyBuffer& out) {
                                       .helo = session_.helo(),
                                       .receiver = rules_->config.hostname,
                                       .now_unix_s = context_.now.wall.us / 1'000'000},
-                                     context_.now);
+                                     context_.now, /*claimed=*/!facts_.via.empty());
   }
 }
 
@@ -413,7 +418,7 @@ bool Conversation::deliver(mailauth::Disposition disposition) {
   }
   Verdicts verdicts;
   verdicts.disposition = disposition;
-  if (name_ != nullptr) verdicts.client_name = name_->name();
+  verdicts.client_name = client_name();
   if (check_ != nullptr) verdicts.evaluation = &check_->evaluation();
   if (disposition == mailauth::Disposition::kQuarantine) {
     context_.counters.add(obs::Counter::kMessagesQuarantined);
@@ -452,6 +457,7 @@ HeldBytes Conversation::held() const {
     held.heap += message_->heap_bytes();
   }
   if (check_ != nullptr) held.heap += check_->memory_bytes();
+  if (header_ != nullptr) held.heap += sizeof *header_ + header_->bytes.capacity();
   return held;
 }
 
@@ -490,6 +496,8 @@ void Conversation::cut_off_for_memory() {
 void Conversation::invariants() const {
   const bool talking = phase_ == Phase::kTalking;
   MXRING_ASSERT(hold_ == Hold::kNone || talking);
+  MXRING_ASSERT((hold_ == Hold::kHeader) == (header_ != nullptr));
+  MXRING_ASSERT(header_ == nullptr || (!greeted_ && !connection_.has_tls()));
   MXRING_ASSERT(is_waiting() == (session_.waiting() && talking));
   MXRING_ASSERT((message_ == nullptr && check_ == nullptr) || talking);
   MXRING_ASSERT(hold_ != Hold::kVerdict || (message_ != nullptr && check_ != nullptr));

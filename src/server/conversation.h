@@ -15,10 +15,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
 
 #include "base/ip_address.h"
 #include "base/slot_pool.h"
 #include "net/connection.h"
+#include "net/proxy_header.h"
 #include "server/check_batch.h"
 #include "server/client_name.h"
 #include "server/data_pace.h"
@@ -58,6 +62,7 @@ class Conversation final : public ConversationMarks,
     kCommit,   // the writer has the message
     kOutput,   // no room for a reply until the send in flight is done
     kSlowed,   // soft error limit: until the timer
+    kHeader,   // the balancer's PROXY header is not whole; before anything else is said or read
   };
   enum class Pause : std::uint8_t {
     kChunks = 1,     // too many are unparsed
@@ -85,8 +90,14 @@ class Conversation final : public ConversationMarks,
                const base::Endpoint& peer, const base::SlotRef& self);
   ~Conversation();
 
-  // Right after it is made. `spoke_early`: bytes are there already.
-  void begin(bool implicit_tls, bool spoke_early);
+  struct Arrival {
+    ConnectionGate::Place place{};
+    bool implicit_tls = false;
+    bool sends_header = false;  // a PROXY header comes first
+    bool spoke_early = false;   // bytes are there already
+  };
+  // Right after it is made.
+  void begin(const Arrival& arrival);
 
   // What the ring, the clock, the writer and the operator bring. Each marks it dirty.
   void on_receive(const uring::Completion& completion);
@@ -109,7 +120,8 @@ class Conversation final : public ConversationMarks,
   bool is_waiting() const { return hold_ == Hold::kVerdict || hold_ == Hold::kCommit; }
   bool in_transaction() const { return session_.in_transaction() || is_waiting(); }
   base::SlotRef ref() const { return ref_; }
-  const base::IpAddress& peer() const { return facts_.address; }
+  const base::IpAddress& client() const { return facts_.address; }
+  const ConnectionGate::Place& place() const { return place_; }
   const net::Connection& connection() const { return connection_; }
   const smtp::Session& session() const { return session_; }
   void invariants() const;
@@ -132,6 +144,16 @@ class Conversation final : public ConversationMarks,
   void journal_reply(const smtp::Reply& reply, smtp::Stage stage);
   void journal_cut_off(CutOff why);
   JournalLine journal_line() const;
+
+  // conversation_client.cc: whom it speaks for.
+  void await_header(bool implicit_tls);
+  void read_header();
+  void take_header(const net::ProxyHeader& header);
+  void refuse_balancer(std::string_view problem);
+  void welcome(bool implicit_tls, bool spoke_early);
+  bool stand_for(const base::Endpoint& client, std::string_view protocol);
+  void begin_name();
+  std::string_view client_name() const;
 
   void enter(Phase next);
   void hold(Hold why);
@@ -177,6 +199,8 @@ class Conversation final : public ConversationMarks,
   net::Connection connection_;
   smtp::Session session_;
   ClientFacts facts_;
+  const base::Endpoint peer_;  // of the TCP connection
+  ConnectionGate::Place place_;
   const base::SlotRef ref_;
 
   Message* message_ = nullptr;     // under reception, or waiting for its verdict
@@ -197,6 +221,12 @@ class Conversation final : public ConversationMarks,
   std::int64_t command_began_ns_ = 0;
   std::uint64_t command_number_ = 0;
   std::int64_t handshake_deadline_ns_ = 0;
+  struct HeaderIntake {
+    std::string bytes;  // of it, that came in earlier chunks
+    std::int64_t deadline_ns = 0;
+    bool implicit_tls = false;
+  };
+  std::unique_ptr<HeaderIntake> header_;  // during Hold::kHeader
   // For the journal.
   const std::uint64_t session_id_;
   std::string_view offered_to_journal_;  // while a line is written

@@ -23,7 +23,10 @@ void Conversation::on_timer() {
     case Phase::kTalking:
       break;
   }
-  if (hold_ == Hold::kSlowed) {
+  if (hold_ == Hold::kHeader) {
+    context_.counters.add(obs::Counter::kTimeouts);
+    refuse_balancer("none came in time");
+  } else if (hold_ == Hold::kSlowed) {
     release(Hold::kSlowed);  // the end of the turn sets the timer for what comes then
   } else if (is_waiting() || pauses_.has(Pause::kMemory)) {
     pace_.forgive(context_.now.mono);  // it is we who are slow
@@ -85,6 +88,8 @@ void Conversation::set_timer() {
     wait_ns = handshake_deadline_ns_ - context_.now.mono.ns;
   } else if (phase_ != Phase::kTalking) {
     wait_ns = kLingerNs;
+  } else if (hold_ == Hold::kHeader) {
+    wait_ns = header_->deadline_ns - context_.now.mono.ns;
   } else if (hold_ == Hold::kSlowed) {
     wait_ns = limits.error_delay_ns;
   } else if (session_.receiving()) {
@@ -96,7 +101,8 @@ void Conversation::set_timer() {
 }
 
 void Conversation::say_last_words(const smtp::Reply& reply) {
-  if (phase_ == Phase::kHandshake) return cut_off();  // nothing can be said to it
+  const bool wants_tls = header_ != nullptr && header_->implicit_tls;
+  if (phase_ == Phase::kHandshake || wants_tls) return cut_off();  // nothing can be said to it
   if (phase_ != Phase::kTalking) return;
   give_up();
   smtp::ReplyBuffer out(connection_.output(), this);
@@ -171,8 +177,13 @@ bool Conversation::close_if_done() {
 // False: the peer has sent its last and has everything.
 bool Conversation::go_on() {
   if (connection_.chunks() == 0) pauses_.remove(Pause::kChunks);
-  const bool idle = connection_.chunks() == 0 && hold_ == Hold::kNone;
-  if (idle && connection_.end_of_file() && !connection_.has_unsent()) return false;
+  const bool idle = connection_.chunks() == 0 && (hold_ == Hold::kNone || hold_ == Hold::kHeader);
+  if (idle && connection_.end_of_file() && !connection_.has_unsent()) {
+    // A balancer that only looks whether the port is open sends nothing at all.
+    if (header_ == nullptr || header_->bytes.empty()) return false;
+    refuse_balancer("it ends in the middle");
+    return true;
+  }
   if (idle && context_.draining && !session_.in_transaction()) {
     say_last_words(replies::kDraining);
     return true;

@@ -39,7 +39,8 @@ JournalLine Conversation::journal_line() const {
   line.ip = facts_.ip;
   line.port = facts_.port;
   line.helo = session_.helo();
-  if (name_ != nullptr) line.name = name_->name();
+  line.name = client_name();
+  line.via = facts_.via_ip;
   line.tls = facts_.tls;
   line.in_transaction = session_.in_transaction();
   line.mail_from = session_.envelope().reverse_path();

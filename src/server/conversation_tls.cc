@@ -29,12 +29,13 @@ void Conversation::begin_tls() {
   MXRING_ASSERT(context_.certificates != nullptr);
   enter(Phase::kHandshake);
   // Whatever came behind STARTTLS came in the clear, from the client or from somebody in between:
-  // it is never looked at (RFC 3207 5).
-  connection_.drop_input();
+  // it is never looked at (RFC 3207 5). What comes after a balancer's header is TLS.
+  if (greeted_) connection_.drop_input();
   pauses_.remove(Pause::kChunks);
   connection_.start_tls(context_.certificates->current());
   session_.start_tls();
   handshake_deadline_ns_ = context_.now.mono.ns + rules_->config.limits.tls_handshake_ns;
+  queue_handshake();
   set_timer();
   mark();
 }

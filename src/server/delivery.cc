@@ -150,6 +150,7 @@ void Delivery::describe(Message& message, const smtp::Session& session, const Cl
   field_text_.clear();
   append_queue_id(field_text_, id_high, id_low);
   out.text(MetadataTag::kQueueId, field_text_);
+  out.text(MetadataTag::kVia, client.via);
 }
 
 // What a message is looked for by, so that nobody has to read it for that.

@@ -37,6 +37,9 @@ struct ClientFacts {
   std::string ip;
   std::uint16_t port = 0;
   bool is_v6 = false;
+  // Empty unless a balancer or proxy named this client:
+  std::string via;     // as JSON for the record
+  std::string via_ip;  // its own address
   // Empty without TLS:
   std::string tls;         // as JSON for the record
   std::string tls_cipher;  // as IANA calls it

@@ -23,10 +23,10 @@ MessageCheck::MessageCheck(const Setup& setup)
       evaluation_(setup.options, setup.limits, setup.hashes) {}
 
 void MessageCheck::begin(const mailauth::spf::Request& request, CheckSubject& subject,
-                         base::Now now) {
+                         base::Now now, bool claimed) {
   MXRING_ASSERT(stage_ == Stage::kIdle);
   subject_ = &subject;
-  account_ = dns_.account(request.client);
+  account_ = dns_.account(request.client, claimed);
   deadline_ = now.mono + time_ns_;
   stage_ = Stage::kReceiving;
   header_taken_ = behind_ = false;

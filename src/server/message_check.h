@@ -63,7 +63,9 @@ class MessageCheck {
 
   explicit MessageCheck(const Setup& setup);
 
-  void begin(const mailauth::spf::Request& request, CheckSubject& subject, base::Now now);
+  // `claimed`: the client's address was said by a balancer, see dns::Quota.
+  void begin(const mailauth::spf::Request& request, CheckSubject& subject, base::Now now,
+             bool claimed);
   // The transaction is over, one way or another; ready for the next.
   void stop();
   // The time for DNS is up: what is missing stays so. Nothing happens when nothing is missing.

@@ -114,6 +114,7 @@ Shard::Core::Core(Shard& shard, std::unique_ptr<uring::Ring> made, uring::Buffer
               .counters = shard.counters_}),
       context{.rules = shard.shared_.rules.current(),
               .rates = shard.shared_.rates,
+              .gate = shard.shared_.gate,
               .counters = shard.counters_,
               .stages = stages,
               .timers = timers,
@@ -301,7 +302,7 @@ void Shard::work_off() {
       context.dirty.remove(conversation);
       if (!conversation.end_of_turn()) continue;
       counters_.add(obs::Counter::kConnectionsClosed);
-      core.acceptor.leave(conversation.peer());
+      core.acceptor.leave(conversation.place());
       core.conversations.release(conversation.ref());
     }
   }
@@ -406,17 +407,20 @@ void Shard::on_accept(const uring::Completion& completion) {
   Conversation* conversation = core.conversations.acquire(&ref, core.context, core.connections,
                                                           newcomer.fd, newcomer.peer, ref);
   if (conversation == nullptr) {
-    core.acceptor.leave(newcomer.peer.address);
+    core.acceptor.leave(newcomer.place);
     core.acceptor.turn_away(newcomer, replies::kTooManyConnections);
     return;
   }
   char byte = 0;
   bool spoke_early = false;
-  if (!newcomer.implicit_tls) {
+  if (!newcomer.implicit_tls && !newcomer.sends_header) {
     spoke_early = ::recv(newcomer.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
     ++core.context.direct_system_calls;
   }
-  conversation->begin(newcomer.implicit_tls, spoke_early);
+  conversation->begin({.place = newcomer.place,
+                       .implicit_tls = newcomer.implicit_tls,
+                       .sends_header = newcomer.sends_header,
+                       .spoke_early = spoke_early});
 }
 
 void Shard::take_decided() {

@@ -13,6 +13,7 @@
 #include "obs/counters.h"
 #include "obs/stage_clock.h"
 #include "server/client_rates.h"
+#include "server/connection_gate.h"
 #include "server/delivery.h"
 #include "server/rules.h"
 #include "uring/timer_wheel.h"
@@ -34,6 +35,7 @@ struct ConversationMarks {
 struct TurnContext {
   std::shared_ptr<const Rules> rules;  // for those who come in now
   ClientRates& rates;
+  ConnectionGate& gate;
   obs::CounterSet& counters;
   obs::StageClock& stages;
   uring::TimerWheel& timers;

@@ -134,7 +134,7 @@ constexpr std::array kReplies{
     ReplyRow{ReplyId::kTooManyErrors, "421 4.7.0 Too many errors"},
     ReplyRow{ReplyId::kTooManyCommands, "421 4.7.0 Too many commands and no mail"},
     ReplyRow{ReplyId::kTooManyRecipients, "452 4.5.3 Too many recipients"},
-    ReplyRow{ReplyId::kBadProxyHeader, "421 4.3.0 No PROXY header where one is required"},
+    ReplyRow{ReplyId::kBadProxyHeader, "421 4.3.0 No PROXY header where listen.proxy requires one"},
 
     ReplyRow{ReplyId::kStorageLow, "452 4.3.1 Insufficient system storage"},
     ReplyRow{ReplyId::kMemoryLow, "452 4.3.1 Too many messages in flight, try again later"},

@@ -27,7 +27,8 @@ Record sample() {
 TEST(RecordText, JsonKeysAndAbsentValues) {
   EXPECT_EQ(record_json(sample()),
             R"({"id":null,"offset":42,"received_at":"2026-11-22T01:02:03.456Z",)"
-            R"("client":{"ip":"192.0.2.1","port":50412,"helo":"client.test","name":null},)"
+            R"("client":{"ip":"192.0.2.1","port":50412,"helo":"client.test","name":null,)"
+            R"("via":null},)"
             R"("tls":null,"mail_from":"a@client.test","rcpt_to":["b@mx.test","c@mx.test"],)"
             R"("size":3,)"
             R"("sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",)"
@@ -66,8 +67,10 @@ TEST(RecordText, StoredVerdictsGoOutAsTheyAre) {
   record.dkim = R"([{"result":"fail"}])";
   record.dmarc = R"({"result":"none"})";
   const std::string json = record_json(record);
-  EXPECT_NE(json.find(R"("name":"mail.client.test"},"tls":{"version":"TLSv1.3","cipher":"X",)"),
-            std::string::npos);
+  EXPECT_NE(
+      json.find(
+          R"("name":"mail.client.test","via":null},"tls":{"version":"TLSv1.3","cipher":"X",)"),
+      std::string::npos);
   EXPECT_NE(record_listing(record, false).find(", TLSv1.3 X\n"), std::string::npos);
   EXPECT_NE(json.find(R"("spf":{"result":"pass"},"dkim":[{"result":"fail"}],)"
                       R"("dmarc":{"result":"none"},"disposition":"accept",)"),

@@ -56,7 +56,7 @@ class Cat(LogCase):
         self.assertEqual(len(records), self.COUNT)
         for i, record in enumerate(records):
             self.assertEqual(list(record), self.KEYS)
-            self.assertEqual(list(record["client"]), ["ip", "port", "helo", "name"])
+            self.assertEqual(list(record["client"]), ["ip", "port", "helo", "name", "via"])
             self.assertEqual(record["offset"], i)
             self.assertEqual(record["id"], f"{self.log.info()['log_id']}_{i}")
             self.assertRegex(record["received_at"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$")

@@ -94,7 +94,7 @@ TEST_F(AcceptorTest, WhoComesInIsCountedUntilItLeaves) {
   ASSERT_TRUE(acceptor_->on_accept(completion(newcomer(), 1), &in));
   EXPECT_TRUE(in.implicit_tls);
   EXPECT_EQ(gate_.all(), 1U);
-  acceptor_->leave(in.peer.address);
+  acceptor_->leave(in.place);
   EXPECT_EQ(gate_.all(), 0U);
   ::close(in.fd);
   ::close(other_);
@@ -122,7 +122,7 @@ TEST(ConnectionGateTest, The51stOfAnAddressOrIpv6NetworkStaysOutside) {
   EXPECT_TRUE(gate.enter(address("192.0.2.2")));
   EXPECT_TRUE(gate.enter(address("2001:db8:0:1::1")));
   for (int i = 0; i < 200; ++i) EXPECT_TRUE(gate.enter(address("127.0.0.1")));
-  gate.leave(address("192.0.2.1"));
+  gate.leave({.network = address("192.0.2.1")});
   EXPECT_TRUE(gate.enter(address("192.0.2.1")));
   EXPECT_FALSE(gate.enter(address("192.0.2.1")));
 }

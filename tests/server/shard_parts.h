@@ -74,6 +74,7 @@ class ShardParts {
   explicit ShardParts(const ShardOptions& options) : config(default_config()) {
     config.hostname = "mx.test";
     if (options.adjust) options.adjust(config);
+    gate.change(config.limits);
     rules = std::make_shared<const Rules>(config, /*has_certificates=*/false);
     auto made = std::make_unique<NotingEngine>();
     engine = made.get();
@@ -95,6 +96,7 @@ class ShardParts {
                                      .counters = counters});
     context.reset(new TurnContext{.rules = rules,
                                   .rates = rates,
+                                  .gate = gate,
                                   .counters = counters,
                                   .stages = stages,
                                   .timers = timers,
@@ -121,12 +123,18 @@ class ShardParts {
 
   // ---- what happens
   Peer& connect(std::string_view address = "192.0.2.1", bool spoke_early = false) {
+    return arrive_as({.spoke_early = spoke_early}, address);
+  }
+  Peer& arrive_as(Conversation::Arrival arrival, std::string_view address = "192.0.2.1") {
     auto& peer = peers.emplace_back(std::make_unique<Peer>());
     Conversation* c = conversations.acquire(
         &peer->ref, *context, *connections, 1'000'000 + static_cast<int>(peers.size()),
         base::Endpoint{*base::IpAddress::parse(address), 4000}, peer->ref);
     EXPECT_NE(c, nullptr);
-    c->begin(false, spoke_early);
+    const auto place = gate.enter(*base::IpAddress::parse(address), /*speaks_for_others=*/true);
+    EXPECT_TRUE(place.has_value());
+    arrival.place = *place;
+    c->begin(arrival);
     turn();
     return *peer;
   }
@@ -218,6 +226,7 @@ class ShardParts {
       for (auto& peer : peers) {
         if (conversations.find(peer->ref) == &c) peer->freed = true;
       }
+      gate.leave(c.place());
       conversations.release(c.ref());
     }
     buffers->replenish();
@@ -285,6 +294,7 @@ class ShardParts {
   Config config;
   std::shared_ptr<const Rules> rules;
   ClientRates rates;
+  ConnectionGate gate{config.limits};
   obs::CounterRegistry registry{refusals_family()};
   obs::CounterSet& counters = registry.make_set("test");
   obs::StageClock stages{counters};

@@ -128,6 +128,11 @@ class Record:
         return self._text(4) or None
 
     @property
+    def via(self) -> Optional[Dict[str, Any]]:
+        """`ip port protocol` of the balancer that spoke for the client; None without one."""
+        return self._json(23)  # type: ignore[no-any-return]
+
+    @property
     def tls(self) -> Optional[Dict[str, Any]]:
         return self._json(5)  # type: ignore[no-any-return]
 
@@ -245,7 +250,7 @@ class Record:
             "id": self.id, "offset": self.offset,
             "received_at": f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z",
             "client": {"ip": self.client_ip, "port": self.client_port, "helo": self.helo,
-                       "name": self.client_name},
+                       "name": self.client_name, "via": self.via},
             "tls": tls, "mail_from": self.mail_from,
             "rcpt_to": [recipient.address for recipient in recipients],
             "size": len(self.message), "sha256": hashlib.sha256(self.message).hexdigest(),

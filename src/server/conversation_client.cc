@@ -1,0 +1,121 @@
+// Whom a connection speaks for: the client itself, or the one that a balancer names in a PROXY
+// header, or a proxy by XCLIENT. From then on the client's address is the one for all limits,
+// checks, rules and records; that of the TCP connection is kept beside it.
+#include <fmt/format.h>
+
+#include "base/assert.h"
+#include "base/json.h"
+#include "server/conversation.h"
+#include "smtp/reply.h"
+
+namespace mxring::server {
+
+namespace replies = smtp::replies;
+
+namespace {
+
+std::string via_json(const base::Endpoint& peer, std::string_view protocol) {
+  base::JsonWriter json;
+  json.begin_object();
+  json.key("ip").value(peer.address.to_string());
+  json.key("port").value(std::uint32_t{peer.port});
+  json.key("protocol").value(protocol);
+  json.end_object();
+  return std::move(json).text();
+}
+
+}  // namespace
+
+void Conversation::await_header(bool implicit_tls) {
+  header_ = std::make_unique<HeaderIntake>(
+      HeaderIntake{.bytes = {},
+                   .deadline_ns = context_.now.mono.ns + rules_->config.limits.proxy_header_ns,
+                   .implicit_tls = implicit_tls});
+  hold(Hold::kHeader);
+}
+
+// A header that came in one piece is read where it lies; of one that is cut only its bytes are
+// kept, not the buffers they came in.
+void Conversation::read_header() {
+  while (hold_ == Hold::kHeader && connection_.chunks() > 0) {
+    const std::string_view bytes = connection_.front_bytes();
+    std::string& kept = header_->bytes;
+    const std::size_t before = kept.size();
+    MXRING_ASSERT(before < net::kProxyHeaderBytesMax);
+    if (before > 0) kept += bytes.substr(0, net::kProxyHeaderBytesMax - before);
+    const net::ProxyHeader header = net::parse_proxy_header(before > 0 ? kept : bytes);
+    switch (header.state) {
+      case net::ProxyHeader::State::kMore:
+        if (before == 0) kept = bytes;
+        connection_.consume(bytes.size());
+        break;
+      case net::ProxyHeader::State::kBad:
+        return refuse_balancer(net::describe(header.problem));
+      case net::ProxyHeader::State::kHeader:
+        connection_.consume(header.bytes - before);
+        return take_header(header);
+    }
+  }
+}
+
+// Health checks (LOCAL), and balancers that cannot say for whom they speak (UNKNOWN), speak for
+// themselves.
+void Conversation::take_header(const net::ProxyHeader& header) {
+  const bool implicit_tls = header_->implicit_tls;
+  if (header.has_client && !stand_for({header.client, header.client_port},
+                                      header.version == 1 ? "proxy-v1" : "proxy-v2")) {
+    context_.counters.add(obs::Counter::kConnectionsRefused);
+    if (implicit_tls) journal_reply(replies::kTooManyConnections, smtp::Stage::kConnect);
+    return say_last_words(replies::kTooManyConnections);
+  }
+  header_.reset();
+  release(Hold::kHeader);
+  welcome(implicit_tls, connection_.chunks() > 0);
+  set_timer();
+}
+
+// In the clear even where TLS would come next: the peer is one of ours, and whoever looks for the
+// fault there reads more than a connection that closes.
+void Conversation::refuse_balancer(std::string_view problem) {
+  header_->implicit_tls = false;
+  const std::string text =
+      fmt::format("{}: {}", smtp::Reply(replies::kBadProxyHeader).text(), problem);
+  context_.counters.add(obs::Counter::kConnectionsRefused);
+  say_last_words(smtp::Reply(replies::kBadProxyHeader).with(text));
+}
+
+void Conversation::welcome(bool implicit_tls, bool spoke_early) {
+  begin_name();
+  implicit_tls ? begin_tls() : greet(spoke_early);
+}
+
+// False: this client has as many connections as it may have, or too many in a minute.
+bool Conversation::stand_for(const base::Endpoint& client, std::string_view protocol) {
+  const base::IpAddress& address = client.address;
+  const bool in_time =
+      context_.rates.take(RateKind::kConnections, address,
+                          rules_->config.limits.connections_per_minute, context_.now.mono);
+  facts_.address = address;
+  facts_.ip = address.to_string();
+  facts_.port = client.port;
+  facts_.is_v6 = !address.is_v4();
+  facts_.via = via_json(peer_, protocol);
+  facts_.via_ip = peer_.address.to_string();
+  context_.memory.leave(*this);
+  context_.memory.enter(*this, address);
+  guesses_ = 0;
+  return in_time && context_.gate.move(place_, address);
+}
+
+void Conversation::begin_name() {
+  if (context_.checks == nullptr) return;
+  if (name_ != nullptr) context_.checks->drop_name(*name_);
+  name_ = &context_.checks->begin_name(facts_.address, context_.now.mono,
+                                       /*claimed=*/!facts_.via.empty());
+}
+
+std::string_view Conversation::client_name() const {
+  return name_ == nullptr ? std::string_view() : std::string_view(name_->name());
+}
+
+}  // namespace mxring::server

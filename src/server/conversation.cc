@@ -81,6 +81,9 @@ Conversation::~Conversation() {
 
 void Conversation::begin(const Arrival& arrival) {
   place_ = arrival.place;
+  if (base::find_network(rules_->config.listen.xclient, peer_.address) != nullptr) {
+    session_.allow_xclient();
+  }
   if (arrival.sends_header) {
     await_header(arrival.implicit_tls);
   } else {
@@ -243,6 +246,8 @@ bool Conversation::handle(const smtp::Step& step, smtp::ReplyBuffer& out) {
     case smtp::Event::kStartTls:
       session_.accept(out);
       return false;  // parse() begins with TLS once the reply is written
+    case smtp::Event::kXclient:
+      return on_xclient(out);
     case smtp::Event::kContent:
       on_content(step.run);
       return true;

@@ -152,6 +152,7 @@ class Conversation final : public ConversationMarks,
   void refuse_balancer(std::string_view problem);
   void welcome(bool implicit_tls, bool spoke_early);
   bool stand_for(const base::Endpoint& client, std::string_view protocol);
+  bool on_xclient(smtp::ReplyBuffer& out);
   void begin_name();
   std::string_view client_name() const;
 
@@ -226,7 +227,8 @@ class Conversation final : public ConversationMarks,
     std::int64_t deadline_ns = 0;
     bool implicit_tls = false;
   };
-  std::unique_ptr<HeaderIntake> header_;  // during Hold::kHeader
+  std::unique_ptr<HeaderIntake> header_;           // during Hold::kHeader
+  std::unique_ptr<const std::string> given_name_;  // of the client, by XCLIENT; empty: it has none
   // For the journal.
   const std::uint64_t session_id_;
   std::string_view offered_to_journal_;  // while a line is written

@@ -92,9 +92,10 @@ void Conversation::welcome(bool implicit_tls, bool spoke_early) {
 // False: this client has as many connections as it may have, or too many in a minute.
 bool Conversation::stand_for(const base::Endpoint& client, std::string_view protocol) {
   const base::IpAddress& address = client.address;
-  const bool in_time =
-      context_.rates.take(RateKind::kConnections, address,
-                          rules_->config.limits.connections_per_minute, context_.now.mono);
+  const bool is_new = facts_.via.empty() || address != facts_.address;
+  const bool in_time = !is_new || context_.rates.take(RateKind::kConnections, address,
+                                                      rules_->config.limits.connections_per_minute,
+                                                      context_.now.mono);
   facts_.address = address;
   facts_.ip = address.to_string();
   facts_.port = client.port;
@@ -107,6 +108,27 @@ bool Conversation::stand_for(const base::Endpoint& client, std::string_view prot
   return in_time && context_.gate.move(place_, address);
 }
 
+// What the proxy does not know stays as it was: at first, its own.
+bool Conversation::on_xclient(smtp::ReplyBuffer& out) {
+  const smtp::XclientFacts& named = session_.offered_client();
+  const std::uint16_t port = named.port.value_or(named.address ? 0 : facts_.port);
+  const base::Endpoint client{named.address.value_or(facts_.address), port};
+  if (!stand_for(client, "xclient")) {
+    context_.counters.add(obs::Counter::kConnectionsRefused);
+    session_.terminate(replies::kTooManyConnections, out);
+    enter(Phase::kLastWords);
+    return false;
+  }
+  if (named.name) {
+    given_name_ = std::make_unique<const std::string>(*named.name);
+  } else if (named.address) {
+    given_name_.reset();
+    begin_name();
+  }
+  session_.accept(out);
+  return true;
+}
+
 void Conversation::begin_name() {
   if (context_.checks == nullptr) return;
   if (name_ != nullptr) context_.checks->drop_name(*name_);
@@ -115,6 +137,7 @@ void Conversation::begin_name() {
 }
 
 std::string_view Conversation::client_name() const {
+  if (given_name_ != nullptr) return *given_name_;
   return name_ == nullptr ? std::string_view() : std::string_view(name_->name());
 }
 

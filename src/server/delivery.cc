@@ -60,7 +60,7 @@ namespace {
 std::string_view protocol_of(const smtp::Session& session) {
   // RFC 3848, 6531; there is no name for HELO under TLS.
   if (session.envelope().smtputf8) return session.tls() ? "UTF8SMTPS" : "UTF8SMTP";
-  if (!session.esmtp()) return "SMTP";
+  if (!session.client_esmtp()) return "SMTP";
   return session.tls() ? "ESMTPS" : "ESMTP";
 }
 

@@ -29,6 +29,7 @@ constexpr StateSet in(State state) {
 }
 constexpr StateSet kAnyState = (1U << kStates) - 1;
 constexpr StateSet kGreetedOnly = in(State::kGreeted);
+constexpr StateSet kNoTransaction = in(State::kConnected) | in(State::kGreeted);
 constexpr StateSet kWithRecipient = in(State::kRecipients);
 constexpr StateSet kWithChunks = in(State::kRecipients) | in(State::kChunks);
 constexpr StateSet kAfterMail = in(State::kSender) | in(State::kRecipients);
@@ -41,6 +42,7 @@ enum CommandFlag : std::uint8_t {
   kStrictSpaces = 16,      // one space after the verb, unless [syntax] allows more
   kNoMail = 32,            // counted: so many on end bring no mail (limits.commands_without_mail)
   kHasPayload = 64,        // octets follow that are no commands, whatever the reply is
+  kForFriends = 128,       // not in HELP
 };
 
 struct CommandRow {
@@ -57,6 +59,8 @@ constexpr std::uint8_t kHelloFlags = kArgumentRequired | kNoMail;
 constexpr std::uint8_t kPathFlags = kArgumentRequired | kTakesParameters | kStrictSpaces;
 constexpr std::uint8_t kDataFlags = kArgumentForbidden | kNothingBehind;
 constexpr std::uint8_t kResetFlags = kArgumentForbidden | kNoMail;
+constexpr std::uint8_t kXclientFlags =
+    kArgumentRequired | kTakesParameters | kNoMail | kForFriends;
 constexpr std::uint8_t kNoArgument = kArgumentForbidden;
 inline constexpr std::array kCommandTable{
   CommandRow{"MAIL", kGreetedOnly,   kPathFlags,  Stage::kMail,      "4.1.1.2", Handlers::mail},
@@ -69,6 +73,8 @@ inline constexpr std::array kCommandTable{
   CommandRow{"NOOP", kAnyState,      kNoMail,     Stage::kCommand,   "4.1.1.9", Handlers::noop},
   CommandRow{"VRFY", kAnyState,      kHelloFlags, Stage::kCommand,   "4.1.1.6", Handlers::vrfy},
   CommandRow{"HELP", kAnyState,      kNoMail,     Stage::kCommand,   "4.1.1.8", Handlers::help},
+  CommandRow{"XCLIENT", kNoTransaction, kXclientFlags, Stage::kHello, "Postfix XCLIENT",
+             Handlers::xclient},
   CommandRow{"QUIT", kAnyState,      kNoArgument, Stage::kCommand,   "4.1.1.10", Handlers::quit},
   CommandRow{"STARTTLS", kGreetedOnly, kNoArgument, Stage::kStartTls, "RFC 3207",
              Handlers::starttls},

@@ -22,6 +22,7 @@ struct Handlers {
   // handlers_hello.cc
   static Outcome ehlo(Session& session, const Call& call);
   static Outcome helo(Session& session, const Call& call);
+  static Outcome xclient(Session& session, const Call& call);
   static Outcome starttls(Session& session, const Call& call);
   // handlers_transaction.cc
   static Outcome mail(Session& session, const Call& call);

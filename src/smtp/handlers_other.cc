@@ -21,6 +21,7 @@ struct HelpText {
 constexpr HelpText make_help() {
   HelpText help;
   for (const CommandRow& command : kCommandTable) {
+    if ((command.flags & kForFriends) != 0) continue;
     if (help.size > 0) help.add(" ");
     help.add(command.verb);
   }

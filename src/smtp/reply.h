@@ -74,9 +74,11 @@ enum class ReplyId : std::uint8_t {
   kSenderTooLong,
   kRecipientTooLong,
   kNeedSmtpUtf8,
+  kBadXclient,
   kBadParameter,
   kUnknownParameter,
   // Who may send to whom, and how much.
+  kXclientDenied,
   kNotOurs,
   kUnknownRecipient,
   kAccessDenied,
@@ -168,9 +170,11 @@ constexpr std::array kReplies{
     ReplyRow{ReplyId::kSenderTooLong, "501 5.1.7 Sender address too long"},
     ReplyRow{ReplyId::kRecipientTooLong, "501 5.1.3 Recipient address too long"},
     ReplyRow{ReplyId::kNeedSmtpUtf8, "553 5.6.7 Address needs SMTPUTF8"},
+    ReplyRow{ReplyId::kBadXclient, "501 5.5.4 Bad XCLIENT attribute"},
     ReplyRow{ReplyId::kBadParameter, "501 5.5.4 Bad parameter value"},
     ReplyRow{ReplyId::kUnknownParameter, "555 5.5.4 Parameter not recognised or given twice"},
 
+    ReplyRow{ReplyId::kXclientDenied, "550 5.7.0 XCLIENT is not believed from your address"},
     ReplyRow{ReplyId::kNotOurs, "550 5.7.1 We do not accept mail for this domain"},
     ReplyRow{ReplyId::kUnknownRecipient, "550 5.1.1 No such recipient here"},
     ReplyRow{ReplyId::kAccessDenied, "554 5.7.1 Access denied"},               // by whom, why

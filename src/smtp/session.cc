@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/assert.h"
+#include "base/text.h"
 #include "smtp/command.h"
 #include "smtp/command_table.h"
 #include "smtp/reply.h"
@@ -65,6 +66,10 @@ void Session::greet(ReplyBuffer& out) {
   char text[kDomainBytesMax + 16];
   const auto end = fmt::format_to_n(text, sizeof text, "{} ESMTP mxring", options_.hostname);
   out.say(Reply(replies::kBanner).with({text, end.size}), Stage::kConnect);
+}
+
+void Session::allow_xclient() {
+  xclient_ = std::make_unique<Xclient>();
 }
 
 void Session::refuse_early_talker(ReplyBuffer& out) {
@@ -304,6 +309,10 @@ void Session::accept(ReplyBuffer& out) {
     case Event::kStartTls:
       out.say(replies::kStartTls, stage_);
       break;
+    case Event::kXclient:
+      take_named_client();
+      greet(out);
+      break;
     default:
       MXRING_ASSERT(asked_ == Event::kData && intake_ == Intake::kNone);
       scanner_.reset();
@@ -314,6 +323,16 @@ void Session::accept(ReplyBuffer& out) {
   }
   offered_ = {};
   trim_line();
+}
+
+// As if the client itself had just connected; errors so far stay counted.
+void Session::take_named_client() {
+  const XclientFacts& named = xclient_->offered;
+  if (named.helo) xclient_->helo = *named.helo;
+  if (named.protocol) xclient_->esmtp = base::ascii_iequals(*named.protocol, "ESMTP");
+  helo_.clear();
+  esmtp_ = false;
+  mail_refused_ = false;
 }
 
 void Session::refuse(const Reply& reply, ReplyBuffer& out) {
@@ -372,7 +391,8 @@ std::size_t Session::memory_bytes() const {
   const auto heap = [&](const std::string& text) {
     return text.capacity() > empty.capacity() ? text.capacity() + 1 : 0;
   };
-  return envelope_.memory_bytes() + heap(helo_) + heap(partial_line_);
+  const std::size_t xclient = xclient_ != nullptr ? sizeof *xclient_ + heap(xclient_->helo) : 0;
+  return envelope_.memory_bytes() + heap(helo_) + heap(partial_line_) + xclient;
 }
 
 Session::Outcome Session::answer(const Reply& reply, ReplyBuffer& out) {

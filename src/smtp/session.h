@@ -1,6 +1,6 @@
 // The SMTP dialogue on one connection as a machine without I/O (RFC 5321 with 2920 PIPELINING,
 // 1870 SIZE, 6152 8BITMIME, 2034 ENHANCEDSTATUSCODES, 6531 SMTPUTF8, 3461 DSN, 9422 LIMITS, 3030
-// CHUNKING and BINARYMIME, 3207 STARTTLS, 8689 REQUIRETLS).
+// CHUNKING and BINARYMIME, 3207 STARTTLS, 8689 REQUIRETLS; and XCLIENT, where it is allowed).
 //
 // The owner feeds received bytes to step() and acts on the event it returns, removing
 // Step::consumed bytes from the front of its input each time, until kNeedInput:
@@ -33,6 +33,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -41,6 +43,7 @@
 #include "smtp/envelope.h"
 #include "smtp/path.h"
 #include "smtp/reply_buffer.h"
+#include "smtp/xclient.h"
 
 namespace mxring::smtp {
 
@@ -62,9 +65,11 @@ enum class Event : std::uint8_t {
   kWaiting,     // finish() is outstanding; nothing was consumed
   kStartTls,    // STARTTLS: accept() writes 220; then drop all input behind it, unread, and call
                 // start_tls(). Or refuse()
-  kReset,       // the transaction ended without a message (RSET, a new EHLO/HELO); in the middle of
-                // one sent in chunks too: drop what was kept
-  kClose,       // a final reply is written: send it, then close
+  kXclient,  // XCLIENT, see offered_client(): accept() begins the session anew with its banner; or
+             // refuse() or terminate()
+  kReset,    // the transaction ended without a message (RSET, a new EHLO/HELO); in the middle of
+             // one sent in chunks too: drop what was kept
+  kClose,    // a final reply is written: send it, then close
 };
 
 struct Input {
@@ -106,7 +111,10 @@ class Session {
 
   Step step(const Input& input, ReplyBuffer& out);
 
-  // Answers to kMail, kRecipient, kData and kStartTls.
+  // The peer is a proxy whose XCLIENT is believed. Before greet().
+  void allow_xclient();
+
+  // Answers to kMail, kRecipient, kData, kStartTls and kXclient.
   void accept(ReplyBuffer& out);
   void refuse(const Reply& reply, ReplyBuffer& out);
   // The answer to kMessage. Ends the transaction.
@@ -129,9 +137,16 @@ class Session {
   // Between kRecipient and its answer; views the input, which must still be there.
   const Envelope::Recipient& offered_recipient() const& { return offered_; }
   const Envelope::Recipient& offered_recipient() const&& = delete;
+  // After kXclient, until the next.
+  const XclientFacts& offered_client() const& { return xclient_->offered; }
+  const XclientFacts& offered_client() const&& = delete;
   std::string_view helo() const& { return helo_; }  // as given; empty before EHLO/HELO
   std::string_view helo() const&& = delete;
   bool esmtp() const { return esmtp_; }
+  // Whether the client that a proxy speaks for said EHLO, else as esmtp().
+  bool client_esmtp() const {
+    return xclient_ != nullptr && xclient_->esmtp ? *xclient_->esmtp : esmtp_;
+  }
   bool tls() const { return tls_; }
   bool in_transaction() const { return envelope_.active(); }
   // Between 354 and end of data, or within a chunk.
@@ -219,10 +234,20 @@ class Session {
   void end_message();
   void end_transaction();
 
+  void take_named_client();
+
+  // Where XCLIENT is allowed: what it said so far.
+  struct Xclient {
+    XclientFacts offered;
+    std::string helo;  // empty: none was named
+    std::optional<bool> esmtp;
+  };
+
   const SessionOptions& options_;
   DataScanner scanner_;
   Envelope envelope_;
   Envelope::Recipient offered_;
+  std::unique_ptr<Xclient> xclient_;
   std::string helo_;
   std::string partial_line_;  // bytes of a line that straddles inputs; stale once line_bytes_ is 0
   std::uint64_t commands_ = 0;

@@ -29,7 +29,7 @@ def v2(client="192.0.2.7", port=4000, command=0x21, vectors=b""):
 
 class IdentityCase(mxtest.TestCase):
     def start(self, **sections):
-        sections.setdefault("listen", {}).setdefault("proxy", ["127.0.0.1"])
+        sections.setdefault("listen", {"proxy": ["127.0.0.1"]})
         journal = os.path.join(self.directory, "journal")
         sections.setdefault("journal", {"to": journal})
         self.server = self.serve(sections)
@@ -228,6 +228,123 @@ class Proxy(IdentityCase):
         self.assertEqual((line["client"]["ip"], line["client"]["via"]), ("127.0.0.9", "127.0.0.1"))
         for wire in kept:
             wire.close()
+        self.assertEqual(self.server.stop(), 0)
+
+
+class Xclient(IdentityCase):
+    def start(self, **sections):
+        sections.setdefault("listen", {"xclient": ["127.0.0.1"]})
+        super().start(**sections)
+
+    def test_the_client_is_the_one_that_the_proxy_names(self):
+        self.start()
+        wire = Wire(self.server.address)
+        self.addCleanup(wire.close)
+        self.assertIn("\n250-XCLIENT NAME ADDR PORT PROTO HELO", wire.hello())
+        self.assertRegex(wire.ask("XCLIENT ADDR=IPV6:2001:db8::7 PORT=4000 "
+                                  "NAME=mail.client.test HELO=real.client.test PROTO=SMTP"),
+                         "^220 mx.test ESMTP")
+        self.assertRegex(wire.ask("MAIL FROM:<a@client.test>"), "^503 5.5.1")
+        self.assertRegex(wire.ask("EHLO proxy.test"), "^250")
+        self.assertRegex(wire.message(b"From: a@client.test\r\n\r\nx\r\n"), "^250 2.0.0 Ok")
+        record = self.log.records()[-1]
+        own = wire.socket.getsockname()[1]
+        self.assertEqual(record["client"], {
+            "ip": "2001:db8::7", "port": 4000, "helo": "real.client.test",
+            "name": "mail.client.test",
+            "via": {"ip": "127.0.0.1", "port": own, "protocol": "xclient"}})
+        self.assertEqual(record["protocol"], "SMTP")
+        self.assertIn(b"Received: from real.client.test (mail.client.test [IPv6:2001:db8::7])",
+                      self.log.delivered(0))
+        # The next message of another client on the same connection.
+        self.assertRegex(wire.ask("XCLIENT ADDR=192.0.2.9 NAME=[UNAVAILABLE] HELO=[UNAVAILABLE]"),
+                         "^220")
+        self.assertRegex(wire.hello(), "^250")
+        self.assertRegex(wire.message(b"From: a@client.test\r\n\r\nx\r\n"), "^250 2.0.0 Ok")
+        client = self.client_of_last()
+        self.assertEqual((client["ip"], client["name"], client["port"]), ("192.0.2.9", None, 0))
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_from_elsewhere(self):
+        """Judged by the TCP peer, and not by the client that a balancer named."""
+        self.start(listen={"proxy": ["127.0.0.1"], "xclient": ["192.0.2.0/24"]})
+        wire = self.from_client(v1("192.0.2.7"))
+        self.assertRegex(wire.reply(), "^220")
+        self.assertNotIn("XCLIENT", wire.hello())
+        self.assertRegex(wire.ask("XCLIENT ADDR=198.51.100.1"), "^550 5.7.0")
+        self.assertRegex(wire.message(b"From: a@client.test\r\n\r\nx\r\n"), "^250 2.0.0 Ok")
+        self.assertEqual(self.client_of_last()["ip"], "192.0.2.7")
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_limits_are_those_of_the_client(self):
+        self.start(limits={"connections_per_ip": 2, "connections_per_minute": 4})
+        kept = []
+        for _ in range(5):
+            kept.append(Wire(self.server.address))  # the proxy itself is not counted
+        for wire in kept[:2]:
+            self.assertRegex(wire.ask("XCLIENT ADDR=127.0.0.9"), "^220")
+        self.assertRegex(kept[2].ask("XCLIENT ADDR=127.0.0.9"), "^421 4.7.0")
+        self.assertTrue(kept[2].at_end())
+        self.assertRegex(kept[0].ask("XCLIENT ADDR=192.0.2.9"), "^220", "its place moves along")
+        self.assertRegex(kept[3].ask("XCLIENT ADDR=127.0.0.9"), "^220")
+        kept[3].close()
+        mxtest.wait_until(lambda: not self.over_limit("127.0.0.10"), 5, "others are not touched")
+        self.assertTrue(self.over_limit("127.0.0.9"), "the fifth within a minute")
+        for wire in kept:
+            wire.close()
+        self.assertEqual(self.server.stop(), 0)
+
+    def over_limit(self, address):
+        with Wire(self.server.address) as wire:
+            return wire.ask(f"XCLIENT ADDR={address}").startswith("421 4.7.0")
+
+    def test_reload_changes_whom_is_believed(self):
+        self.start(listen={"xclient": ["192.0.2.0/24"]})
+        before = Wire(self.server.address)
+        self.addCleanup(before.close)
+        self.server.config["listen"]["xclient"] = ["127.0.0.1"]
+        self.server.config["listen"]["proxy"] = []
+        self.server.command()  # writes the file
+        self.run_client([mxtest.BINARY, "ctl", "reload", "--socket",
+                         os.path.join(self.server.log_dir, "control")])
+        self.assertRegex(before.ask("XCLIENT ADDR=192.0.2.9"), "^550", "as it began")
+        with Wire(self.server.address) as after:
+            self.assertRegex(after.ask("XCLIENT ADDR=192.0.2.9"), "^220")
+        self.assertEqual(self.server.stop(), 0)
+
+
+class Swaks(IdentityCase):
+    def deliver_by(self, *options):
+        swaks = self.need("swaks")
+        host, port = self.server.address
+        self.run_client([swaks, "--server", host, "--port", str(port), "--from", "a@client.test",
+                         "--to", "b@mx.test", "--helo", "real.client.test", *options])
+        return self.log.records()[-1]
+
+    def test_xclient(self):
+        self.start(listen={"xclient": ["127.0.0.1"]})
+        record = self.deliver_by("--xclient-addr", "192.0.2.7", "--xclient-name",
+                                 "mail.client.test", "--xclient-port", "4000", "--xclient-helo",
+                                 "named.client.test", "--xclient-proto", "ESMTP")
+        client = record["client"]
+        self.assertEqual((client["ip"], client["port"], client["helo"], client["name"],
+                          client["via"]["protocol"]),
+                         ("192.0.2.7", 4000, "named.client.test", "mail.client.test", "xclient"))
+        self.assertEqual(record["protocol"], "ESMTP")
+        self.assertEqual(self.server.stop(), 0)
+
+    def test_proxy(self):
+        self.start()
+        for version, client, family in (("1", "192.0.2.7", "TCP4"), ("2", "192.0.2.7", "AF_INET"),
+                                        ("2", "2001:db8::7", "AF_INET6")):
+            destination = "2001:db8::25" if ":" in client else "192.0.2.25"
+            record = self.deliver_by(
+                "--proxy-version", version, "--proxy-family", family, "--proxy-source", client,
+                "--proxy-source-port", "4000", "--proxy-dest", destination, "--proxy-dest-port",
+                "25", *(() if version == "1" else ("--proxy-protocol", "STREAM",
+                                                   "--proxy-command", "PROXY")))
+            self.assertEqual((record["client"]["ip"], record["client"]["port"]), (client, 4000))
+            self.assertEqual(record["client"]["via"]["protocol"], f"proxy-v{version}")
         self.assertEqual(self.server.stop(), 0)
 
 

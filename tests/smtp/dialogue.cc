@@ -127,6 +127,14 @@ class Reader {
     }
     if (name == "strict") return dialogue_.options.leniency = kStrict, true;
     if (name == "starttls") return dialogue_.options.starttls = true, true;
+    if (name == "xclient") {
+      dialogue_.policy.refuse_xclient = line;
+      return dialogue_.policy.xclient = true;
+    }
+    if (name == "named") {
+      dialogue_.expected.named += ' ' + std::string(line);
+      return true;
+    }
     if (name == "lenient") {
       bool* leniency = leniency_named(line, dialogue_.options.leniency);
       return leniency != nullptr && (*leniency = true);

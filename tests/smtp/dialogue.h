@@ -4,6 +4,7 @@
 //   @hostname NAME            before the first C or S line; also:
 //   @limit NAME NUMBER        a member of base::Limits
 //   @starttls                 STARTTLS is offered; what is said after it is under TLS
+//   @xclient                  XCLIENT is believed; with a REPLY the owner refuses it so
 //   @strict                   every member of smtp::Leniency off
 //   @lenient NAME             one of them on
 //   @refuse mail|rcpt PATH REPLY    the owner's answers; "<>" is the null path
@@ -19,6 +20,7 @@
 //   @message FROM TO...       at the end: the messages in order, paths in "<>"
 //   @parameters WORDS         of the last @message
 //   @content TEXT             its content
+//   @named WORDS              what XCLIENT said, each attribute as "addr=192.0.2.7"
 //   @count WHAT NUMBER        refused discards resets slow encrypted
 //
 // In TEXT: \r \n \0 \\ \s (space) and \xNN. Consecutive C lines are sent in one group, without

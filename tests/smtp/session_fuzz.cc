@@ -48,6 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if ((choice & 8) != 0) options.leniency = kStrict;
   if ((choice & 16) != 0) options.limits.messages_per_connection = 2;
   OwnerPolicy policy;
+  policy.xclient = (choice & 32) != 0;
   policy.refuse_mail["no@a.example"] = "452 4.3.1 No";
   policy.refuse_rcpt["no@b.example"] = "550 5.7.1 No";
   const auto groups = groups_of({reinterpret_cast<const char*>(data), size});

@@ -63,7 +63,9 @@ std::map<unsigned, unsigned> replies_by_code(std::string_view lines) {
 
 SessionPlayer::SessionPlayer(const SessionOptions& options, const OwnerPolicy& policy,
                              std::size_t output_bytes)
-    : policy_(policy), session_(options), memory_(output_bytes), out_(memory_, this) {}
+    : policy_(policy), session_(options), memory_(output_bytes), out_(memory_, this) {
+  if (policy.xclient) session_.allow_xclient();
+}
 
 void SessionPlayer::said(const Reply& reply, Stage stage) {
   MXRING_ASSERT(!word(stage).empty());
@@ -84,6 +86,22 @@ std::string SessionPlayer::take_replies() {
   std::string fresh = transcript_.replies.substr(replies_taken_);
   replies_taken_ = transcript_.replies.size();
   return fresh;
+}
+
+void SessionPlayer::answer_xclient(ReplyBuffer& out) {
+  if (!policy_.refuse_xclient.empty()) {
+    session_.terminate(reply_from(policy_.refuse_xclient), out);
+    return;
+  }
+  const XclientFacts& named = session_.offered_client();
+  std::string& words = transcript_.named;
+  if (named.address) words += " addr=" + named.address->to_string();
+  if (named.port) words += " port=" + std::to_string(*named.port);
+  if (named.name) words += " name=" + *named.name;
+  if (named.helo) words += " helo=" + *named.helo;
+  if (named.protocol) words += " proto=" + *named.protocol;
+  if (named.destination) words += " destaddr=" + named.destination->to_string();
+  session_.accept(out);
 }
 
 void SessionPlayer::play(const std::vector<std::string_view>& pieces) {
@@ -136,6 +154,9 @@ void SessionPlayer::play_piece(std::string_view piece, bool more_behind) {
         session_.start_tls();
         ++transcript_.encrypted;
         return;
+      case Event::kXclient:
+        answer_xclient(out_);
+        break;
       case Event::kContent:
         MXRING_ASSERT(!step.run.empty());
         content_ += step.run;

@@ -18,6 +18,8 @@ struct OwnerPolicy {
   std::map<std::string, std::string, std::less<>> refuse_mail;  // reverse-path to reply
   std::map<std::string, std::string, std::less<>> refuse_rcpt;  // forward-path to reply
   std::string refuse_data;
+  bool xclient = false;                            // is believed
+  std::string refuse_xclient;                      // and answered so
   std::string finish;                              // instead of "250 2.0.0 Ok <number>"
   std::uint64_t discard_after_bytes = UINT64_MAX;  // of content, with discard_reply
   std::string discard_reply;
@@ -39,6 +41,7 @@ struct Transcript {
   unsigned resets = 0;
   unsigned slow = 0;
   unsigned encrypted = 0;  // STARTTLS carried out
+  std::string named;       // by XCLIENT, each in words
   bool closed = false;
 
   friend bool operator==(const Transcript&, const Transcript&) = default;
@@ -74,6 +77,7 @@ class SessionPlayer final : ReplyListener {
   void play_piece(std::string_view piece, bool more_behind);
   void answer_mail(ReplyBuffer& out);
   void answer_recipient(ReplyBuffer& out);
+  void answer_xclient(ReplyBuffer& out);
   void end_message(ReplyBuffer& out);
   void flush();
 

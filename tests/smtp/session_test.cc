@@ -83,6 +83,7 @@ constexpr Sample kSamples[] = {
     {row_of("NOOP"), "NOOP", "250 2.0.0"},
     {row_of("VRFY"), "VRFY x", "252 2.0.0"},
     {row_of("HELP"), "HELP", "214 2.0.0"},
+    {row_of("XCLIENT"), "XCLIENT NAME=a.example", "550 5.7.0"},
     {row_of("QUIT"), "QUIT", "221 2.0.0"},
     {row_of("STARTTLS"), "STARTTLS", "220 2.0.0"},
     {kNotOfferedRow, "AUTH PLAIN", "502 5.5.1"},

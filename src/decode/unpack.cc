@@ -187,7 +187,7 @@ void Unpacker::find_magic() {
     rest_ = rest;
     return;
   }
-  if (head_ == kZipMagic.substr(0, 2)) {
+  if (head_.starts_with(kZipMagic.substr(0, 2))) {  // perhaps a third byte, of the piece before
     if (!need(4)) return;
     if (head_ == kZipMagic) {
       state_ = State::kZipHeader;

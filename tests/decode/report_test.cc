@@ -92,6 +92,46 @@ void expect_report(const Facts& facts, std::uint64_t rows, const char* what) {
   EXPECT_TRUE(facts.defects.empty()) << what << ": " << facts.defects[0];
 }
 
+class Unpacked final : public UnpackSink {
+ public:
+  bool take(std::string_view bytes) override {
+    text_.append(bytes);
+    return true;
+  }
+  bool next_entry() override {
+    text_ += '|';
+    return true;
+  }
+  std::string text_;
+};
+
+TEST(Unpacker, EverySplitGivesTheSame) {
+  const std::string xml = dmarc_xml(3);
+  const std::string whole = xml + '|';
+  const std::pair<std::string, std::string> files[] = {
+      {gzip(xml), whole},
+      {zip_entry({xml}) + kZipEnd, whole},
+      {zip_entry({xml, false, true}) + kZipEnd, whole},
+      {zip_entry({xml, true}) + kZipEnd, whole},
+      {zip_entry({"no report"}) + zip_entry({xml}) + kZipEnd, "no report|" + whole},
+      {"PK\x03 is no zip", "PK\x03 is no zip|"},
+      {"\x1F is no gzip", "\x1F is no gzip|"},
+      {xml, whole},
+  };
+  Unpacker unpacker;
+  for (const auto& [file, wanted] : files) {
+    for (std::size_t piece = 1; piece < 70; ++piece) {
+      Unpacked out;
+      unpacker.begin(out, {1U << 20U, 100, 1U << 20U});
+      for (std::size_t at = 0; at < file.size(); at += piece) {
+        if (!unpacker.take(std::string_view(file).substr(at, piece))) break;
+      }
+      EXPECT_EQ(unpacker.finish(), UnpackEnd::kGood) << piece;
+      ASSERT_EQ(out.text_, wanted) << piece;
+    }
+  }
+}
+
 TEST(DmarcReport, EveryWrappingAndLabel) {
   const std::string xml = dmarc_xml(300);
   const std::string zipped = zip_entry({xml}) + kZipEnd;

@@ -67,7 +67,10 @@ void LogEnd::ask_newest_segment(const std::optional<StateFields>& state) {
   }
   const auto segment = open_segment(directory_fd_, bases->back());
   segment_ = bases->back();
-  if (!segment && says_nothing_of_the_log(segment.error().error)) {
+  // With neither the segment nor the page nobody knows how many records there are.
+  const bool unknown = !segment && (says_nothing_of_the_log(segment.error().error) ||
+                                    (segment.error().kind == SegmentError::Kind::kIo && !state));
+  if (unknown) {
     trouble_ = Trouble{segment_name(segment_), segment.error().error};
     return;
   }

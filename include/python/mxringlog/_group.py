@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import struct
+import threading
 import time
 import warnings
 from typing import NamedTuple, Optional
@@ -79,6 +80,8 @@ class Cursor:
         self.began_again = False
         self._wanted = 0
         self._wrote_at = -1.0
+        self._writing: Optional[threading.Thread] = None
+        self._failed: Optional[OSError] = None
         self.folder = files.path("groups")
         self.path = os.path.join(self.folder, name + ".cursor")
         self.fd = -1
@@ -197,9 +200,19 @@ class Cursor:
                             f"the log, {view.end}: it was put back from an older copy; {reset}")
 
     def commit(self, next_offset: int, handed_over: int) -> None:
+        """Does not wait for the disk: a thread writes."""
         self._wanted = max(self._wanted, next_offset)
-        if time.monotonic() - self._wrote_at >= _BETWEEN_WRITES_S:
-            self.flush(handed_over)
+        self._settle(wait=False)
+        if self._writing is not None or not self.overdue:
+            return
+        fields = self._to_write(handed_over)
+        try:
+            self._writing = threading.Thread(target=self._write, args=(fields,), daemon=True)
+            self._writing.start()
+        except RuntimeError:  # no thread to be had, or the interpreter is going down
+            self._writing = None
+            self._write(fields)
+            self._settle(wait=True)
 
     @property
     def overdue(self) -> bool:
@@ -207,6 +220,8 @@ class Cursor:
                 time.monotonic() - self._wrote_at >= _BETWEEN_WRITES_S)
 
     def flush(self, handed_over: int) -> None:
+        """What is wanted is on disk when this returns."""
+        self._settle(wait=True)
         if self._wanted <= self.fields.next:
             return
         if self.fd < 0:
@@ -214,19 +229,38 @@ class Cursor:
         left = self._wrote_at + _BETWEEN_WRITES_S - time.monotonic()
         if self._wrote_at >= 0 and left > 0:
             time.sleep(left)
-        fields = self.fields._replace(
+        self._write(self._to_write(handed_over))
+        self._settle(wait=True)
+
+    def _to_write(self, handed_over: int) -> Fields:
+        return self.fields._replace(
             generation=self.fields.generation + 1, log_id=self._log_id_for(self._wanted),
             next=self._wanted, committed_at_us=_now_us(),
             handed_over=max(handed_over, self._wanted))
+
+    def _write(self, fields: Fields) -> None:
+        """In any thread, one at a time."""
         try:
             at = fields.generation % 2 * _SLOT_AT
             if os.pwrite(self.fd, _packed(fields, self.files.crc), at) != 128:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fdatasync(self.fd)
+            self.fields = fields
         except OSError as error:
-            raise GroupError(f"{self.path}: {error.strerror}") from error
-        self.fields = fields
+            self._failed = error
         self._wrote_at = time.monotonic()
+
+    def _settle(self, wait: bool) -> None:
+        """Raises what a write that has ended met."""
+        if self._writing is not None:
+            if wait:
+                self._writing.join()
+            if self._writing.is_alive():
+                return
+            self._writing = None
+        error, self._failed = self._failed, None
+        if error is not None:
+            raise GroupError(f"{self.path}: {error.strerror}") from error
 
     def __del__(self) -> None:
         if getattr(self, "fd", -1) >= 0:

@@ -284,8 +284,9 @@ class Follower:
 
     def commit(self, done: Union[None, Record, Gap, int] = None) -> int:
         """`done` and everything before it has been dealt with (an offset: everything below it;
-        nothing: all that was handed over). Reaches the disk at most five times a second; what is
-        left over does with a later call, or when this is closed. Returns what is on disk."""
+        nothing: all that was handed over). Reaches the disk at most five times a second, without
+        this call waiting for it; what is left over does with a later call, or when this is closed.
+        Returns what is on disk by now; an error of the disk is raised by the next call."""
         cursor = self._need_cursor()
         if done is None:
             after = self._handed_over
@@ -318,7 +319,7 @@ class Follower:
             self._done = self._handed_over = self._reader.next
             self._cursor.commit(self._done, self._handed_over)
         elif self._cursor.overdue:
-            self._cursor.flush(self._handed_over)
+            self._cursor.commit(self._done, self._handed_over)
 
     def close(self) -> None:
         """Writes what was committed, and lets another process read for the group."""

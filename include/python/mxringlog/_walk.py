@@ -49,6 +49,7 @@ class Lost(NamedTuple):
 class Seal(NamedTuple):
     next: int
     greatest_time: int
+    durable_before: int
 
 
 Item = Union[Found, Lost, Seal]
@@ -111,7 +112,7 @@ class Walk:
             header = self.header_at(self.position, limit)
             if header is not None and header.offset == self.expected:
                 if header.magic == b"mxs1":
-                    return Seal(header.offset, header.received_at)
+                    return Seal(header.offset, header.received_at, header.durable_before)
                 return self._record(header, limit, skip)
             if self.position + 64 > limit:
                 return None
@@ -170,7 +171,7 @@ def seal_at_end(segment: Segment) -> Optional[Seal]:
     header = Walk(segment).header_at(size - 64, size)
     if header is None or header.magic != b"mxs1" or header.span != 64:
         return None
-    return Seal(header.offset, header.received_at)
+    return Seal(header.offset, header.received_at, header.durable_before)
 
 
 def find_end(segment: Segment, known: int, poisoned: bool) -> Tuple[int, int]:
@@ -179,19 +180,22 @@ def find_end(segment: Segment, known: int, poisoned: bool) -> Tuple[int, int]:
     size = segment.size()
     seal = seal_at_end(segment)
     if seal is not None:
-        return seal.next, size
+        return max(seal.next, known), size  # a segment that came after it may be missing
     if poisoned:
         return known, size
     walk = Walk(segment)
     durable = max(segment.base, known)
     damage = []  # (first, next or None, position)
+    sealed_at = None
     while True:
         at = walk.position
         item = walk.step(size)
         if item is None:
             break
         if isinstance(item, Seal):
-            return item.next, at + 64
+            durable = max(durable, item.durable_before)
+            sealed_at = at + 64
+            break
         if isinstance(item, Lost):
             damage.append((item.first, item.next, item.position))
             if item.next is None:
@@ -203,7 +207,7 @@ def find_end(segment: Segment, known: int, poisoned: bool) -> Tuple[int, int]:
     for first, after, position in damage:
         if after is None or after > durable:
             return max(first, durable), position
-    return max(walk.expected, durable), min(walk.position, size)
+    return max(walk.expected, durable), sealed_at or min(walk.position, size)
 
 
 def sync(segment: Segment) -> bool:

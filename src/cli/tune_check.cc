@@ -49,7 +49,7 @@ tune::Receiver receiver_of(const server::Config& config) {
   receiver.disk_reserve_percent = config.limits.disk_reserve_percent;
   receiver.disk_reserve_segments = config.limits.disk_reserve_segments;
   receiver.durable = config.log.sync == server::SyncMode::kCommit;
-  receiver.asks_dns = config.auth.spf || config.auth.dkim || config.auth.dmarc;
+  receiver.asks_dns = asks_dns(config);
   receiver.shard_cpus =
       server::lay_out_cpus(server::read_cpu_facts(), config.shards.count, config.shards.pin)
           .shard_cpus;

@@ -22,6 +22,7 @@ namespace mxring::obs {
 #define MXRING_COUNTERS(X)                                                                         \
   X(kConnectionsAccepted, "connections_accepted_total", "TCP connections accepted")                \
   X(kConnectionsRefused, "connections_refused_total", "connections answered 421 at the door")      \
+  X(kRecipientsListed, "recipients_refused_listed_total", "recipients refused for a block list")   \
   X(kConnectionsClosed, "connections_closed_total", "connections closed")                          \
   X(kCommands, "commands_total", "SMTP commands parsed")                                           \
   X(kReplies4xx, "replies_4xx_total", "replies 400 to 499")                                        \

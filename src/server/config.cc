@@ -207,6 +207,10 @@ constexpr std::array kKeys{
         "access", "file",
         "Rules, one a line, the first that matches wins: allow, deny or tempfail; client, helo, "
         "sender or recipient; what; and a text for the client. \"\" = no file."),
+    key<BlockListEntries, MEMBER(access.dnsbl)>(
+        "access", "dnsbl",
+        "DNS block lists; \"zone=127.0.0.2/31\" counts these answers only. A client on one gets "
+        "554 5.7.1 at RCPT, but for postmaster; a list that does not answer refuses nobody."),
     key<TokenPatterns, MEMBER(decode.bounce_tokens)>(
         "decode", "bounce_tokens",
         "Where a bounce says which message it is about: \"recipient: bounces+{}@*\", or a field of "

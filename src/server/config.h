@@ -125,7 +125,8 @@ struct Config {
   } syntax;
 
   struct Access {
-    std::string file;  // rules, the first that matches wins
+    std::string file;                // rules, the first that matches wins
+    std::vector<std::string> dnsbl;  // "zone" or "zone=127.0.0.2/31", see BlockList
   } access;
 
   // For those who read the mail (`mxring decode -c`, the relay); receiving does not look at it.
@@ -142,6 +143,11 @@ struct Config {
   // check of the whole can still point at a line. A flag names itself; defaults are not here.
   std::map<std::string, std::string> set_at;
 };
+
+// Whether anything in it asks DNS.
+inline bool asks_dns(const Config& config) {
+  return config.auth.spf || config.auth.dkim || config.auth.dmarc || !config.access.dnsbl.empty();
+}
 
 // "mxring.toml:12:3: unknown key \"lisen\"; did you mean \"listen\"?": one line for each mistake,
 // in the order of the file.

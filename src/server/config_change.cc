@@ -57,7 +57,8 @@ ConfigChange change_config(const Config& running, const Config& fresh) {
   std::string_view section;
   for (std::size_t i = 0; i < before.size(); ++i) {
     const std::string path = before[i].path();
-    const bool live = changes_while_running(path);
+    // Where nothing asked DNS there is nobody to ask it.
+    const bool live = changes_while_running(path) && (path != "access.dnsbl" || asks_dns(running));
     if (before[i].value != after[i].value) (live ? change.changed : change.kept).push_back(path);
     if (before[i].section != section) {
       section = before[i].section;

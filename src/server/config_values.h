@@ -30,6 +30,7 @@
 #include "base/units.h"
 #include "decode/token.h"
 #include "mail/idna.h"
+#include "server/block_list.h"
 #include "server/config.h"
 #include "server/config_rules.h"
 
@@ -245,6 +246,39 @@ struct Networks {
   static std::string show(const std::vector<base::IpNetwork>& value) {
     std::vector<std::string> parts;
     for (const base::IpNetwork& network : value) parts.push_back(quoted(network.to_string()));
+    return fmt::format("[{}]", fmt::join(parts, ", "));
+  }
+};
+
+struct BlockListEntries {
+  static constexpr std::string_view kName = "list of \"ZONE\" or \"ZONE=NETWORK\"";
+  static void read(const toml::node& node, std::vector<std::string>& out, const Reading& reading) {
+    constexpr std::string_view kLike = "\"bl.example\" or \"bl.example=127.0.0.2/31\"";
+    const toml::array* list = node.as_array();
+    if (list == nullptr) return reading.refuse(node, fmt::format("a list: [{}]", kLike));
+    out.clear();
+    for (const toml::node& element : *list) {
+      const auto* text = element.as_string();
+      if (text == nullptr) {
+        reading.refuse(element, fmt::format("a list of values like {}", kLike));
+        continue;
+      }
+      if (const auto parsed = BlockList::parse(text->get()); !parsed) {
+        reading.faults.add(element.source(), reading.key,
+                           fmt::format("{}: {}", reading.key, parsed.error()));
+      } else if (out.size() == BlockList::kListsMax) {
+        reading.faults.add(
+            element.source(), reading.key,
+            fmt::format("{} has more than {} lists", reading.key, BlockList::kListsMax));
+        return;
+      } else {
+        out.push_back(text->get());
+      }
+    }
+  }
+  static std::string show(const std::vector<std::string>& value) {
+    std::vector<std::string> parts;
+    for (const std::string& entry : value) parts.push_back(quoted(entry));
     return fmt::format("[{}]", fmt::join(parts, ", "));
   }
 };

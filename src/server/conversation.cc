@@ -72,6 +72,7 @@ Conversation::Conversation(TurnContext& context, net::Connection::Context& conne
 Conversation::~Conversation() {
   give_up();
   if (name_ != nullptr) context_.checks->drop_name(*name_);
+  drop_lists();
   if (dirty_hook.linked()) context_.dirty.remove(*this);
   if (starved_hook.linked()) context_.starved.remove(*this);
   if (handshake_hook.linked()) context_.handshakes.remove(*this);
@@ -207,6 +208,10 @@ void Conversation::parse() {
     connection_.wrote(out.size());
     if (step.event == smtp::Event::kStartTls) begin_tls();
     if (phase_ != Phase::kTalking) break;
+    if (hold_ == Hold::kLists) {
+      line_waiting_ = step.consumed;  // the recipient lies in it
+      break;
+    }
     if (step.consumed == input.bytes.size() && message_ != nullptr) message_->settle(buffer);
     connection_.consume(step.consumed);
     // Each round takes bytes or is the last.
@@ -303,15 +308,36 @@ bool Conversation::in_time(RateKind kind, std::uint32_t limit) {
 // Who asks for one unknown recipient after the other, and for no other, is guessing: slowed, then
 // sent away, by the limits for errors. A recipient that is served begins the count anew.
 bool Conversation::on_recipient(smtp::ReplyBuffer& out) {
-  const base::Limits& limits = rules_->config.limits;
-  if (!in_time(RateKind::kRecipients, limits.recipients_per_minute)) {
+  if (!in_time(RateKind::kRecipients, rules_->config.limits.recipients_per_minute)) {
     session_.refuse(replies::kTooManyPerMinute, out);
     return true;
   }
-  const auto refusal = rules_->policy.recipient({.client = facts_.address,
-                                                 .helo = session_.helo(),
-                                                 .sender = session_.envelope().reverse_path(),
-                                                 .recipient = session_.offered_recipient().path});
+  return judge_recipient(out);
+}
+
+bool Conversation::judge_recipient(smtp::ReplyBuffer& out) {
+  const Policy::Ruling ruling =
+      rules_->policy.access({.client = facts_.address,
+                             .helo = session_.helo(),
+                             .sender = session_.envelope().reverse_path(),
+                             .recipient = session_.offered_recipient().path});
+  if (!ruling.refusal && ruling.lists_count && lists_ != nullptr) {
+    if (lists_->under_way()) {
+      hold(Hold::kLists);
+      return false;
+    }
+    if (const BlockList* list = lists_->listed()) {
+      context_.counters.add(obs::Counter::kRecipientsListed);
+      session_.refuse(Policy::listed(*list, facts_.ip, context_.policy_scratch.reply), out);
+      return true;
+    }
+  }
+  return answer_recipient(ruling.refusal, out);
+}
+
+bool Conversation::answer_recipient(std::optional<smtp::Reply> refusal, smtp::ReplyBuffer& out) {
+  const base::Limits& limits = rules_->config.limits;
+  if (!refusal) refusal = rules_->policy.served(session_.offered_recipient().path);
   if (!refusal) {
     guesses_ = 0;
     session_.accept(out);
@@ -502,6 +528,7 @@ void Conversation::invariants() const {
   const bool talking = phase_ == Phase::kTalking;
   MXRING_ASSERT(hold_ == Hold::kNone || talking);
   MXRING_ASSERT((hold_ == Hold::kHeader) == (header_ != nullptr));
+  MXRING_ASSERT(hold_ != Hold::kLists || (lists_ != nullptr && lists_->under_way()));
   MXRING_ASSERT(header_ == nullptr || (!greeted_ && !connection_.has_tls()));
   MXRING_ASSERT(is_waiting() == (session_.waiting() && talking));
   MXRING_ASSERT((message_ == nullptr && check_ == nullptr) || talking);

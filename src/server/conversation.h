@@ -23,6 +23,7 @@
 #include "base/slot_pool.h"
 #include "net/connection.h"
 #include "net/proxy_header.h"
+#include "server/block_list_check.h"
 #include "server/check_batch.h"
 #include "server/client_name.h"
 #include "server/data_pace.h"
@@ -47,6 +48,7 @@ struct ConversationTimer : uring::Timer {
 class Conversation final : public ConversationMarks,
                            public MemoryHolder,
                            private CheckSubject,
+                           private BlockListOwner,
                            private smtp::ReplyListener {
  public:
   enum class Phase : std::uint8_t {
@@ -62,6 +64,7 @@ class Conversation final : public ConversationMarks,
     kCommit,   // the writer has the message
     kOutput,   // no room for a reply until the send in flight is done
     kSlowed,   // soft error limit: until the timer
+    kLists,    // a recipient waits for what block lists say of the client
     kHeader,   // the balancer's PROXY header is not whole; before anything else is said or read
   };
   enum class Pause : std::uint8_t {
@@ -167,6 +170,11 @@ class Conversation final : public ConversationMarks,
   void greet(bool spoke_early);
   void on_mail(smtp::ReplyBuffer& out);
   bool on_recipient(smtp::ReplyBuffer& out);
+  bool judge_recipient(smtp::ReplyBuffer& out);
+  bool answer_recipient(std::optional<smtp::Reply> refusal, smtp::ReplyBuffer& out);
+  void begin_lists();
+  void drop_lists();
+  void block_lists_answered() override;
   bool in_time(RateKind kind, std::uint32_t limit);
   void on_data(smtp::ReplyBuffer& out);
   void on_content(std::string_view run);
@@ -204,9 +212,11 @@ class Conversation final : public ConversationMarks,
   ConnectionGate::Place place_;
   const base::SlotRef ref_;
 
-  Message* message_ = nullptr;     // under reception, or waiting for its verdict
-  ClientName* name_ = nullptr;     // being looked up, or found; none where nothing asks DNS
-  MessageCheck* check_ = nullptr;  // SPF, DKIM and DMARC of this transaction
+  Message* message_ = nullptr;       // under reception, or waiting for its verdict
+  ClientName* name_ = nullptr;       // being looked up, or found; none where nothing asks DNS
+  BlockListCheck* lists_ = nullptr;  // what block lists say of the client
+  std::size_t line_waiting_ = 0;     // Hold::kLists: bytes of the RCPT, not consumed yet
+  MessageCheck* check_ = nullptr;    // SPF, DKIM and DMARC of this transaction
   Phase phase_ = Phase::kTalking;
   Hold hold_ = Hold::kNone;
   PauseSet pauses_;

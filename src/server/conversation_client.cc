@@ -86,6 +86,7 @@ void Conversation::refuse_balancer(std::string_view problem) {
 
 void Conversation::welcome(bool implicit_tls, bool spoke_early) {
   begin_name();
+  begin_lists();
   implicit_tls ? begin_tls() : greet(spoke_early);
 }
 
@@ -125,6 +126,7 @@ bool Conversation::on_xclient(smtp::ReplyBuffer& out) {
     given_name_.reset();
     begin_name();
   }
+  if (named.address) begin_lists();
   session_.accept(out);
   return true;
 }
@@ -134,6 +136,29 @@ void Conversation::begin_name() {
   if (name_ != nullptr) context_.checks->drop_name(*name_);
   name_ = &context_.checks->begin_name(facts_.address, context_.now.mono,
                                        /*claimed=*/!facts_.via.empty());
+}
+
+void Conversation::begin_lists() {
+  drop_lists();
+  if (context_.lists == nullptr || rules_->lists.empty()) return;
+  if (!is_asked_about(facts_.address)) return;
+  lists_ = &context_.lists->begin(rules_->lists, facts_.address, !facts_.via.empty(), *this,
+                                  context_.now.mono);
+}
+
+void Conversation::drop_lists() {
+  if (lists_ != nullptr) context_.lists->drop(*lists_);
+  lists_ = nullptr;
+}
+
+// The recipient that waited for it is answered; its line is behind us then.
+void Conversation::block_lists_answered() {
+  if (hold_ != Hold::kLists) return;
+  release(Hold::kLists);
+  smtp::ReplyBuffer out(connection_.output(), this);
+  judge_recipient(out);
+  connection_.wrote(out.size());
+  if (phase_ == Phase::kTalking) connection_.consume(line_waiting_);
 }
 
 std::string_view Conversation::client_name() const {

@@ -28,6 +28,8 @@ void Conversation::on_timer() {
     refuse_balancer("none came in time");
   } else if (hold_ == Hold::kSlowed) {
     release(Hold::kSlowed);  // the end of the turn sets the timer for what comes then
+  } else if (hold_ == Hold::kLists) {
+    set_timer();  // the answers have a time limit of their own
   } else if (is_waiting() || pauses_.has(Pause::kMemory)) {
     pace_.forgive(context_.now.mono);  // it is we who are slow
     set_timer();

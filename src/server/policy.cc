@@ -1,5 +1,6 @@
 #include "server/policy.h"
 
+#include "base/text.h"
 #include "server/policy_files.h"
 #include "smtp/reply.h"
 #include "smtp/session.h"
@@ -33,16 +34,31 @@ Policy::Policy(const Config& config)
       on_no_author_(config.auth.on_no_author),
       accept_without_header_(config.syntax.no_header) {}
 
-std::optional<smtp::Reply> Policy::recipient(const AccessQuestion& question) const {
-  if (const Access::Rule* rule = files_->access.find(question)) {
-    const std::string_view text = files_->access.text(*rule);
-    if (rule->action != AccessAction::kAllow) {
-      const smtp::Reply reply =
-          rule->action == AccessAction::kDeny ? replies::kAccessDenied : replies::kAccessDeferred;
-      return text.empty() ? reply : reply.with(text);
-    }
+Policy::Ruling Policy::access(const AccessQuestion& question) const {
+  const Access::Rule* rule = files_->access.find(question);
+  const bool allowed = rule != nullptr && rule->action == AccessAction::kAllow;
+  if (rule == nullptr || allowed) {
+    const std::string_view local = question.recipient.substr(0, question.recipient.rfind('@'));
+    return {std::nullopt, !allowed && !base::ascii_iequals(local, "postmaster")};
   }
-  switch (files_->recipients.find(question.recipient)) {
+  const std::string_view text = files_->access.text(*rule);
+  const smtp::Reply reply =
+      rule->action == AccessAction::kDeny ? replies::kAccessDenied : replies::kAccessDeferred;
+  return {text.empty() ? reply : reply.with(text), false};
+}
+
+smtp::Reply Policy::listed(const BlockList& list, std::string_view client, std::string& text) {
+  text.assign("Access denied: ").append(client).append(" is listed by ").append(list.zone());
+  return smtp::Reply(replies::kAccessDenied).with(text);
+}
+
+std::optional<smtp::Reply> Policy::recipient(const AccessQuestion& question) const {
+  const Ruling ruling = access(question);
+  return ruling.refusal ? ruling.refusal : served(question.recipient);
+}
+
+std::optional<smtp::Reply> Policy::served(std::string_view recipient) const {
+  switch (files_->recipients.find(recipient)) {
     case Recipients::Answer::kServed:
       return std::nullopt;
     case Recipients::Answer::kNotOurs:

@@ -10,6 +10,7 @@
 #include "mail/header_index.h"
 #include "mailauth/dmarc/author.h"
 #include "server/access.h"
+#include "server/block_list.h"
 #include "server/config.h"
 #include "smtp/data_scanner.h"
 #include "smtp/reply.h"
@@ -31,8 +32,17 @@ class Policy {
  public:
   explicit Policy(const Config& config);
 
-  // A refusal for this recipient, or nothing. Access rules come first, then who is served. Words of
-  // a rule's own lie in this object.
+  // A refusal for this recipient, or nothing. Access rules come first, then block lists, then who
+  // is served. Words of a rule's own lie in this object.
+  struct Ruling {
+    std::optional<smtp::Reply> refusal;
+    bool lists_count = true;  // no rule allows it, and it is not postmaster's (RFC 5321 4.5.1)
+  };
+  Ruling access(const AccessQuestion& question) const;
+  // For a client that a list names.
+  static smtp::Reply listed(const BlockList& list, std::string_view client, std::string& text);
+  std::optional<smtp::Reply> served(std::string_view recipient) const;
+  // All of it where there are no lists, or none names the client.
   std::optional<smtp::Reply> recipient(const AccessQuestion& question) const;
   // A refusal for a message whose header section is complete, or nothing. `from` is the value of
   // its first From field; `bounce`: the reverse-path is null. The refusal may lie in `scratch`.

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 
+#include "server/block_list.h"
 #include "server/config.h"
 #include "server/policy.h"
 #include "smtp/session.h"
@@ -19,6 +20,7 @@ struct Rules {
 
   const Config config;
   const Policy policy;
+  const std::vector<BlockList> lists;
   const smtp::SessionOptions session;
 };
 

@@ -19,6 +19,7 @@
 #include "seglog/writer.h"
 #include "server/admin.h"
 #include "server/admin_pages.h"
+#include "server/block_list_check.h"
 #include "server/certificates.h"
 #include "server/commit_thread.h"
 #include "server/config_change.h"
@@ -86,7 +87,8 @@ struct Server::Impl {
         gate(config.limits),
         log_folder(config.log.dir),
         reserve(config.limits, config.log.segment_bytes),
-        resolver_health(config, notice) {}
+        resolver_health(config, notice),
+        list_health(notice) {}
 
   std::expected<void, StartError> start(uring::FaultPlan* faults);
   std::expected<void, StartError> load_certificates();
@@ -122,6 +124,7 @@ struct Server::Impl {
   LogFolder log_folder;
   DiskReserve reserve;
   ResolverHealth resolver_health;
+  BlockListHealth list_health;
   obs::CounterRegistry counters{refusals_family()};
   obs::CounterSet& journal_counters = counters.make_set("journal");  // the admin thread's
   std::atomic<bool> draining{false};
@@ -338,7 +341,7 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
     shards.push_back(std::make_unique<Shard>(
         ShardShared{config, *rules, rates, gate, *writer, draining, undrained, notice, faults,
-                    certificates.get(), resolver_health, journal},
+                    certificates.get(), resolver_health, list_health, journal},
         static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners[i]),
         counters.make_set(fmt::format("shard-{}", i))));
     writer->add_lane(&shards.back()->lane());

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "obs/allocations.h"
 #include "server/acceptor.h"
+#include "server/block_list_check.h"
 #include "server/buffer_plan.h"
 #include "server/check_batch.h"
 #include "server/conversation.h"
@@ -58,10 +59,6 @@ Conversation& conversation_of(ConversationMarks& marks) {
   return static_cast<Conversation&>(marks);
 }
 
-bool asks_dns(const Config::Auth& auth) {
-  return auth.spf || auth.dkim || auth.dmarc;
-}
-
 }  // namespace
 
 // All that belongs to the thread, in the order of construction: each may refer to those above.
@@ -81,6 +78,7 @@ struct Shard::Core {
   Delivery delivery;
   std::unique_ptr<Resolver> resolver;  // none when nothing asks DNS
   std::optional<CheckBatch> checks;
+  std::optional<BlockListBatch> lists;
   MemoryGate memory;
   TurnContext context;
   Acceptor acceptor;
@@ -127,7 +125,10 @@ Shard::Core::Core(Shard& shard, std::unique_ptr<uring::Ring> made, uring::Buffer
       acceptor(context, *ring, shard.shared_.gate, std::move(shard.listeners_)),
       conversations(shard.shared_.config.limits.connections) {
   if (resolver == nullptr) return;
+  lists.emplace(resolver->client(), shard.shared_.list_health);
+  context.lists = &*lists;
   const Config::Auth& auth = shard.shared_.config.auth;
+  if (!auth.spf && !auth.dkim && !auth.dmarc) return;
   checks.emplace(
       CheckBatch::Setup{.limits = shard.shared_.config.limits,
                         .options = {.spf = auth.spf, .dkim = auth.dkim, .dmarc = auth.dmarc},
@@ -154,7 +155,7 @@ std::expected<std::unique_ptr<Shard::Core>, std::string> Shard::Core::create(Sha
   if (!buffers) return std::unexpected(buffers.error().message);
   const base::Now now = base::read_clocks();
   std::unique_ptr<Resolver> resolver;
-  if (asks_dns(config.auth)) {
+  if (asks_dns(config)) {
     auto made = Resolver::create(config, *stays, shard.shared_.resolver_health);
     if (!made) return std::unexpected(made.error());
     resolver = std::move(*made);
@@ -256,7 +257,7 @@ void Shard::turn() {
   if (core.resolver != nullptr) {
     const obs::InStage stage(core.stages, obs::Stage::kEvaluate);
     core.resolver->on_turn(context.now.mono);
-    core.checks->end_overdue(context.now.mono);
+    if (core.checks) core.checks->end_overdue(context.now.mono);
   }
   core.timers.advance(context.now.mono, [](uring::Timer& timer) {
     static_cast<ConversationTimer&>(timer).conversation->on_timer();

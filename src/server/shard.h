@@ -32,6 +32,7 @@
 
 namespace mxring::server {
 
+class BlockListHealth;
 class Certificates;
 class Journal;
 
@@ -50,6 +51,7 @@ struct ShardShared {
   uring::FaultPlan* faults = nullptr;
   const Certificates* certificates = nullptr;  // none: no TLS at all
   ResolverHealth& resolver_health;
+  BlockListHealth& list_health;
   Journal* journal = nullptr;  // none: nobody writes lines
 };
 

@@ -20,6 +20,7 @@
 
 namespace mxring::server {
 
+class BlockListBatch;
 class Certificates;
 class CheckBatch;
 class Journal;
@@ -41,7 +42,8 @@ struct TurnContext {
   uring::TimerWheel& timers;
   Delivery& delivery;
   MemoryGate& memory;
-  CheckBatch* checks = nullptr;                // none where nothing asks DNS
+  CheckBatch* checks = nullptr;                // none where no message is checked
+  BlockListBatch* lists = nullptr;             // none where nothing asks DNS
   const Certificates* certificates = nullptr;  // none: no TLS at all
   Journal* journal = nullptr;                  // none: nobody writes lines
   std::uint64_t sessions = 0;                  // the last one's number; the shard's is in front

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 
@@ -144,6 +145,124 @@ deny     client 127.0.0.2
         done = subprocess.run([mxtest.BINARY, "policy", "check", "-c", config, "--client", "x",
                                "--recipient", "a@b"], capture_output=True, timeout=30, check=False)
         self.assertEqual(done.returncode, 2)
+
+
+class BlockLists(PolicyCase):
+    """Clients are named by PROXY headers: loopback is on nobody's list."""
+
+    ZONES = {
+        "bl.test": "7.2.0.192 A 127.0.0.2\n8.2.0.192 A 127.0.0.11\n2.0.0.127 A 127.0.0.2\n"
+                   "7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2 A 127.0.0.4\n",
+        "world.test": "* A 127.0.0.2\n",
+        "blocked.test": "* A 127.255.255.254\n",
+        "sold.test": "* A 203.0.113.5\n",
+        "sunk.test": "* A 127.0.0.1\n",
+    }
+    USELESS = ["world.test", "blocked.test", "sold.test", "sunk.test", "gone.test"]
+
+    def lists(self, lists, **sections):
+        dns = self.serve_dns(self.ZONES)
+        self.journal = os.path.join(self.directory, "journal")
+        return self.server(access={"dnsbl": lists, **sections.pop("access", {})},
+                           dns={"servers": [dns.address]}, listen={"proxy": ["127.0.0.1"]},
+                           journal={"to": self.journal}, **sections)
+
+    def replies(self, server, client, *recipients):
+        family = "TCP6" if ":" in client else "TCP4"
+        with mxtest.Wire(server.address, greet=False) as wire:
+            wire.send(f"PROXY {family} {client} {client} 4000 25\r\n")
+            self.assertRegex(wire.reply(), "^220")
+            wire.hello()
+            # In one group: what waits for the lists comes to its turn all the same.
+            wire.send("MAIL FROM:<a@client.test>\r\n" +
+                      "".join(f"RCPT TO:<{r}>\r\n" for r in recipients) + "NOOP\r\n")
+            self.assertRegex(wire.reply(), "^250 2.1.0")
+            answers = [wire.reply() for _ in recipients]
+            self.assertEqual(wire.reply(), "250 2.0.0 Ok")
+            return answers
+
+    def test_who_is_listed_is_refused_at_rcpt(self):
+        rules = self.file("access", "allow recipient open@mx.test\n")
+        server = self.lists(["bl.test"], access={"file": rules})
+        listed = "554 5.7.1 Access denied: 192.0.2.7 is listed by bl.test"
+        self.assertEqual(self.replies(server, "192.0.2.7", "b@mx.test", "postmaster",
+                                      "Postmaster@mx.test", "open@mx.test", "c@mx.test"),
+                         [listed, "250 2.1.5 Ok", "250 2.1.5 Ok", "250 2.1.5 Ok", listed])
+        self.assertRegex(self.replies(server, "2001:db8::7", "b@mx.test")[0],
+                         "^554 5.7.1 .* 2001:db8::7 is listed by bl.test$")
+        for clean in ("192.0.2.9", "2001:db8::9"):
+            self.assertEqual(self.replies(server, clean, "b@mx.test"), ["250 2.1.5 Ok"])
+        with open(self.journal, encoding="utf-8") as lines:
+            line = next(line for line in map(json.loads, lines) if line["client"])
+        self.assertEqual((line["stage"], line["rcpt_to"], line["client"]["via"], line["reply"]),
+                         ("rcpt", ["b@mx.test"], "127.0.0.1", listed))
+        self.assertEqual(server.stop(), 0)
+
+    def test_only_the_answers_that_count(self):
+        server = self.lists(["bl.test=127.0.0.2/31"])
+        self.assertRegex(self.replies(server, "192.0.2.7", "b@mx.test")[0], "^554 5.7.1")
+        self.assertRegex(self.replies(server, "192.0.2.8", "b@mx.test")[0], "^250")
+        self.assertEqual(server.stop(), 0)
+
+    def test_a_list_of_no_use_costs_no_message_and_is_said_once(self):
+        server = self.lists(self.USELESS + ["bl.test"])
+        for client in ("192.0.2.9", "192.0.2.10", "2001:db8::9", "192.0.2.9"):
+            self.assertEqual(self.replies(server, client, "b@mx.test"), ["250 2.1.5 Ok"], client)
+        self.assertRegex(self.replies(server, "192.0.2.7", "b@mx.test")[0], "by bl.test$",
+                         "the one that is of use goes on")
+        self.assertEqual(server.stop(), 0)
+        with open(self.journal, encoding="utf-8") as lines:
+            notices = [line["text"] for line in map(json.loads, lines) if "text" in line]
+        for zone in self.USELESS:
+            said = [n for n in notices if f"block list {zone} gives no answer of use" in n]
+            self.assertEqual(len(said), 1, notices)
+        self.assertFalse([n for n in notices if "bl.test" in n])
+
+    def test_no_answer_is_waited_for_no_longer_than_the_resolver_is(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            server = self.server(
+                access={"dnsbl": ["bl.test"]}, listen={"proxy": ["127.0.0.1"]},
+                dns={"servers": ["127.0.0.1:%d" % silent.getsockname()[1]], "timeout": "2s"})
+            begun = time.monotonic()
+            self.assertEqual(self.replies(server, "192.0.2.7", "b@mx.test", "c@mx.test"),
+                             ["250 2.1.5 Ok"] * 2)
+            self.assertLess(time.monotonic() - begun, 5)
+            self.assertEqual(server.stop(), 0)
+
+    def test_policy_check_knows_the_lists(self):
+        dns = self.serve_dns(self.ZONES)
+        config = self.file("mxring.toml", mxtest.toml({
+            "listen": {"proxy": ["192.0.2.0/24"], "xclient": ["198.51.100.1"]},
+            "dns": {"servers": [dns.address]},
+            "access": {"dnsbl": ["world.test", "bl.test"]}}))
+        with open(config, encoding="utf-8") as lines:
+            line = 1 + [text.startswith("dnsbl") for text in lines].index(True)
+
+        def check(client, recipient, *more):
+            done = subprocess.run(
+                [mxtest.BINARY, "policy", "check", "-c", config, "--client", client, "--recipient",
+                 recipient, "--json", *more], capture_output=True, text=True, timeout=30,
+                check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return json.loads(done.stdout)
+
+        found = check("192.0.2.7", "b@mx.test", "--via", "192.0.2.1")
+        self.assertEqual(found["decision"], "refuse")
+        self.assertEqual(found["reply"],
+                         "554 5.7.1 Access denied: 192.0.2.7 is listed by bl.test")
+        self.assertEqual(found["rule"], {"file": config, "line": line})
+        self.assertEqual(found["lists"], [{"zone": "world.test", "answer": "no_use"},
+                                          {"zone": "bl.test", "answer": "listed"}])
+        self.assertEqual(found["via"], {"ip": "192.0.2.1", "proxy": True, "xclient": False})
+        found = check("192.0.2.9", "b@mx.test")
+        self.assertEqual((found["decision"], found["rule"], found["via"]), ("accept", None, None))
+        self.assertEqual(check("192.0.2.7", "postmaster@mx.test")["lists"], [])
+
+    def test_a_mistake_is_named(self):
+        for entry, said in (("bl..test", "is no zone's name"),
+                            ("bl.test=10.0.0.0/8", "is no network in 127.0.0.0/8")):
+            self.assertIn(said, self.refused_start({"access": {"dnsbl": [entry]}}))
 
 
 class Reload(PolicyCase):

@@ -1,4 +1,4 @@
-#include "server/block_lists.h"
+#include "server/block_list.h"
 
 #include <fmt/format.h>
 
@@ -70,10 +70,20 @@ std::expected<BlockList, std::string> BlockList::parse(std::string_view entry) {
   return list;
 }
 
-std::optional<dns::Question> BlockList::question(const base::IpAddress& client) const {
-  const auto name = dns::Name::parse(turned_round(client) + zone_);
+std::optional<dns::Question> BlockList::about(std::string_view turned) const {
+  const auto name = dns::Name::parse(fmt::format("{}{}", turned, zone_));
   if (!name) return std::nullopt;
   return dns::Question{*name, dns::Type::kA};
+}
+
+std::optional<dns::Question> BlockList::question(const base::IpAddress& client) const {
+  return about(turned_round(client));
+}
+
+// RFC 5782 5; in IPv6 it is ::FFFF:7F00:1.
+std::optional<dns::Question> BlockList::control_question(const base::IpAddress& client) const {
+  return about(client.is_v4() ? "1.0.0.127."
+                              : "1.0.0.0.0.0.f.7.f.f.f.f.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.");
 }
 
 BlockList::Reading BlockList::read(const dns::Answer& answer) const {
@@ -81,19 +91,23 @@ BlockList::Reading BlockList::read(const dns::Answer& answer) const {
   if (answer.is_failure() || answer.addresses.empty()) return Reading::kNoUse;
   Reading reading = Reading::kNotListed;
   for (const base::IpAddress& address : answer.addresses) {
-    const bool of_a_list = is_in(address, 0x7F000000, 8) && !is_in(address, 0x7FFFFF00, 24);
+    const bool of_a_list = is_in(address, 0x7F000000, 8) && !is_in(address, 0x7FFFFF00, 24) &&
+                           !is_in(address, 0x7F000001, 32);
     if (!of_a_list) return Reading::kNoUse;
     if ((number_of(address) & mask_) == network_) reading = Reading::kListed;
   }
   return reading;
 }
 
-BlockLists::BlockLists(std::vector<BlockList> lists, Notice notice)
-    : lists_(std::move(lists)),
-      notice_(std::move(notice)),
-      silent_(std::make_unique<std::atomic<bool>[]>(lists_.size())) {}
+std::vector<BlockList> parse_block_lists(const std::vector<std::string>& entries) {
+  std::vector<BlockList> lists;
+  for (const std::string& entry : entries) {
+    if (auto list = BlockList::parse(entry)) lists.push_back(*std::move(list));
+  }
+  return lists;
+}
 
-bool BlockLists::is_asked_about(const base::IpAddress& client) {
+bool is_asked_about(const base::IpAddress& client) {
   if (client.is_loopback()) return false;
   const auto& bytes = client.bytes();
   if (!client.is_v4()) {
@@ -111,74 +125,6 @@ bool BlockLists::is_asked_about(const base::IpAddress& client) {
     if (is_in(client, each.network, each.length)) return false;
   }
   return true;
-}
-
-void BlockLists::heard(std::size_t list, bool of_use) {
-  // Relaxed: the flag orders nothing but itself.
-  if (silent_[list].load(std::memory_order_relaxed) == !of_use) return;
-  if (silent_[list].exchange(!of_use, std::memory_order_relaxed) == !of_use || !notice_) return;
-  notice_(of_use ? fmt::format("block list {} is of use again", lists_[list].zone())
-                 : fmt::format("warning: block list {} gives no answer of use; no mail is refused "
-                               "for it meanwhile",
-                               lists_[list].zone()));
-}
-
-void BlockListCheck::begin(BlockLists& lists, const base::IpAddress& client, std::uint64_t token,
-                           base::MonoTime now) {
-  stop();
-  if (!BlockLists::is_asked_about(client)) return;
-  lists_ = &lists;
-  token_ = token;
-  states_.resize(lists.all().size());
-  const auto loopback = base::IpAddress::v4({127, 0, 0, 1});
-  const dns::Asker asker{.account = client_.account(client), .policy = false};
-  for (std::size_t i = 0; i < states_.size(); ++i) {
-    State& state = states_[i];
-    state.asked = lists.all()[i].question(client);
-    state.control = lists.all()[i].question(loopback);
-    for (const auto& question : {state.asked, state.control}) {
-      if (!question) continue;
-      if (const dns::AnswerPtr answer = client_.ask(*question, *this, now, asker)) {
-        take(*question, *answer);
-      }
-    }
-  }
-}
-
-void BlockListCheck::stop() {
-  cancel();
-  lists_ = nullptr;
-  states_.clear();
-}
-
-void BlockListCheck::on_answer(const dns::Question& question, const dns::AnswerPtr& answer) {
-  take(question, *answer);
-  if (!waiting()) owner_.block_lists_answered(token_);
-}
-
-void BlockListCheck::take(const dns::Question& question, const dns::Answer& answer) {
-  // What was not asked for a limit of ours says nothing, of the client or of the list.
-  if (answer.not_asked) return;
-  for (std::size_t i = 0; i < states_.size(); ++i) {
-    State& state = states_[i];
-    if (question == state.asked) {
-      state.client = lists_->all()[i].read(answer);
-    } else if (question == state.control) {
-      state.loopback = lists_->all()[i].read(answer);
-    } else {
-      continue;
-    }
-    if (!state.client || !state.loopback) continue;
-    lists_->heard(i, state.client != BlockList::Reading::kNoUse &&
-                         state.loopback != BlockList::Reading::kListed);
-  }
-}
-
-const BlockList* BlockListCheck::listed() const {
-  for (std::size_t i = 0; i < states_.size(); ++i) {
-    if (states_[i].is_listed()) return &lists_->all()[i];
-  }
-  return nullptr;
 }
 
 }  // namespace mxring::server

@@ -8,8 +8,8 @@
 #   ./run.sh tune check
 #                      build, then what this host offers and what to change
 #   ./run.sh soak [MINUTES]
-#                      build, then all abuse at once against good clients for so long (30), and each
-#                      fuzzer for a third of it when clang++-19 is installed; 0: until interrupted
+#                      build, then all abuse at once against good clients for so long (30), a hundred
+#                      kills of readers and of the server, and each fuzzer for a third of it when clang++-19 is installed; 0: until interrupted
 #   ./run.sh ARGS...   build, then `mxring ARGS...`
 #
 # Everything this script itself says goes to standard error, so that `./run.sh log cat | ...` works.
@@ -246,6 +246,11 @@ soak() {
     MXRING_E2E_DIR=$root/build/e2e python3 -B "$root/tests/e2e/soak_test.py" \
       --binary "$root/build/release/mxring" --minutes "$((minutes == 0 ? 60 : minutes))" \
       --seed "$rounds" || status=1
+    say "a hundred kills of readers and of the server"
+    build release src/seglog/all
+    MXRING_KILL_ROUNDS=100 MXRING_SEED=$rounds MXRING_E2E_DIR=$root/build/e2e \
+      MXRING_BINARY=$root/build/release/mxring python3 -B "$root/tests/e2e/group_kill_test.py" ||
+      status=1
     command -v clang++-19 >/dev/null || {
       say "without clang++-19 (apt-get install clang-19 libclang-rt-19-dev) nothing is fuzzed"
       [[ $minutes == 0 ]] || break

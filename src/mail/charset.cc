@@ -2,6 +2,7 @@
 
 #include <iconv.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -18,6 +19,11 @@ struct Known {
   std::string_view name;  // in mail; any case
   const char* iconv;      // null: done here
 };
+
+// These two begin with a mark that tells the byte order. It is read here: glibc's converters keep
+// what they saw for every later text of the process.
+constexpr char kUtf16[] = "UTF-16";
+constexpr char kUtf32[] = "UTF-32";
 
 // Names of IANA's registry that mail uses, and the aliases that are met. Where a name stands in
 // practice for a superset (gb2312 for GBK, ks_c_5601-1987 for CP949), it is the superset.
@@ -89,10 +95,10 @@ constexpr Known kCharsets[] = {
     {"iso-2022-kr", "ISO-2022-KR"},
     {"utf-7", "UTF-7"},
     {"unicode-1-1-utf-7", "UTF-7"},
-    {"utf-16", "UTF-16"},
+    {"utf-16", kUtf16},
     {"utf-16le", "UTF-16LE"},
     {"utf-16be", "UTF-16BE"},
-    {"utf-32", "UTF-32"},
+    {"utf-32", kUtf32},
     {"utf-32le", "UTF-32LE"},
     {"utf-32be", "UTF-32BE"},
 };
@@ -173,6 +179,7 @@ void* CharsetDecoder::descriptor_of(const char* name) {
 
 bool CharsetDecoder::begin(std::string_view charset) {
   tail_bytes_ = 0;
+  mark_bytes_ = 0;
   replaced_ = 0;
   guessed_ = false;
   descriptor_ = nullptr;
@@ -183,6 +190,9 @@ bool CharsetDecoder::begin(std::string_view charset) {
     how_ = How::kLatin1;
   } else if (!is_one_of(charset, kAsciiNames)) {
     const char* name = iconv_name(charset);
+    mark_bytes_ = name == kUtf16 ? 2 : name == kUtf32 ? 4 : 0;
+    if (name == kUtf16) name = "UTF-16LE";  // without a mark
+    if (name == kUtf32) name = "UTF-32LE";
     descriptor_ = name == nullptr ? nullptr : descriptor_of(name);
     if (descriptor_ == nullptr) return false;
     how_ = How::kIconv;
@@ -296,8 +306,33 @@ void CharsetDecoder::convert(std::string_view& text, std::string& out) {
   }
 }
 
+// The first bytes of a text whose byte order is to be told; false while there are too few.
+bool CharsetDecoder::take_mark(std::string_view& piece, std::string& out) {
+  const std::size_t missing = std::min(piece.size(), mark_bytes_ - tail_bytes_);
+  std::memcpy(tail_.data() + tail_bytes_, piece.data(), missing);
+  tail_bytes_ += missing;
+  piece.remove_prefix(missing);
+  if (tail_bytes_ < mark_bytes_) return false;
+  std::string_view tail(tail_.data(), tail_bytes_);
+  const bool wide = mark_bytes_ == 4;
+  mark_bytes_ = 0;
+  if (tail == (wide ? std::string_view("\0\0\xFE\xFF", 4) : std::string_view("\xFE\xFF"))) {
+    void* other = descriptor_of(wide ? "UTF-32BE" : "UTF-16BE");
+    if (other != nullptr) descriptor_ = other;
+    tail = {};
+  } else if (tail == (wide ? std::string_view("\xFF\xFE\0\0", 4) : std::string_view("\xFF\xFE"))) {
+    tail = {};
+  } else {
+    convert(tail, out);
+  }
+  tail_bytes_ = tail.size();
+  if (tail_bytes_ > 0) std::memmove(tail_.data(), tail.data(), tail_bytes_);
+  return true;
+}
+
 void CharsetDecoder::take_iconv(std::string_view piece, std::string& out) {
   MXRING_ASSERT(descriptor_ != nullptr);
+  if (mark_bytes_ > 0 && (piece.empty() || !take_mark(piece, out))) return;
   while (tail_bytes_ > 0 && !piece.empty()) {
     tail_[tail_bytes_++] = piece[0];
     piece.remove_prefix(1);

@@ -47,6 +47,7 @@ class CharsetDecoder {
   void* descriptor_of(const char* name);
   void take_utf8(std::string_view piece, std::string& out, bool last);
   void take_iconv(std::string_view piece, std::string& out);
+  bool take_mark(std::string_view& piece, std::string& out);
   void convert(std::string_view& text, std::string& out);
   void replace(std::string& out);
 
@@ -54,6 +55,7 @@ class CharsetDecoder {
   void* descriptor_ = nullptr;
   std::array<char, kTailMax> tail_{};  // an unfinished character
   std::size_t tail_bytes_ = 0;
+  std::size_t mark_bytes_ = 0;  // of a byte order mark that is still to come
   std::uint64_t replaced_ = 0;
   bool guessed_ = false;
   std::array<Kept, kKept> kept_{};

@@ -113,6 +113,9 @@ TEST(Charset, EverySplitGivesTheSame) {
       {"euc-jp", "\xC6\xFC\xCB\xDC\xB8"},
       {"gb18030", "\x81\x30\x89\x37\xC4\xE3"},
       {"utf-16le", std::string("a\0\x3D\xD8\x08\xDCz", 7)},
+      {"utf-16", std::string("\xFE\xFF\0a\xD8\x3D\xDC\x08\0", 9)},
+      {"utf-16", std::string("\xFF\xFEz\0a\0", 6)},
+      {"utf-32", std::string("\0\0\xFE\xFF\0\0\0a\0\1\xF4\x08", 12)},
   };
   for (const auto& [charset, text] : texts) {
     const std::string whole = utf8(charset, text);
@@ -125,6 +128,34 @@ TEST(Charset, EverySplitGivesTheSame) {
   EXPECT_EQ(utf8("iso-2022-jp", "\x1B$B%-\x1B(B"), "\xE3\x82\xAD");
   EXPECT_EQ(utf8("utf-8", "a\xFFz"), "a\xEF\xBF\xBDz");
   EXPECT_EQ(utf8("utf-8", "a\xE2\x82"), "a\xEF\xBF\xBD\xEF\xBF\xBD");
+}
+
+// What one text says of its byte order is nothing to the next one.
+TEST(Charset, ByteOrderIsThatOfTheText) {
+  const std::string big("\xFE\xFF\0a", 4),
+      little(
+          "\xFF\xFE"
+          "a\0",
+          4),
+      none("a\0", 2);
+  const std::string wide_big("\0\0\xFE\xFF\0\0\0a", 8), wide_little("\xFF\xFE\0\0a\0\0\0", 8);
+  CharsetDecoder used;
+  const auto read = [&used](std::string_view charset, std::string_view text) {
+    std::string out;
+    EXPECT_TRUE(used.begin(charset));
+    used.take(text, out);
+    used.end(out);
+    return out;
+  };
+  for (const std::string& text : {little, none, big, little, none, big, none}) {
+    EXPECT_EQ(read("utf-16", text), "a");
+    EXPECT_EQ(read("utf-16le", none), "a");
+  }
+  for (const std::string& text : {wide_little, wide_big, wide_little}) {
+    EXPECT_EQ(read("utf-32", text), "a");
+  }
+  EXPECT_EQ(read("utf-16", "\xFE"), "\xEF\xBF\xBD");
+  EXPECT_EQ(read("utf-16", ""), "");
 }
 
 TEST(Charset, OnlyTheListIsKnown) {

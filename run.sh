@@ -23,7 +23,7 @@ build_packages=(
   build-essential cmake ninja-build pkg-config
   liburing-dev libwolfssl-dev libmimalloc-dev libfmt-dev libcli11-dev libtomlplusplus-dev
   libhwy-dev libc-ares-dev libidn2-dev nlohmann-json3-dev zlib1g-dev libseccomp-dev libgtest-dev
-  libbenchmark-dev libyaml-cpp-dev
+  libbenchmark-dev libyaml-cpp-dev libcurl4-openssl-dev libnats-dev
 )
 [[ $(uname -m) != x86_64 ]] || build_packages+=(libipsec-mb-dev)  # quicker TLS records
 # What the tests use when they can have it: COMMAND=PACKAGE. Each one missing is a skipped test.
@@ -33,9 +33,10 @@ test_packages=(
   /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils promtool=prometheus
   systemd-analyze=systemd openssl=openssl /usr/sbin/haproxy=haproxy
   faketime=faketime /usr/sbin/mkfs.btrfs=btrfs-progs /usr/bin/pip3=python3-pip
+  /usr/sbin/nats-server=nats-server /usr/lib/dovecot/lmtp=dovecot-lmtpd
 )
 # From npm, into build/node. Later versions of mailauth want a later Node.js than Debian 12 has.
-node_packages=(nodemailer mailauth@4.8.1)
+node_packages=(nodemailer mailauth@4.8.1 standardwebhooks)
 # Unit tests that also run under AddressSanitizer and UndefinedBehaviorSanitizer, and under
 # ThreadSanitizer.
 asan_modules=(base obs spsc crypto mail uring smtp dns seglog net mailauth decode server load report tune)

@@ -41,6 +41,7 @@ void add_log_export(CLI::App& log, Commands& commands);
 void add_log_find(CLI::App& log, Commands& commands);
 void add_log_renew_id(CLI::App& log, Commands& commands);
 void add_groups(CLI::App& program, Commands& commands);  // `groups` and everything below it
+void add_relay(CLI::App& program, Commands& commands);
 void add_auth(CLI::App& program, Commands& commands);
 void add_dns(CLI::App& program, Commands& commands);  // `dns` and everything below it
 void add_spf(CLI::App& program, Commands& commands);

@@ -17,6 +17,7 @@
 #include "cli/output.h"
 #include "seglog/lag.h"
 #include "seglog/log_end.h"
+#include "seglog/stored_json.h"
 
 namespace mxring::cli {
 
@@ -60,6 +61,19 @@ void judge(const GroupPlace& place, const seglog::CursorFields& fields, seglog::
   }
 }
 
+// What a relay that reads for the group says of itself, at most a second ago.
+void read_state(const GroupPlace& place, const std::string& group, GroupFacts& facts) {
+  const auto file = seglog::ReadFile::open_at(place.folder.fd(), group + ".state");
+  if (!file.is_open()) return;
+  std::string text(4096, '\0');
+  const std::int64_t got = seglog::read_fully(file.fd(), text.data(), text.size(), 0);
+  text.resize(static_cast<std::size_t>(std::max<std::int64_t>(got, 0)));
+  const auto objects = seglog::read_stored_json(text);
+  if (objects.empty() || objects.front().text("state") != "retrying") return;
+  facts.state = "retrying";
+  facts.error = objects.front().text("error");
+}
+
 }  // namespace
 
 GroupFacts look_at_group(const GroupPlace& place, const std::string& group) {
@@ -93,6 +107,7 @@ GroupFacts look_at_group(const GroupPlace& place, const std::string& group) {
     facts.holds = fields.holds();
     facts.dead = fields.dead;
     judge(place, fields, extent, owned, facts);
+    if (owned && facts.state == "running") read_state(place, group, facts);
   }
   const seglog::Lag lag = seglog::measure_lag(place.log.fd(), facts.current);
   facts.lag = facts.end > facts.current ? facts.end - facts.current : 0;

@@ -20,7 +20,7 @@ struct GroupFacts {
   double lag_seconds = 0;
   std::int64_t committed_at_us = 0;  // 0: not known
   bool holds = true;
-  std::string state;  // running idle paused stopped foreign-log
+  std::string state;  // running retrying idle paused stopped foreign-log
   std::int64_t owner_pid = 0;
   std::uint64_t dead = 0;
   std::string error;

@@ -72,7 +72,9 @@ int run_delete(const GroupArguments& arguments, bool force) {
                          std::system_category().message(errno)));
     return kFailed;
   }
-  ::unlinkat(at, (arguments.group + ".owner").c_str(), 0);
+  for (const char* ending : {".owner", ".state", ".notes"}) {
+    ::unlinkat(at, (arguments.group + ending).c_str(), 0);
+  }
   fs::remove_all(dead, error);
   facts.state = "deleted";
   facts.owner_pid = 0;

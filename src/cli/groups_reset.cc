@@ -111,6 +111,7 @@ int run_reset(const ResetArguments& arguments) {
     fields.set_id(before ? *before : at ? *at : reader->log_id());
     // What a sink remembered is of the place it was at.
     std::fill(std::begin(fields.sink), std::end(fields.sink), std::uint8_t{0});
+    fields.sink[seglog::kSinkMovedAt] = 1;
     if (const auto written = owned->write(fields); !written) {
       complain(fmt::format("the cursor of group {} cannot be written: {}", arguments.group.group,
                            std::system_category().message(written.error())));

@@ -199,6 +199,7 @@ int run(int argc, char** argv) {
   mxring::cli::add_load(program, commands);
   mxring::cli::add_log(program, commands);
   mxring::cli::add_groups(program, commands);
+  mxring::cli::add_relay(program, commands);
   mxring::cli::add_dns(program, commands);
   mxring::cli::add_spf(program, commands);
   mxring::cli::add_dmarc(program, commands);

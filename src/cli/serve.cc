@@ -23,8 +23,8 @@
 #include "cli/serve_actions.h"
 #include "cli/serve_config.h"
 #include "cli/serve_words.h"
-#include "cli/service_notice.h"
 #include "cli/watchdog.h"
+#include "obs/service_notice.h"
 #include "server/confinement.h"
 #include "server/crash_report.h"
 #include "server/journal.h"
@@ -142,7 +142,7 @@ int run_serve(const ServeOptions& options) {
                             (*receiver)->admin_endpoint(), whole_path(config->log.dir),
                             (*receiver)->shards(),         getpid(),
                             uses_self_signed(*config)};
-  notify_service("READY=1");
+  obs::notify_service("READY=1");
   fmt::print("{}\n", ready_line(listening));
   if (options.welcome || isatty(STDOUT_FILENO) == 1) fmt::print("\n{}", welcome(listening));
   std::fflush(stdout);

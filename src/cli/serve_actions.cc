@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "cli/service_notice.h"
+#include "obs/service_notice.h"
 #include "server/journal.h"
 #include "server/server.h"
 
@@ -10,14 +10,14 @@ namespace mxring::cli {
 
 std::expected<std::string, std::string> ServeActions::reload() {
   if (draining()) return std::unexpected("draining: nothing is read");
-  notify_service_of_reload();
+  obs::notify_service_of_reload();
   std::expected<std::string, std::string> result;
   if (const auto config = load_config(options_); config) {
     result = receiver_.reload(*config);
   } else {
     result = std::unexpected(config.error().message);
   }
-  notify_service("READY=1");
+  obs::notify_service("READY=1");
   journal_.notice(result ? *result
                          : fmt::format("warning: reload: nothing changed: {}", result.error()));
   return result;
@@ -25,7 +25,7 @@ std::expected<std::string, std::string> ServeActions::reload() {
 
 bool ServeActions::drain() {
   if (draining_.exchange(true, std::memory_order_relaxed)) return false;
-  notify_service("STOPPING=1");
+  obs::notify_service("STOPPING=1");
   journal_.notice("draining: transactions in progress may finish; a second signal ends at once");
   receiver_.begin_drain();
   return true;

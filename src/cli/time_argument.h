@@ -1,18 +1,11 @@
-// Moments as people type them on a command line.
+// The commands' names for moments as people type them (base/moment.h).
 #pragma once
 
-#include <cstdint>
-#include <optional>
-#include <string_view>
-
-#include "base/clock.h"
+#include "base/moment.h"
 
 namespace mxring::cli {
 
-// "2026-11-22", "2026-11-22T01:02:03Z", "2026-11-22T01:02:03.5+02:00" (no zone: UTC), "15m" (that
-// long before `now`), "now", "@1795309323" (Unix seconds). Microseconds since 1970, or nothing.
-inline constexpr std::string_view kTimeForms =
-    "write 2026-11-22T01:02:03Z, 2026-11-22, now, 15m for that long ago, or @UNIXSECONDS";
-std::optional<std::int64_t> parse_time(std::string_view text, base::WallTime now);
+using base::kTimeForms;
+using base::parse_time;
 
 }  // namespace mxring::cli

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <limits>
 
-#include "cli/service_notice.h"
+#include "obs/service_notice.h"
 #include "server/pulse_watch.h"
 
 namespace mxring::cli {
@@ -59,14 +59,14 @@ bool Watchdog::wait(std::int64_t ns) {
 void Watchdog::run(server::Server& receiver, server::Journal& journal, std::int64_t every_ns) {
   pthread_setname_np(pthread_self(), "mxring-watchdog");
   std::string said;
-  notify_service("WATCHDOG=1");
+  obs::notify_service("WATCHDOG=1");
   for (;;) {
     const std::vector<server::Pulse> before = receiver.pulses();
     receiver.poke();
     if (!wait(every_ns)) return;
     const auto still = server::standing_still(before, receiver.pulses(), base::read_clocks().mono);
     const std::string names = fmt::format("{}", fmt::join(still, ", "));
-    if (still.empty()) notify_service("WATCHDOG=1");
+    if (still.empty()) obs::notify_service("WATCHDOG=1");
     if (!still.empty() && names != said) {
       journal.notice(fmt::format(
           "fatal: {} stands still; unless it goes on, the service manager starts this process anew",

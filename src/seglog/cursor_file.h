@@ -22,6 +22,10 @@ constexpr std::uint64_t kCursorSlotAt = 4096;  // the second one; the first is a
 
 enum CursorFlag : std::uint32_t { kCursorHolds = 1, kCursorPaused = 2 };
 
+// The byte of CursorFields::sink that a sink must not use: not 0 when the group was moved by hand,
+// so that what a sink has of records after the place is to be delivered to it again.
+constexpr std::size_t kSinkMovedAt = 55;
+
 struct CursorFields {
   std::uint64_t magic = kCursorMagic;
   std::uint64_t generation = 0;

@@ -270,6 +270,22 @@ std::optional<base::MonoTime> GroupReader::due() const {
   return written_at_ + kCommitEveryNs;
 }
 
+std::expected<void, GroupError> GroupReader::move_to(Offset next, base::Now now) {
+  if (next > log_->end()) {
+    return std::unexpected(
+        error_of(GroupErrorKind::kBeyondEnd, "offset " + std::to_string(next) +
+                                                 " is beyond the end of the log, " +
+                                                 std::to_string(log_->end())));
+  }
+  if (auto moved = log_->stay_at(next); !moved) return std::unexpected(of_log(moved.error()));
+  position_ = handed_ = next;
+  if (next >= done_) return {};
+  done_ = committed_ = next;
+  ids_.assign(1, {0, log_id_at(directory_.fd(), next).value_or(log_->log_id())});
+  pending_ = true;
+  return flush(now);
+}
+
 void GroupReader::invariants() const {
   MXRING_ASSERT(committed_ <= done_ && done_ <= position_ && handed_ <= position_);
   MXRING_ASSERT(!ids_.empty() && ids_.front().offset == 0);

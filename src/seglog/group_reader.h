@@ -92,6 +92,10 @@ class GroupReader {
   // When what is pending may be written, monotonic; nothing: nothing is pending.
   std::optional<base::MonoTime> due() const;
 
+  // Reading goes on at `next`, at most the log's end: before the place, or after it where what is
+  // between is known to be dealt with. A place after `next` goes back to it, durably.
+  std::expected<void, GroupError> move_to(Offset next, base::Now now);
+
   // For whoever delivers: kept in the cursor with the next write.
   CursorFields& fields() { return fields_; }
   // Makes the next flush() write, also when the offset stands.

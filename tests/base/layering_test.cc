@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 const std::map<std::string, int, std::less<>> kLayers{
     {"base", 0},   {"obs", 1},  {"spsc", 2},   {"crypto", 2}, {"mail", 2},     {"uring", 2},
     {"smtp", 3},   {"dns", 3},  {"seglog", 3}, {"net", 3},    {"mailauth", 4}, {"decode", 4},
-    {"server", 5}, {"load", 5}, {"report", 5}, {"tune", 5},   {"cli", 6},
+    {"server", 5}, {"load", 5}, {"report", 5}, {"relay", 5},  {"tune", 5},     {"cli", 6},
 };
 
 struct Library {
@@ -36,6 +36,8 @@ const std::vector<Library> kLibraries{
     {"nlohmann/", {"report"}},
     {"zlib.h", {"decode", "report"}},
     {"iconv.h", {"mail"}},
+    {"curl/", {"relay"}},
+    {"nats/", {"relay"}},
 };
 
 // What the line includes: `<x>` and `"x"` give x.

@@ -1,4 +1,4 @@
-#include "cli/service_notice.h"
+#include "obs/service_notice.h"
 
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -9,9 +9,9 @@
 #include <cstring>
 
 #include "base/clock.h"
-#include "cli/owned_fd.h"
+#include "base/owned_fd.h"
 
-namespace mxring::cli {
+namespace mxring::obs {
 
 void notify_service(std::string_view state) {
   const char* path = std::getenv("NOTIFY_SOCKET");
@@ -21,7 +21,7 @@ void notify_service(std::string_view state) {
   if (length < 2 || length >= sizeof address.sun_path || (path[0] != '/' && path[0] != '@')) return;
   std::memcpy(address.sun_path, path, length);
   if (path[0] == '@') address.sun_path[0] = '\0';  // Linux's abstract names
-  const OwnedFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const base::OwnedFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd.get() < 0) return;
   // A manager that does not take it will find out by its own time-out; the service goes on.
   (void)::sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL,
@@ -34,4 +34,4 @@ void notify_service_of_reload() {
   notify_service(fmt::format("RELOADING=1\nMONOTONIC_USEC={}", now_us));
 }
 
-}  // namespace mxring::cli
+}  // namespace mxring::obs

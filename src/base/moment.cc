@@ -1,11 +1,11 @@
-#include "cli/time_argument.h"
+#include "base/moment.h"
 
 #include <charconv>
 #include <chrono>
 
 #include "base/units.h"
 
-namespace mxring::cli {
+namespace mxring::base {
 
 namespace {
 
@@ -103,7 +103,7 @@ std::optional<std::int64_t> parse_rfc3339(std::string_view text) {
 
 }  // namespace
 
-std::optional<std::int64_t> parse_time(std::string_view text, base::WallTime now) {
+std::optional<std::int64_t> parse_time(std::string_view text, WallTime now) {
   if (text == "now") return now.us;
   if (text.starts_with('@')) {
     std::int64_t seconds = 0;
@@ -115,8 +115,8 @@ std::optional<std::int64_t> parse_time(std::string_view text, base::WallTime now
     }
     return seconds * kUsPerSecond;
   }
-  if (const auto ago_ns = base::parse_duration_ns(text)) return now.us - *ago_ns / 1000;
+  if (const auto ago_ns = parse_duration_ns(text)) return now.us - *ago_ns / 1000;
   return parse_rfc3339(text);
 }
 
-}  // namespace mxring::cli
+}  // namespace mxring::base

@@ -4,11 +4,11 @@
 
 #include <string_view>
 
-namespace mxring::cli {
+namespace mxring::obs {
 
 void notify_service(std::string_view state);  // "READY=1"; several lines are one notice
 
 // "RELOADING=1" with the moment that systemd orders it by.
 void notify_service_of_reload();
 
-}  // namespace mxring::cli
+}  // namespace mxring::obs

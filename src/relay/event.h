@@ -1,0 +1,48 @@
+// What is sent of a record or a gap: {"type","timestamp","data"}, or the message itself.
+//
+// Thread: one per object, whose memory is used again. The text stays until the next call.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "decode/decode.h"
+#include "relay/config.h"
+#include "relay/item.h"
+
+namespace mxring::relay {
+
+struct EventShape {
+  Payload payload = Payload::kFull;
+  bool delivered = true;
+  std::uint64_t inline_bytes = 0;  // a larger message is not in the event
+  std::string claim_url;           // "" = then it is nowhere but in the log
+};
+
+class EventWriter {
+ public:
+  explicit EventWriter(EventShape shape) : shape_(std::move(shape)) {}
+  struct Event {
+    std::string_view type;  // "mail.bounce"
+    const char* content_type = "application/json";
+    std::string_view body;
+  };
+  // `claim`: without the message, whatever its size.
+  Event write(const Item& item, bool claim = false);
+
+ private:
+  void write_record(const Item& item, bool claim);
+
+  EventShape shape_;
+  decode::Decoder decoder_;
+  decode::Facts facts_;
+  base::JsonWriter json_;
+  std::string raw_;
+  std::string encoded_;
+};
+
+// "mail.received", "mail.bounce" ...
+std::string_view event_type(decode::Kind kind);
+
+}  // namespace mxring::relay

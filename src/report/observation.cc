@@ -5,7 +5,7 @@
 
 #include "base/text.h"
 #include "mail/idna.h"
-#include "mailauth/results.h"
+#include "mailauth/result/result.h"
 
 namespace mxring::report {
 

@@ -21,6 +21,13 @@ const std::map<std::string, int, std::less<>> kLayers{
     {"server", 5}, {"load", 5}, {"report", 5}, {"relay", 5},  {"tune", 5},     {"cli", 6},
 };
 
+// Folders of a module that keep the same rule among themselves; the module's own files are the
+// last.
+const std::map<std::string, int, std::less<>> kFolders{
+    {"mailauth/result", 0}, {"mailauth/spf", 1},     {"mailauth/dkim", 1}, {"mailauth/dmarc", 1},
+    {"mailauth/arc", 2},    {"mailauth/authres", 3}, {"mailauth", 4},
+};
+
 struct Library {
   std::string_view prefix;  // of what stands between the brackets or quotes
   std::set<std::string_view> users;
@@ -83,6 +90,19 @@ std::string objection(const std::string& module, const std::string& target) {
                                           " to " + std::to_string(to->second);
 }
 
+// The same inside a module, for the file at `path` below src.
+std::string objection_within(const std::string& path, const std::string& target) {
+  const std::string own = fs::path(path).parent_path().string();
+  const std::string other = fs::path(target).parent_path().string();
+  const auto from = kFolders.find(own);
+  const auto to = kFolders.find(other);
+  if (own == other || *fs::path(own).begin() != *fs::path(other).begin()) return "";
+  if (from == kFolders.end() && to == kFolders.end()) return "";  // a module without such a rule
+  if (from == kFolders.end()) return "the folder " + own + " has no place among the others";
+  if (to == kFolders.end()) return "the folder " + other + " has no place among the others";
+  return to->second < from->second ? "" : "from folder " + own + " up or sideways to " + other;
+}
+
 bool is_source(const fs::path& path) {
   return path.extension() == ".h" || path.extension() == ".cc";
 }
@@ -103,6 +123,15 @@ TEST(LayeringTest, TheRulesObjectWhereTheyShould) {
   EXPECT_NE(objection("server", "wolfssl/ssl.h"), "");
   EXPECT_NE(objection("server", "ares.h"), "");
   EXPECT_NE(objection("newmodule", "base/assert.h"), "");  // must be given a layer first
+  EXPECT_EQ(objection_within("mailauth/dkim/verifier.h", "mailauth/dkim/signature.h"), "");
+  EXPECT_EQ(objection_within("mailauth/evaluation.h", "mailauth/arc/verifier.h"), "");
+  EXPECT_EQ(objection_within("mailauth/arc/verifier.h", "mailauth/dkim/key_proof.h"), "");
+  EXPECT_EQ(objection_within("server/server.h", "server/shard.h"), "");
+  EXPECT_EQ(objection_within("mailauth/arc/verifier.h", "mail/lexer.h"), "");
+  EXPECT_NE(objection_within("mailauth/dkim/verifier.h", "mailauth/spf/evaluator.h"), "");
+  EXPECT_NE(objection_within("mailauth/arc/arc_set.cc", "mailauth/authres/parser.h"), "");
+  EXPECT_NE(objection_within("mailauth/spf/evaluator.h", "mailauth/evaluation.h"), "");
+  EXPECT_NE(objection_within("mailauth/new/x.h", "mailauth/result/result.h"), "");
   EXPECT_EQ(included("#include \"base/json.h\"").value_or(""), "base/json.h");
   EXPECT_EQ(included("  #  include <ares.h> // why").value_or(""), "ares.h");
   EXPECT_FALSE(included("// #include \"base/json.h\"").has_value());
@@ -126,6 +155,8 @@ TEST(LayeringTest, EveryIncludePointsDown) {
       ++includes;
       const std::string why = objection(module, *target);
       EXPECT_EQ(why, "") << "src/" << relative.string() << ':' << number << " includes " << *target;
+      EXPECT_EQ(objection_within(relative.string(), *target), "")
+          << "src/" << relative.string() << ':' << number << " includes " << *target;
     }
   }
   EXPECT_GE(modules.size(), 5U) << "the sources were not found under " << kSource;

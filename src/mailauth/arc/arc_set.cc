@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "mailauth/authres/lexer.h"
+#include "mail/lexer.h"
 
 namespace mxring::mailauth::arc {
 
@@ -26,7 +26,7 @@ std::optional<std::uint32_t> parse_instance(std::string_view text) {
 }
 
 std::optional<std::uint32_t> instance_of_results(std::string_view value) {
-  authres::Lexer lexer(value);
+  mail::Lexer lexer(value);
   if (!lexer.skip_blank() || !base::ascii_iequals(lexer.word("=;"), "i")) return std::nullopt;
   if (!lexer.skip_blank() || !lexer.take('=') || !lexer.skip_blank()) return std::nullopt;
   const auto instance = parse_instance(lexer.word("=;"));

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/text.h"
-#include "mailauth/authres/lexer.h"
+#include "mail/lexer.h"
 
 namespace mxring::mailauth::authres {
 
@@ -151,7 +151,7 @@ class Parser {
     made.properties.push_back(std::move(property));
   }
 
-  Lexer lexer_;
+  mail::Lexer lexer_;
   Fields fields_;
   ParseError error_ = ParseError::kService;
   std::string key_;  // in lower case

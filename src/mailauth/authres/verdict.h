@@ -11,7 +11,7 @@
 #include "mailauth/authres/builder.h"
 #include "mailauth/dkim/verifier.h"
 #include "mailauth/dmarc/evaluator.h"
-#include "mailauth/results.h"
+#include "mailauth/result/result.h"
 #include "mailauth/spf/evaluator.h"
 
 namespace mxring::mailauth::authres {

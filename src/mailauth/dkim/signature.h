@@ -14,7 +14,7 @@
 #include "dns/name.h"
 #include "mailauth/dkim/canonicalization.h"
 #include "mailauth/dkim/tag_list.h"
-#include "mailauth/results.h"
+#include "mailauth/result/result.h"
 
 namespace mxring::mailauth::dkim {
 

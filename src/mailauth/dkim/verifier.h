@@ -46,7 +46,7 @@
 #include "dns/question.h"
 #include "dns/record.h"
 #include "mail/header_index.h"
-#include "mailauth/results.h"
+#include "mailauth/result/result.h"
 
 namespace mxring::mailauth::dkim {
 

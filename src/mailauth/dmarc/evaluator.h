@@ -36,7 +36,7 @@
 #include "dns/question.h"
 #include "dns/record.h"
 #include "mailauth/dmarc/record.h"
-#include "mailauth/results.h"
+#include "mailauth/result/result.h"
 
 namespace mxring::mailauth::dmarc {
 

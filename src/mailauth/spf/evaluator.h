@@ -37,7 +37,7 @@
 #include "base/limits.h"
 #include "dns/question.h"
 #include "dns/record.h"
-#include "mailauth/results.h"
+#include "mailauth/result/result.h"
 #include "mailauth/spf/macro.h"
 #include "mailauth/spf/record.h"
 

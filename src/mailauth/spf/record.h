@@ -16,7 +16,7 @@
 
 #include "base/ip_address.h"
 #include "dns/record.h"
-#include "mailauth/results.h"
+#include "mailauth/result/result.h"
 
 namespace mxring::mailauth::spf {
 

@@ -1,6 +1,6 @@
-#include "mailauth/authres/lexer.h"
+#include "mail/lexer.h"
 
-namespace mxring::mailauth::authres {
+namespace mxring::mail {
 
 namespace {
 
@@ -59,4 +59,4 @@ std::string_view Lexer::word(std::string_view ends) {
   return text_.substr(begin, at_ - begin);
 }
 
-}  // namespace mxring::mailauth::authres
+}  // namespace mxring::mail

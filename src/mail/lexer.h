@@ -1,5 +1,5 @@
-// The lexical part of an Authentication-Results value (RFC 5322 3.2, RFC 2045 5.1): comments,
-// folding, quoted strings and words. Used for reading results and for recognising forged ones.
+// The lexical part of a structured header field (RFC 5322 3.2, RFC 2045 5.1): comments, folding,
+// quoted strings and words.
 //
 // Pure. Goes through the text once, however deep comments are nested.
 #pragma once
@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace mxring::mailauth::authres {
+namespace mxring::mail {
 
 class Lexer {
  public:
@@ -29,4 +29,4 @@ class Lexer {
   std::size_t at_ = 0;
 };
 
-}  // namespace mxring::mailauth::authres
+}  // namespace mxring::mail

@@ -14,6 +14,7 @@
 #include "cli/message_file.h"
 #include "cli/output.h"
 #include "cli/resolver_argument.h"
+#include "dns/ask.h"
 #include "mailauth/disposition.h"
 #include "mailauth/evaluation.h"
 #include "mailauth/results_field.h"
@@ -77,18 +78,21 @@ class Judge {
   const base::Limits& limits() const { return limits_; }
 
  private:
-  void ask(Part part) {
-    while (!evaluation_.step(part)) {
-      if (base::read_clocks().mono - started_ >= limits_.dns_time_ns) {
-        evaluation_.give_up();
-        return;
-      }
-      const auto questions = evaluation_.questions(part);
-      const auto answers = resolver_.ask_all(questions);
-      for (std::size_t i = 0; i < questions.size(); ++i) {
-        evaluation_.supply(part, questions[i], answers[i]);
-      }
+  struct OnePart {
+    Evaluation& evaluation;
+    Part part;
+
+    bool step() { return evaluation.step(part); }
+    std::span<const dns::Question> questions() const { return evaluation.questions(part); }
+    void supply(const dns::Question& question, const dns::AnswerPtr& answer) {
+      evaluation.supply(part, question, answer);
     }
+    void give_up() { evaluation.give_up(); }
+  };
+
+  void ask(Part part) {
+    OnePart machine{evaluation_, part};
+    dns::ask_until_done(machine, resolver_, started_, limits_.dns_time_ns);
   }
 
   dns::BlockingResolver& resolver_;

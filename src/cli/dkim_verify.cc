@@ -14,6 +14,7 @@
 #include "cli/message_file.h"
 #include "cli/output.h"
 #include "cli/resolver_argument.h"
+#include "dns/ask.h"
 #include "mailauth/dkim/verifier.h"
 
 namespace mxring::cli {
@@ -101,16 +102,7 @@ std::string reports_text(const std::vector<Report>& reports, std::size_t ignored
 void verify(dkim::Verifier& verifier, crypto::Sha256Batch& hashes, std::string_view body,
             dns::BlockingResolver& resolver) {
   const base::Limits limits;
-  const base::MonoTime started = base::read_clocks().mono;
-  while (!verifier.step()) {
-    if (base::read_clocks().mono - started >= limits.dns_time_ns) {
-      verifier.give_up();
-      break;
-    }
-    const auto questions = verifier.questions();
-    const auto answers = resolver.ask_all(questions);
-    for (std::size_t i = 0; i < questions.size(); ++i) verifier.supply(questions[i], answers[i]);
-  }
+  dns::ask_until_done(verifier, resolver, base::read_clocks().mono, limits.dns_time_ns);
   verifier.body(body);
   verifier.end_of_body();
   hashes.flush();

@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/resolver_argument.h"
+#include "dns/ask.h"
 #include "mail/idna.h"
 #include "mailauth/disposition.h"
 #include "mailauth/dmarc/evaluator.h"
@@ -155,20 +156,6 @@ std::optional<std::string> domain_argument(std::string_view option, std::string_
   return std::nullopt;
 }
 
-void ask_all(dmarc::Evaluator& evaluator, dns::BlockingResolver& resolver,
-             const base::Limits& limits) {
-  const base::Now started = base::read_clocks();
-  while (!evaluator.step()) {
-    if (base::read_clocks().mono - started.mono >= limits.dns_time_ns) {
-      evaluator.give_up();
-      return;
-    }
-    const auto questions = evaluator.questions();
-    const auto answers = resolver.ask_all(questions);
-    for (std::size_t i = 0; i < questions.size(); ++i) evaluator.supply(questions[i], answers[i]);
-  }
-}
-
 int run_dmarc(const DmarcOptions& options) {
   const auto from = domain_argument("--from", options.from);
   if (!from) return kUsage;
@@ -192,7 +179,7 @@ int run_dmarc(const DmarcOptions& options) {
   dmarc::Evaluator evaluator(limits);
   evaluator.begin(*from);
   evaluator.authenticated(passes);
-  ask_all(evaluator, *resolver, limits);
+  dns::ask_until_done(evaluator, *resolver, base::read_clocks().mono, limits.dns_time_ns);
   Output output;
   output.write(options.json ? outcome_json(evaluator) : outcome_text(evaluator));
   output.flush();

@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/resolver_argument.h"
+#include "dns/ask.h"
 #include "dns/mail_hosts.h"
 #include "dns/transcript.h"
 
@@ -213,11 +214,7 @@ int run_mx(const DnsOptions& options) {
   if (!resolver) return exit_code;
   const base::MonoTime begin = base::read_clocks().mono;
   dns::MailHosts hosts(*domain, std::random_device{}());
-  while (!hosts.step()) {
-    const std::vector<dns::Question> questions(hosts.questions().begin(), hosts.questions().end());
-    const auto answers = resolver->ask_all(questions);
-    for (std::size_t i = 0; i < questions.size(); ++i) hosts.supply(questions[i], answers[i]);
-  }
+  dns::ask_until_done(hosts, *resolver, begin, base::Limits().dns_time_ns);
   const Asked asked{servers_asked(options.resolver), base::read_clocks().mono - begin};
   const int printed =
       print(options.json ? mx_json(*domain, hosts) : mx_table(*domain, hosts, asked));

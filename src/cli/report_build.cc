@@ -23,6 +23,7 @@
 #include "cli/output.h"
 #include "cli/resolver_argument.h"
 #include "cli/time_argument.h"
+#include "dns/ask.h"
 #include "mailauth/dmarc/author.h"
 #include "report/aggregate.h"
 #include "report/audience.h"
@@ -252,28 +253,15 @@ void keep_to_the_day(std::vector<Job>& jobs, std::size_t room) {
   }
 }
 
+constexpr std::int64_t kDestinationsTimeNs = 300 * base::kNsPerSecond;
+
 void check_destinations(std::span<Job> jobs, dns::BlockingResolver& resolver) {
-  for (;;) {
-    std::vector<dns::Question> questions;
-    for (Job& job : jobs) {
-      if (job.withheld != report::Withheld::kNo || job.check->step()) continue;
-      for (const dns::Question& question : job.check->questions()) {
-        if (std::ranges::find(questions, question) == questions.end()) {
-          questions.push_back(question);
-        }
-      }
-    }
-    if (questions.empty()) return;
-    const auto answers = resolver.ask_all(questions);
-    for (std::size_t i = 0; i < questions.size(); ++i) {
-      for (Job& job : jobs) {
-        const auto wanted = job.check->questions();
-        if (std::ranges::find(wanted, questions[i]) != wanted.end()) {
-          job.check->supply(questions[i], answers[i]);
-        }
-      }
-    }
+  std::vector<report::DestinationCheck*> checks;
+  for (Job& job : jobs) {
+    if (job.withheld == report::Withheld::kNo) checks.push_back(&*job.check);
   }
+  dns::ask_until_done(std::span<report::DestinationCheck* const>(checks), resolver,
+                      base::read_clocks().mono, kDestinationsTimeNs);
 }
 
 // Built a second time, a report keeps what is known about its deliveries.

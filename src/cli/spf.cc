@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/resolver_argument.h"
+#include "dns/ask.h"
 #include "mailauth/spf/evaluator.h"
 
 namespace mxring::cli {
@@ -80,15 +81,7 @@ int run_spf(const SpfOptions& options) {
                    .receiver = options.receiver,
                    .now_unix_s = started.wall.us / 1'000'000,
                    .explain = true});
-  while (!evaluator.step()) {
-    if (base::read_clocks().mono - started.mono >= limits.dns_time_ns) {
-      evaluator.give_up();
-      break;
-    }
-    const auto questions = evaluator.questions();
-    const auto answers = resolver->ask_all(questions);
-    for (std::size_t i = 0; i < questions.size(); ++i) evaluator.supply(questions[i], answers[i]);
-  }
+  dns::ask_until_done(evaluator, *resolver, started.mono, limits.dns_time_ns);
   Output output;
   output.write(options.json ? outcome_json(evaluator.outcome())
                             : outcome_table(evaluator.outcome()));

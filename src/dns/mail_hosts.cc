@@ -58,6 +58,13 @@ void MailHosts::supply(const Question& question, const AnswerPtr& answer) {
   }
 }
 
+void MailHosts::give_up() {
+  if (wanted_.empty()) return;
+  wanted_.clear();
+  const bool any = std::ranges::any_of(hosts_, [](const auto& h) { return !h.addresses.empty(); });
+  if (!any) status_ = MailHostsStatus::kTimeout;
+}
+
 void MailHosts::take_exchangers(const Answer& answer) {
   switch (answer.status) {
     case Status::kNoName:

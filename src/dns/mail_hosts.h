@@ -44,6 +44,7 @@ class MailHosts {
   bool step();
   std::span<const Question> questions() const { return wanted_; }
   void supply(const Question& question, const AnswerPtr& answer);
+  void give_up();  // no more answers will come
 
   MailHostsStatus status() const { return status_; }
   const std::vector<MailHost>& hosts() const { return hosts_; }

@@ -110,23 +110,24 @@ bool Evaluation::active(Part part) const {
   return false;
 }
 
-bool Evaluation::step(Part part) {
-  if (!active(part)) return true;
-  bool idle = true;
+template <typename Self, typename F>
+decltype(auto) Evaluation::with(Self& self, Part part, F&& f) {
   switch (part) {
     case Part::kSpf:
-      idle = spf_.step();
-      break;
+      return f(self.spf_);
     case Part::kDkim:
-      idle = dkim_.step();
-      break;
+      return f(self.dkim_);
     case Part::kArc:
-      idle = arc_.step();
-      break;
+      return f(self.arc_);
     case Part::kDmarc:
-      idle = dmarc_.step();
       break;
   }
+  return f(self.dmarc_);
+}
+
+bool Evaluation::step(Part part) {
+  if (!active(part)) return true;
+  bool idle = with(*this, part, [](auto& machine) { return machine.step(); });
   if (!idle && gave_up_) {
     give_up(part);
     idle = true;
@@ -136,57 +137,21 @@ bool Evaluation::step(Part part) {
 }
 
 std::span<const dns::Question> Evaluation::questions(Part part) const {
-  switch (part) {
-    case Part::kSpf:
-      return spf_.questions();
-    case Part::kDkim:
-      return dkim_.questions();
-    case Part::kArc:
-      return arc_.questions();
-    case Part::kDmarc:
-      return dmarc_.questions();
-  }
-  return {};
+  return with(*this, part, [](const auto& machine) { return machine.questions(); });
 }
 
 void Evaluation::supply(Part part, const dns::Question& question, dns::AnswerPtr answer,
                         bool known) {
-  switch (part) {
-    case Part::kSpf:
-      spf_.supply(question, std::move(answer), known);
-      break;
-    case Part::kDkim:
-      dkim_.supply(question, std::move(answer));
-      break;
-    case Part::kArc:
-      arc_.supply(question, std::move(answer));
-      break;
-    case Part::kDmarc:
-      dmarc_.supply(question, std::move(answer));
-      break;
-  }
+  if (part == Part::kSpf) return spf_.supply(question, std::move(answer), known);
+  with(*this, part, [&](auto& machine) { machine.supply(question, std::move(answer)); });
 }
 
 void Evaluation::give_up(Part part) {
   if (!active(part)) return;
-  switch (part) {
-    case Part::kSpf:
-      spf_.give_up();
-      spf_.step();
-      break;
-    case Part::kDkim:
-      dkim_.give_up();
-      dkim_.step();
-      break;
-    case Part::kArc:
-      arc_.give_up();
-      arc_.step();
-      break;
-    case Part::kDmarc:
-      dmarc_.give_up();
-      dmarc_.step();
-      break;
-  }
+  with(*this, part, [](auto& machine) {
+    machine.give_up();
+    machine.step();
+  });
 }
 
 void Evaluation::give_up() {

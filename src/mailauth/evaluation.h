@@ -98,6 +98,9 @@ class Evaluation {
   enum class Phase : std::uint8_t { kEnvelope, kMessage, kConcluded, kDone };
 
   bool active(Part part) const;
+  // The machine of a part, given to `f`: step, questions, supply and give_up are the same for all.
+  template <typename Self, typename F>
+  static decltype(auto) with(Self& self, Part part, F&& f);
   bool dkim_wants_body() const;
   bool arc_wants_body() const;
   void give_up(Part part);

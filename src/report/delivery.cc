@@ -8,6 +8,9 @@
 #include <string_view>
 #include <thread>
 
+#include "base/clock.h"
+#include "base/units.h"
+#include "dns/ask.h"
 #include "dns/mail_hosts.h"
 
 namespace mxring::report {
@@ -26,21 +29,13 @@ struct Domain {
 
 using Domains = std::map<std::string, Domain, std::less<>>;
 
+constexpr std::int64_t kResolvingTimeNs = 300 * base::kNsPerSecond;
+
 void resolve(std::span<Domain*> domains, dns::BlockingResolver& resolver) {
-  for (;;) {
-    std::vector<dns::Question> questions;
-    for (Domain* domain : domains) {
-      if (domain->hosts.step()) continue;
-      questions.insert(questions.end(), domain->hosts.questions().begin(),
-                       domain->hosts.questions().end());
-    }
-    if (questions.empty()) return;
-    const auto answers = resolver.ask_all(questions);
-    for (std::size_t i = 0; i < questions.size(); ++i) {
-      // Each takes only what it asked for.
-      for (Domain* domain : domains) domain->hosts.supply(questions[i], answers[i]);
-    }
-  }
+  std::vector<dns::MailHosts*> hosts;
+  for (Domain* domain : domains) hosts.push_back(&domain->hosts);
+  dns::ask_until_done(std::span<dns::MailHosts* const>(hosts), resolver, base::read_clocks().mono,
+                      kResolvingTimeNs);
 }
 
 void settle(Domain& domain, Fate fate, std::string_view why, const DeliveryEvents& events) {

@@ -150,6 +150,11 @@ void DestinationCheck::supply(const dns::Question& question, const dns::AnswerPt
   }
 }
 
+void DestinationCheck::give_up() {
+  wanted_.clear();
+  phase_ = Phase::kDone;
+}
+
 // RFC 9990 4, steps 5 to 9. A rua in the host's record replaces the address asked for, and must be
 // of the same host.
 void DestinationCheck::take_permission(std::string_view host, const dns::Answer& answer) {

@@ -61,6 +61,7 @@ class DestinationCheck {
   bool step();
   std::span<const dns::Question> questions() const { return wanted_; }
   void supply(const dns::Question& question, const dns::AnswerPtr& answer);
+  void give_up();  // what is not known by now stays kUnanswered
 
   const std::vector<Destination>& destinations() const { return destinations_; }
 

@@ -258,12 +258,22 @@ void Runner::settle(base::Now now) {
     if (stop_) return;
   }
   if (const auto resume = sink_->take_resume()) move_to(*resume, now);
+  const std::string trouble = sink_->trouble();
+  if (trouble == trouble_) return;
+  trouble_ = trouble;
+  if (trouble.empty()) {
+    status_.well();
+  } else if (status_.failed(trouble, false, now)) {
+    say(fmt::format("group {}: {}", config_.group, trouble));
+  }
 }
 
 void Runner::move_to(const Resume& resume, base::Now now) {
-  const bool back = resume.next < reader_->position();
+  const bool back = resume.next < told_;
   if (back) status_.rewound();
-  say(fmt::format("group {}: goes on at record {}: {}", config_.group, resume.next, resume.why));
+  if (back || resume.next != reader_->position()) {
+    say(fmt::format("group {}: goes on at record {}: {}", config_.group, resume.next, resume.why));
+  }
   held_.clear();
   if (const auto moved = reader_->move_to(resume.next, now); !moved) {
     return stop_for(moved.error());

@@ -110,6 +110,7 @@ class Runner {
   };
   std::deque<Held> held_;  // acknowledged, and not to be committed before its time
 
+  std::string trouble_;  // of the sink, as it was said last
   std::vector<pollfd> waits_;
   base::MonoTime reported_at_;
   bool state_said_retrying_ = false;

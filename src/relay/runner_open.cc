@@ -91,6 +91,12 @@ int Runner::open_sink() {
     return kFailed;
   }
   sink_ = std::move(*sink);
+  // What the sink has put into the cursor counts once that is on disk.
+  reader_->touch();
+  if (const auto written = reader_->flush(base::read_clocks()); !written) {
+    say(base::escaped(written.error().message));
+    return kFailed;
+  }
   EngineOptions options;
   options.retry = {config_.retry_first_ns, config_.retry_max_ns, config_.give_up_after_ns};
   options.dead_in_a_row = config_.dead_in_a_row;

@@ -83,6 +83,8 @@ class Sink {
   virtual void committed(Offset) {}
   // Secrets and certificates are to be read again. Failure: the old ones stay.
   virtual std::expected<void, std::string> reload() { return {}; }
+  // Why nothing can begin; empty: it can.
+  virtual std::string trouble() const { return {}; }
   // What is under way is given up.
   virtual void abandon() {}
   virtual void add_metrics(std::string&) const {}

@@ -34,6 +34,7 @@ class Status {
   void delivered(std::uint64_t bytes, std::int64_t took_ns, base::Now now);
   // True when it is worth a line: another reason than before, or a minute later.
   bool failed(const std::string& reply, bool for_good, base::Now now);
+  void well() { error_.clear(); }
   void count_reply(const std::string& reply);
   void begun() { ++attempts_; }
   void gap(std::uint64_t records) { gap_records_ += records; }

@@ -140,6 +140,7 @@ class Lmtp : public Sink {
   bool single() const { return config_.recipients != "as-received"; }
   std::vector<std::uint32_t> outstanding(const Item& item) const;
   void drive(Connection& connection, base::Now now);
+  void note(const Connection& connection);
   bool exchange(Connection& connection, base::Now now);
   void start(Connection& connection, base::Now now);
   void finish(Connection& connection, base::Now now);
@@ -278,6 +279,7 @@ void Lmtp::drive(Connection& connection, base::Now now) {
       client.closed(fmt::format("no reply within {} s", config_.timeout_ns / base::kNsPerSecond));
     }
     const bool lives = !client.broken() && exchange(connection, now);
+    note(connection);
     if (client.under_way()) {
       if (!client.finished()) return;
       finish(connection, now);
@@ -294,6 +296,18 @@ void Lmtp::drive(Connection& connection, base::Now now) {
     if (!connection.busy) return;
     if (!client.to_send().empty()) continue;
     return;
+  }
+}
+
+// Who has it, as soon as the peer says so: after a kill before the other replies, these are not
+// asked again. A note that cannot be written means that they are, once.
+void Lmtp::note(const Connection& connection) {
+  if (!connection.client || !connection.client->under_way()) return;
+  const Offset offset = connection.item->record().offset;
+  const auto& replies = connection.client->replies();
+  for (std::size_t i = 0; i < replies.size(); ++i) {
+    if (!replies[i].good() || notes_.has(offset, connection.asked[i])) continue;
+    (void)notes_.add(offset, connection.asked[i]);
   }
 }
 
@@ -314,8 +328,6 @@ void Lmtp::finish(Connection& connection, base::Now) {
     const LmtpReply& reply = replies[i];
     if (reply.good()) {
       any_good = true;
-      // Not noted means that it comes again: allowed, once the process has gone on from here.
-      (void)notes_.add(offset, index);
       if (outcome.reply.empty()) outcome.reply = reply.text;
     } else if (reply.for_good()) {
       if (index != LmtpNotes::kAll) refused_[offset][index] = reply.text;

@@ -70,6 +70,8 @@ class LmtpClient {
   // Every recipient has a reply, or the connection is broken. take() ends the transaction; a
   // recipient without a reply has code 0.
   bool finished() const;
+  // Of the transaction under way, by recipient: those that have come.
+  const std::vector<LmtpReply>& replies() const { return replies_; }
   std::vector<LmtpReply> take();
   void quit();
 

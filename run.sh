@@ -4,6 +4,9 @@
 #   ./run.sh           build, then `mxring serve` on its defaults
 #   ./run.sh test      build and run every test
 #   ./run.sh demo      build, then genuine and spoofed mail under three DMARC policies, live
+#   ./run.sh relay-demo
+#                      build, then bounces and complaints as typed events to a web receiver and a
+#                      three-node JetStream, whose leader is killed
 #   ./run.sh load      build, then ten seconds of load against a receiver of its own
 #   ./run.sh tune check
 #                      build, then what this host offers and what to change
@@ -39,7 +42,7 @@ test_packages=(
 node_packages=(nodemailer mailauth@4.8.1 standardwebhooks)
 # Unit tests that also run under AddressSanitizer and UndefinedBehaviorSanitizer, and under
 # ThreadSanitizer.
-asan_modules=(base obs spsc crypto mail uring smtp dns seglog net mailauth decode server load report tune)
+asan_modules=(base obs spsc crypto mail uring smtp dns seglog net mailauth decode server load report relay tune)
 tsan_modules=(spsc)
 
 say() { printf '%s\n' "run.sh: $*" >&2; }
@@ -287,6 +290,12 @@ main() {
   if [[ ${1:-} == demo ]]; then
     command -v /usr/sbin/knotd >/dev/null || install_test_package knot
     exec python3 -B "$root/bench/demo.py" --binary "$root/build/release/mxring" "${@:2}"
+  fi
+  if [[ ${1:-} == relay-demo ]]; then
+    [[ -x /usr/sbin/nats-server ]] || install_test_package nats-server ||
+      say "without nats-server: no stream"
+    build release mxring-relay
+    exec python3 -B "$root/bench/relay_demo.py" --binary "$root/build/release/mxring" "${@:2}"
   fi
   if [[ $# == 0 ]]; then set -- serve --welcome; fi
   exec "$root/build/release/mxring" "$@"

@@ -321,12 +321,16 @@ class Cluster(NatsCase):
             self.send(40)
             count += 40
 
-        leader = wait_until(nodes.leader, 20, "there is a leader") or 0
+        def leader_now():
+            return wait_until(lambda: nodes.leader() is not None and [nodes.leader()], 30,
+                              "there is a leader")[0]
+
+        leader = leader_now()
         nodes.kill(leader)
         more()
         self.committed(count, 60)
         nodes.start(leader)
-        leader = wait_until(lambda: nodes.leader() is not None and [nodes.leader()], 30, "leader")[0]
+        leader = leader_now()
         nodes.processes[leader].send_signal(signal.SIGSTOP)
         more()
         self.committed(count, 60)

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import random
+import re
 import signal
 import ssl
 import subprocess
@@ -64,6 +65,32 @@ class Configuration(mxtest.TestCase):
         done = subprocess.run([BINARY, "relay", "-c", "/nonexistent", "-t"], capture_output=True,
                               text=True)
         self.assertEqual(done.returncode, 78, done.stderr)
+
+
+class Unit(mxtest.TestCase):
+    def test_the_unit_leaves_little_open(self):
+        analyze = self.need("systemd-analyze")
+        unit = os.path.join(mxtest.SOURCE, "tuning", "mxring-relay@.service")
+        done = subprocess.run([analyze, "security", "--offline=true", "--no-pager", unit],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        score = re.search(r"Overall exposure level for mxring-relay@\S*: ([0-9.]+)", done.stdout)
+        self.assertLessEqual(float(score[1]), 1.5, done.stdout)
+
+    def test_recipes_check(self):
+        folder = os.path.join(mxtest.SOURCE, "tuning", "recipes")
+        recipes = [name for name in os.listdir(folder) if name.endswith(".toml")]
+        self.assertGreaterEqual(len(recipes), 4)
+        for name in recipes:
+            with open(os.path.join(folder, name)) as text:
+                recipe = text.read()
+            # Their secrets are not on this machine.
+            for key in ("secret_file", "basic_auth_file", "credentials_file"):
+                recipe = re.sub(rf"(?m)^{key}\s*=.*$", "", recipe)
+            code, _, said = check(self, recipe)
+            if "not built in" in said:
+                continue
+            self.assertEqual(code, 0, (name, said))
 
 
 class Maildir(RelayCase):

@@ -56,6 +56,8 @@ void add_report(CLI::App& program, Commands& commands);  // `report` and everyth
 void add_report_build(CLI::App& report, Commands& commands);
 void add_report_send(CLI::App& report, Commands& commands);
 void add_tune(CLI::App& program, Commands& commands);  // `tune` and everything below it
+// After all others: it tells of them. The program must live as long as the command.
+void add_manual(CLI::App& program, Commands& commands);
 
 // The program as it was called, for lines that a person copies.
 std::string_view program_path();

@@ -209,6 +209,7 @@ int run(int argc, char** argv) {
   mxring::cli::add_decode(program, commands);
   mxring::cli::add_report(program, commands);
   mxring::cli::add_tune(program, commands);
+  mxring::cli::add_manual(program, commands);
   add_help_and_version(program, commands);
   // After the commands, which would have it in their help too.
   program.footer(kFooter);

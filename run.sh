@@ -255,6 +255,13 @@ soak() {
     MXRING_KILL_ROUNDS=100 MXRING_SEED=$rounds MXRING_E2E_DIR=$root/build/e2e \
       MXRING_BINARY=$root/build/release/mxring python3 -B "$root/tests/e2e/group_kill_test.py" ||
       status=1
+    say "a hundred kills of relays, at every step they take, and of the nodes they publish to"
+    build release mxring-relay
+    local test
+    for test in relay_test relay_lmtp_test relay_nats_test; do
+      MXRING_KILL_ROUNDS=100 MXRING_E2E_DIR=$root/build/e2e MXRING_NODE=$root/build/node \
+        MXRING_BINARY=$root/build/release/mxring python3 -B "$root/tests/e2e/$test.py" || status=1
+    done
     command -v clang++-19 >/dev/null || {
       say "without clang++-19 (apt-get install clang-19 libclang-rt-19-dev) nothing is fuzzed"
       [[ $minutes == 0 ]] || break

@@ -13,6 +13,7 @@
 #include "base/owned_fd.h"
 #include "base/text.h"
 #include "base/units.h"
+#include "decode/token.h"
 #include "relay/config_check.h"
 #include "relay/files.h"
 #include "seglog/cursor_file.h"
@@ -62,6 +63,15 @@ std::string take_texts(const toml::node& node, std::vector<std::string>& out) {
     out.push_back(text->get());
   }
   return "";
+}
+
+std::string take_tokens(const toml::node& node, std::vector<std::string>& out) {
+  std::string problem = take_texts(node, out);
+  for (const std::string& text : out) {
+    const auto pattern = decode::TokenPattern::parse(text);
+    if (problem.empty() && !pattern) problem = "an array of patterns: " + pattern.error();
+  }
+  return problem;
 }
 
 std::string take_flag(const toml::node& node, bool& out) {
@@ -190,6 +200,10 @@ const Key kKeys[] = {
     {"retry", "give_up_after", "duration", "\"0\"",
      "A record that fails for so long becomes a dead letter; 0 = never.",
      READ(take_duration(node, c.give_up_after_ns, 0))},
+    {"decode", "bounce_tokens", "texts", "[]",
+     "Where senders put what a bounce is found by: \"recipient: bounces+{}@example.org\", "
+     "\"X-Campaign: {}\".",
+     READ(take_tokens(node, c.bounce_tokens))},
     {"claim", "url", "text", "\"\"",
      "Where `mxring log serve` is reached by who gets events: bodies too large for one are named "
      "there.",

@@ -73,6 +73,7 @@ struct Config {
   std::int64_t give_up_after_ns = 0;
   std::uint64_t dead_bytes = 256ULL << 20;
   std::uint32_t dead_in_a_row = 10;
+  std::vector<std::string> bounce_tokens;  // decode::TokenPattern
   std::string claim_url;
   SinkKind sink = SinkKind::kWebhook;
   WebhookConfig webhook;

@@ -27,6 +27,15 @@ std::string_view event_type(decode::Kind kind) {
   return "mail.received";
 }
 
+std::vector<decode::TokenPattern> parse_tokens(const std::vector<std::string>& texts) {
+  std::vector<decode::TokenPattern> patterns;
+  for (const std::string& text : texts) {
+    // What the configuration's check let pass.
+    if (auto pattern = decode::TokenPattern::parse(text)) patterns.push_back(std::move(*pattern));
+  }
+  return patterns;
+}
+
 namespace {
 
 // The delivered form, into memory that is used again.
@@ -55,6 +64,10 @@ void EventWriter::write_record(const Item& item, bool claim) {
   const bool full = shape_.payload == Payload::kFull;
   const bool inside = full && !claim && record.message.size() <= shape_.inline_bytes;
   if (inside) options.content_bytes = shape_.inline_bytes;
+  recipients_.clear();
+  for (const Recipient& recipient : record.rcpt_to) recipients_.push_back(recipient.address);
+  options.token_patterns = shape_.tokens;
+  options.envelope_recipients = recipients_;
   decoder_.decode(record.message, options, facts_);
   json_.begin_object().key("type").value(event_type(facts_.kind));
   json_.key("timestamp").value(base::format_wall_time(record.received_at_us));

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "decode/decode.h"
@@ -18,6 +19,7 @@ struct EventShape {
   bool delivered = true;
   std::uint64_t inline_bytes = 0;  // a larger message is not in the event
   std::string claim_url;           // "" = then it is nowhere but in the log
+  std::vector<decode::TokenPattern> tokens{};
 };
 
 class EventWriter {
@@ -38,10 +40,12 @@ class EventWriter {
   decode::Decoder decoder_;
   decode::Facts facts_;
   base::JsonWriter json_;
+  std::vector<std::string_view> recipients_;
   std::string raw_;
   std::string encoded_;
 };
 
+std::vector<decode::TokenPattern> parse_tokens(const std::vector<std::string>& texts);
 // "mail.received", "mail.bounce" ...
 std::string_view event_type(decode::Kind kind);
 

@@ -101,7 +101,8 @@ class Nats : public Sink {
         claim_(!config.claim_url.empty()),
         place_(place),
         memory_(NatsMemory::load(*place.fields)),
-        writer_({config_.payload, true, ~std::uint64_t{0}, config.claim_url}),
+        writer_({config_.payload, true, ~std::uint64_t{0}, config.claim_url,
+                 parse_tokens(config.bounce_tokens)}),
         event_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (memory_.created_ns == 0 && !memory_.moved) memory_.begin = place.committed;
     if (config_.subject.empty()) config_.subject = config_.stream;

@@ -35,7 +35,8 @@ class Webhook : public Sink {
  public:
   explicit Webhook(const Config& config)
       : config_(config.webhook),
-        shape_{config_.payload, config_.delivered, config_.inline_bytes, config.claim_url},
+        shape_{config_.payload, config_.delivered, config_.inline_bytes, config.claim_url,
+               parse_tokens(config.bounce_tokens)},
         private_ok_(config_.allow_private) {}
   ~Webhook() override;
   std::expected<void, std::string> open();

@@ -16,6 +16,8 @@ import time
 import mxtest
 from mxtest import BINARY, Wire, sample_message, toml
 
+# How often a relay is killed at a random moment; a hundred times in `./run.sh soak`.
+KILLS = int(os.environ.get("MXRING_KILL_ROUNDS", "8"))
 RELAY = os.path.join(os.path.dirname(BINARY), "mxring-relay")
 
 

@@ -51,6 +51,7 @@ struct LoadArguments {
   std::string rate;
   std::string size = "10KiB";
   std::string pipelining = "off";
+  std::string chunking = "off";
   std::uint32_t messages_per_connection = 1000;
   std::string tls = "none";
   std::string tls_verify;
@@ -161,6 +162,7 @@ Problem read_plan(const LoadArguments& arguments, Plan& plan) {
     }
   }
   options.pipelining = arguments.pipelining == "on";
+  options.chunking = options.content.chunks = arguments.chunking == "on";
   options.messages_per_connection = arguments.messages_per_connection;
   options.helo = arguments.helo;
   const auto is_visible = [](char c) { return c > ' ' && c < 0x7F; };
@@ -356,6 +358,9 @@ void add_traffic_options(CLI::App& app, LoadArguments& arguments) {
                  "without it, a connection sends its next when the last is answered")
       ->type_name("R/s");
   app.add_option("--pipelining", arguments.pipelining, "MAIL, RCPT and DATA together; default off")
+      ->check(CLI::IsMember({"on", "off"}).description(""))
+      ->type_name("on|off");
+  app.add_option("--chunking", arguments.chunking, "BDAT in place of DATA; default off")
       ->check(CLI::IsMember({"on", "off"}).description(""))
       ->type_name("on|off");
   app.add_option("--messages-per-connection", arguments.messages_per_connection,

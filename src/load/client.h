@@ -62,6 +62,7 @@ struct Client {
   bool sending = false;
   bool opening = false;  // counted among those the start of the run waits for
   bool offers_pipelining = false;
+  bool offers_chunking = false;
   bool offers_size = false;
   bool offers_8bit = false;
   bool offers_starttls = false;

@@ -61,15 +61,18 @@ std::string with_line_ends(std::string_view text) {
   return out;
 }
 
+constexpr std::string_view kEndOfData = ".\r\n";
+
 // What a receiver makes of these pieces: the doubled dots and the end of the data taken out.
-std::string content_of(const std::vector<iovec>& pieces) {
+std::string content_of(const std::vector<iovec>& pieces, bool chunks) {
   std::string wire;
   for (const iovec& piece : pieces) {
     wire.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
   }
+  if (chunks) return wire.substr(0, wire.size() - kEndOfData.size());
   std::string content;
   std::string_view rest = wire;
-  while (rest != ".\r\n") {
+  while (rest != kEndOfData) {
     if (rest.starts_with('.')) rest.remove_prefix(1);
     const std::string_view line = rest.substr(0, rest.find('\n') + 1);
     content += line;
@@ -89,7 +92,7 @@ void append_number_field(std::uint64_t number, std::string& out) {
 
 MessageSource::MessageSource(const Options& options)
     : options_(options),
-      text_(options.seed),
+      text_(options.seed, 1 << 20, options.chunks),
       senders_(make_senders(options.seed, kSenders)),
       compact_(compact_header()) {}
 
@@ -174,7 +177,7 @@ std::expected<void, std::string> MessageSource::sign_all(mailauth::dkim::Signer&
       signature.field.assign(bytes, 'x');
       signature.compact = guess >= kGuesses;
       generate(number, signed_date_, &signature, 0, message);
-      const std::string content = content_of(message.pieces);
+      const std::string content = content_of(message.pieces, options_.chunks);
       auto field = signer.sign(std::string_view(content).substr(kNumberFieldBytes + bytes));
       if (!field) return std::unexpected(fmt::format("--sign: {}", field.error()));
       signature.field.clear();
@@ -224,18 +227,18 @@ std::expected<void, MessageSource::Unfit> MessageSource::add(const std::string& 
 }
 
 // Dots at line starts are doubled, and the end of the data follows.
-MessageSource::StoredMessage MessageSource::prepare(std::string_view content) {
+MessageSource::StoredMessage MessageSource::prepare(std::string_view content) const {
   StoredMessage message;
   std::string& wire = message.wire;
   wire.reserve(content.size() + content.size() / 32 + 8);
   message.content_bytes = content.size();
   while (!content.empty()) {
     const std::string_view line = content.substr(0, content.find('\n') + 1);
-    if (line.starts_with('.')) wire += '.';
+    if (line.starts_with('.') && !options_.chunks) wire += '.';
     wire += line;
     content.remove_prefix(line.size());
   }
-  wire += ".\r\n";
+  wire += kEndOfData;
   message.eight_bit =
       std::ranges::any_of(wire, [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
   return message;
@@ -302,6 +305,7 @@ void MessageSource::compose(std::uint64_t number, std::string_view date,
     const std::uint64_t which = number % signatures_.size();
     generate(which, signed_date_, &signatures_[which], number, out);
   }
+  if (options_.chunks) out.pieces.back().iov_len -= kEndOfData.size();
   out.wire_bytes = 0;
   for (const iovec& piece : out.pieces) out.wire_bytes += piece.iov_len;
   out.message.msg_iov = out.pieces.data();

@@ -2,7 +2,7 @@
 //
 // compose() fills an OutgoingMessage with slices that lie in the source (bodies, files) and in the
 // message's own buffer (the header section), ready for sendmsg(2): dots doubled, the end of data
-// included. Nothing is allocated once the buffers have grown to their size.
+// included, or as it is for BDAT. Nothing is allocated once the buffers have grown to their size.
 //
 // With --sign, so many messages are signed before the run starts, and then sent in turn, each under
 // a number of its own in a field above the signature: a generator that signed while it sends would
@@ -66,6 +66,7 @@ class MessageSource {
     std::string run_id;                     // letters and digits
     std::uint64_t seed = 1;
     std::optional<Signing> sign;
+    bool chunks = false;  // for BDAT: no dots doubled, no end of data
   };
   // Reads the files at `paths`; a folder stands for those files in it that are messages, in order
   // of name. The error is one line for a person.
@@ -102,7 +103,7 @@ class MessageSource {
   void generate(std::uint64_t number, std::string_view date, const Signature* signature,
                 std::uint64_t sent_as, OutgoingMessage& out) const;
   void address(std::uint64_t number, OutgoingMessage& out) const;
-  static StoredMessage prepare(std::string_view content);
+  StoredMessage prepare(std::string_view content) const;
 
   Options options_;
   std::vector<StoredMessage> stored_;  // when not empty, these are sent and nothing is generated

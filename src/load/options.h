@@ -27,6 +27,7 @@ struct Options {
   std::optional<std::uint64_t> messages;  // else by duration_ns
   std::int64_t duration_ns = 10 * base::kNsPerSecond;
   std::optional<Rate> rate;  // open loop; without it closed loop
+  bool chunking = false;     // BDAT in place of DATA (RFC 3030); then content.chunks is set too
   bool pipelining = false;   // MAIL, RCPT and DATA in one segment (RFC 2920), where offered
   // As many as mxring's own default limit; 0 = no limit.
   std::uint32_t messages_per_connection = 1000;

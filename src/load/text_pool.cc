@@ -60,14 +60,14 @@ iovec slice(std::string_view bytes) {
 
 }  // namespace
 
-TextPool::TextPool(std::uint64_t seed, std::size_t wire_bytes) {
+TextPool::TextPool(std::uint64_t seed, std::size_t wire_bytes, bool chunks) {
   Random random(seed);
   wire_.reserve(wire_bytes + kColumns + 3);
   std::uint64_t content = 0;
   while (wire_.size() < wire_bytes) {
     starts_.push_back({wire_.size(), content});
     const std::string line = draw_line(random);
-    if (line.starts_with('.')) wire_ += '.';
+    if (line.starts_with('.') && !chunks) wire_ += '.';
     wire_ += line;
     wire_ += "\r\n";
     content += line.size() + 2;

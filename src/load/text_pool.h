@@ -17,7 +17,8 @@ namespace mxring::load {
 
 class TextPool {
  public:
-  explicit TextPool(std::uint64_t seed, std::size_t wire_bytes = 1 << 20);
+  // `chunks`: for BDAT, dots are not doubled (RFC 3030 2).
+  explicit TextPool(std::uint64_t seed, std::size_t wire_bytes = 1 << 20, bool chunks = false);
 
   // Appends slices whose content is exactly `content_bytes` long after unstuffing, begins with line
   // `first_line` (taken modulo the number of lines), ends in CRLF, and is followed by the dot that

@@ -130,6 +130,7 @@ class Worker {
   void flush(Client& client);
   void say_goodbye(Client& client);
   void send_content(Client& client);
+  void send_chunk(Client& client);
   void on_sent(Client& client, int result);
 
   const Options& options_;

@@ -54,6 +54,7 @@ void Worker::on_bytes(Client& client, std::string_view bytes) {
 void Worker::on_line(Client& client, std::string_view text) {
   if (client.at != At::kHello) return;
   client.offers_pipelining |= offers(text, "PIPELINING");
+  client.offers_chunking |= offers(text, "CHUNKING");
   client.offers_size |= offers(text, "SIZE");
   client.offers_8bit |= offers(text, "8BITMIME");
   client.offers_starttls |= offers(text, "STARTTLS");
@@ -64,7 +65,9 @@ void Worker::on_reply(Client& client) {
   failing_since_ns_ = 0;
   // A server may go at any time (RFC 5321 3.8), also while a command is on its way to it.
   if (code == kClosingChannel && client.at != At::kQuit) return refuse_session(client, code);
-  if (client.sending && client.at != At::kContent) return fail(client, Loss::kNonsense);
+  // With BDAT the replies to what stood before it may come while the message is on its way.
+  const bool early = client.sending && client.at != At::kContent && !options_.chunking;
+  if (early) return fail(client, Loss::kNonsense);
   switch (client.at) {
     case At::kBanner:
     case At::kHello:
@@ -112,6 +115,10 @@ void Worker::on_session_reply(Client& client, int code) {
     client.at = At::kStartTls;
     return say(client, "STARTTLS\r\n");
   }
+  if (options_.chunking && !client.offers_chunking) {
+    note_failure("the server does not offer CHUNKING");
+    return fail(client, Loss::kNonsense);
+  }
   ++tally_.connections;
   if (options_.pipelining && !client.offers_pipelining) lacked_pipelining_ = true;
   settle(client);
@@ -146,6 +153,7 @@ void Worker::begin(Client& client) {
   add_mail(client);
   if (client.pipelined) {
     for (std::size_t i = 0; i < options_.content.rcpt_to.size(); ++i) add_recipient(client, i);
+    if (options_.chunking) return send_chunk(client);
     client.command += "DATA\r\n";
   }
   flush(client);
@@ -190,7 +198,7 @@ void Worker::on_transaction_reply(Client& client, int code) {
     }
     --client.recipients_left;
   }
-  if (client.recipients_left == 0) client.at = At::kData;
+  if (client.recipients_left == 0) client.at = options_.chunking ? At::kContent : At::kData;
   if (client.pipelined) return;
   if (client.recipients_left == 0 && client.recipients_taken == 0) {
     return give_up_transaction(client, true);
@@ -198,6 +206,8 @@ void Worker::on_transaction_reply(Client& client, int code) {
   client.command.clear();
   if (client.recipients_left > 0) {
     add_recipient(client, options_.content.rcpt_to.size() - client.recipients_left);
+  } else if (options_.chunking) {
+    return send_chunk(client);
   } else {
     client.command += "DATA\r\n";
   }
@@ -223,6 +233,8 @@ void Worker::on_content_reply(Client& client, int code) {
   if (is_success(code)) {
     tally_.accept(now_.mono - client.planned, client.message.content_bytes);
     decided(client);
+  } else if (is_refusal(code) && options_.chunking && client.recipients_taken == 0) {
+    return give_up_transaction(client, true);  // refused with its recipients
   } else if (is_refusal(code)) {
     reject(client, code, client.parser.text());
   } else {
@@ -285,6 +297,19 @@ void Worker::send_content(Client& client) {
   client.at = At::kContent;
   if (client.tls != nullptr) return encrypt_content(client);
   ring_->send_vector(client.fd, &client.message.message, client.tag(Operation::kSend));
+  client.sending = true;
+  set_timer(client, options_.reply_timeout_ns);
+}
+
+// All of the message is one chunk, in one piece with the commands before it.
+void Worker::send_chunk(Client& client) {
+  OutgoingMessage& message = client.message;
+  client.command += fmt::format("BDAT {} LAST\r\n", message.wire_bytes);
+  message.pieces.insert(message.pieces.begin(), {client.command.data(), client.command.size()});
+  message.message.msg_iov = message.pieces.data();
+  message.message.msg_iovlen = message.pieces.size();
+  if (client.tls != nullptr) return encrypt_content(client);
+  ring_->send_vector(client.fd, &message.message, client.tag(Operation::kSend));
   client.sending = true;
   set_timer(client, options_.reply_timeout_ns);
 }

@@ -1,6 +1,7 @@
 """BDAT and BINARYMIME (RFC 3030), and what clients write that the standard does not have, over sockets."""
 
 import json
+import os
 import re
 import socket
 import ssl
@@ -67,6 +68,29 @@ class Chunks(ChunkCase):
         self.assertEqual(self.log.as_received(1), message)
         metrics = subprocess.run([BINARY, "log", "verify", self.log.directory], check=False)
         self.assertEqual(metrics.returncode, 0)
+
+    def test_the_load_generator_sends_chunks(self):
+        """`load --chunking`: as many bytes as it says, and dots are content."""
+        self.start()
+        message = HEAD + b".\r\n..\r\n.dot\r\n" * 50
+        path = os.path.join(self.directory, "message.eml")
+        with open(path, "wb") as out:
+            out.write(message)
+        address = "%s:%d" % self.server.address
+        for pipelining in ("on", "off"):
+            done = self.run_client([BINARY, "load", address, "--chunking", "on", "--pipelining",
+                                    pipelining, "--messages", "20", "--connections", "3",
+                                    "--message", path, "--json"])
+            self.assertEqual(json.loads(done.stdout)["accepted"], 20)
+        self.run_client([BINARY, "load", address, "--chunking", "on", "--messages", "20",
+                         "--size", "1000-90000", "--tls", "starttls", "--json"])
+        records = self.log.records()
+        self.assertEqual([r["sha256"] for r in records[:40]], [mxtest.sha256(message)] * 40)
+        self.assertEqual(len(records), 60)
+        refused = subprocess.run([BINARY, "load", address, "--chunking", "on", "--messages", "4",
+                                  "--mail-from", "a@b.test", "--size", "30MiB", "--json"],
+                                 capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(json.loads(refused.stdout)["rejected"][0]["code"], 552)
 
     def test_refused_payload_is_no_command(self):
         self.start()

@@ -94,7 +94,7 @@ std::expected<void, std::string> Access::add_name(Names& names, std::string_view
   }
   AddressKey key;
   const bool good_key = key.set(pattern);
-  if (!good_key ||
+  if (!good_key || !is_written_well(pattern) ||
       (key.domain().empty() ? key.local() != "postmaster" : !is_domain_key(key.domain()))) {
     return no_good();
   }

@@ -42,6 +42,15 @@ bool AddressKey::set(std::string_view mailbox) {
   return take_domain(mailbox.substr(at + 1)) && take_local(mailbox.substr(0, at));
 }
 
+bool is_written_well(std::string_view mailbox) {
+  const std::string_view local = mailbox.substr(0, mailbox.rfind('@'));
+  const bool quoted = local.size() >= 2 && local.front() == '"' && local.back() == '"';
+  for (const char c : mailbox) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) return false;
+  }
+  return quoted || local.find_first_of("@\",;:<>()[]\\ ") == std::string_view::npos;
+}
+
 std::optional<std::string_view> AddressKey::without_extension(std::string_view extension) const {
   if (extension.empty()) return std::nullopt;
   const std::size_t found = local().find_first_of(extension);

@@ -42,6 +42,11 @@ class AddressKey {
   std::array<char, mail::kDomainBytesMax + 2 + kLocalBytesMax> bytes_;
 };
 
+// Whether a file may say this of an address: no control bytes, and in a local part without quotes
+// none of what only quotes allow (RFC 5321 4.1.2), so that a slip such as a@b@c is a mistake and
+// not an address that nobody has.
+bool is_written_well(std::string_view mailbox);
+
 // Calls `each` with example.org, org for a.example.org: the names that "all below" may be said of.
 // Ends when it returns true.
 template <class Each>

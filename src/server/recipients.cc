@@ -43,6 +43,7 @@ std::expected<void, std::string> Recipients::add_entry(std::string_view entry) {
   const bool good_key = key.set(entry);
   const bool usable = good_key && !key.domain().empty() &&
                       entry.find_first_of(" \t,;<>") == std::string_view::npos &&
+                      is_written_well(entry) &&
                       (smtp::is_domain(key.domain()) || smtp::is_address_literal(key.domain()));
   if (!usable) {
     return std::unexpected(

@@ -23,6 +23,7 @@
 #include "server/certificates.h"
 #include "server/commit_thread.h"
 #include "server/config_change.h"
+#include "server/config_rules.h"
 #include "server/confinement.h"
 #include "server/connection_gate.h"
 #include "server/cpu_layout.h"
@@ -165,8 +166,11 @@ std::expected<std::string, std::string> Server::Impl::reload(const Config& fresh
   }
   if (certificates != nullptr) {
     if (const auto loaded = certificates->reload(change.config.tls); !loaded) {
-      return std::unexpected(fmt::format(
-          "the certificates were not loaded again, the old ones stay in use: {}", loaded.error()));
+      // Its message begins with the key.
+      const std::string key = loaded.error().substr(0, loaded.error().find(':'));
+      return std::unexpected(
+          fmt::format("the certificates were not loaded again, the old ones stay in use: {}{}",
+                      place_of(change.config, key), loaded.error()));
     }
   }
   configured = change.config;

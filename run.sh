@@ -13,6 +13,7 @@
 #   ./run.sh soak [MINUTES]
 #                      build, then all abuse at once against good clients for so long (30), a hundred
 #                      kills of readers and of the server, and each fuzzer for a third of it when clang++-19 is installed; 0: until interrupted
+#   ./run.sh package   build, then the Debian packages, in build/release/packages
 #   ./run.sh ARGS...   build, then `mxring ARGS...`
 #
 # Everything this script itself says goes to standard error, so that `./run.sh log cat | ...` works.
@@ -36,6 +37,7 @@ test_packages=(
   /usr/bin/dkimproxy-verify=libmail-dkim-perl xmllint=libxml2-utils promtool=prometheus
   systemd-analyze=systemd openssl=openssl /usr/sbin/haproxy=haproxy
   faketime=faketime /usr/sbin/mkfs.btrfs=btrfs-progs /usr/bin/pip3=python3-pip
+  lintian=lintian man=man-db
   /usr/sbin/nats-server=nats-server /usr/lib/dovecot/lmtp=dovecot-lmtpd
 )
 # From npm, into build/node. Later versions of mailauth want a later Node.js than Debian 12 has.
@@ -238,6 +240,21 @@ run_tests() {
   exit 1
 }
 
+# Installed, started, mail received, upgraded and purged in a root that mmdebstrap makes.
+packages_in_a_clean_root() {
+  local tar=$root/build/debian.tar
+  command -v mmdebstrap >/dev/null || {
+    say "without mmdebstrap the packages are not tried in a clean root"
+    return 0
+  }
+  build release mxring src/seglog/all src/relay/all manual
+  [[ -e $tar ]] || quietly mmdebstrap as_root mmdebstrap --variant=apt --include=python3,adduser \
+    bookworm "$tar" || return 1
+  say "the packages in a clean Debian 12"
+  as_root env MXRING_DEBIAN_ROOT="$tar" MXRING_E2E_DIR="$root/build/e2e" \
+    MXRING_BINARY="$root/build/release/mxring" python3 -B "$root/tests/e2e/package_test.py"
+}
+
 # What takes hours by nature, for as long as one wants. Nothing of it runs in CI.
 soak() {
   local minutes=${1:-30} fuzzer status=0 rounds=0
@@ -262,6 +279,7 @@ soak() {
       MXRING_KILL_ROUNDS=100 MXRING_E2E_DIR=$root/build/e2e MXRING_NODE=$root/build/node \
         MXRING_BINARY=$root/build/release/mxring python3 -B "$root/tests/e2e/$test.py" || status=1
     done
+    packages_in_a_clean_root || status=1
     command -v clang++-19 >/dev/null || {
       say "without clang++-19 (apt-get install clang-19 libclang-rt-19-dev) nothing is fuzzed"
       [[ $minutes == 0 ]] || break
@@ -282,7 +300,23 @@ soak() {
   return $status
 }
 
+package() {
+  install_build_packages
+  build release mxring src/seglog/all src/relay/all manual
+  (cd "$root/build/release" && quietly package cpack -G DEB) || fail "no packages"
+  if command -v lintian >/dev/null; then
+    lintian --allow-root --fail-on error \
+      "$root"/build/release/packages/*.deb >&2 || fail "lintian finds errors"
+  fi
+  ls "$root"/build/release/packages/*.deb
+}
+
 main() {
+  if [[ ${1:-} == package ]]; then
+    [[ $# == 1 ]] || fail "\"package\" takes no arguments"
+    package
+    exit
+  fi
   if [[ ${1:-} == soak ]]; then
     [[ $# -le 2 ]] || fail "\"soak\" takes a number of minutes"
     soak "${@:2}"

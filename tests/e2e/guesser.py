@@ -1,6 +1,7 @@
-"""Clients that guess recipients, from fifty addresses at once, until so many RCPTs are answered.
+"""Clients that guess recipients, from fifty addresses at once, until so many RCPTs are answered, and
+for so many seconds at least.
 
-    guesser.py HOST:PORT RCPTS      prints {"550": n, "450": n, "421": n, "connections": n, ...}
+    guesser.py HOST:PORT RCPTS SECONDS      prints {"550": n, "450": n, "421": n, "connections": n, ...}
 
 A third of them stays until it is sent away, others leave when answers become slow and come back. Those
 of a few addresses know a good recipient and name it between guesses, so that nothing but the rate
@@ -89,11 +90,12 @@ class Crowd:
         self.counts = {"550": 0, "450": 0, "421": 0, "connections": 0}
         self.guesses = 0
 
-    def run(self, wanted, seconds):
+    def run(self, wanted, seconds_min, seconds):
         guessers = [Guesser(self, number) for number in range(ADDRESSES * EACH)]
         begun = looked = time.monotonic()
         while (self.counts["550"] + self.counts["450"] < wanted
-               or not self.counts["421"] or not self.counts["450"]):
+               or not self.counts["421"] or not self.counts["450"]
+               or time.monotonic() - begun < seconds_min):
             for key, _ in self.ready.select(0.1):
                 key.data.on_bytes()
             now = time.monotonic()
@@ -109,7 +111,7 @@ class Crowd:
 
 def main():
     host, port = sys.argv[1].rsplit(":", 1)
-    print(json.dumps(Crowd((host, int(port))).run(int(sys.argv[2]), 1200)))
+    print(json.dumps(Crowd((host, int(port))).run(int(sys.argv[2]), int(sys.argv[3]), 1200)))
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ class Guessing(LoadCase):
         attack = subprocess.Popen(
             ["nice", "-n", "19", sys.executable, "-B",
              os.path.join(os.path.dirname(os.path.abspath(__file__)), "guesser.py"),
-             "%s:%d" % server.address, str(GUESSES)], stdout=subprocess.PIPE, text=True)
+             "%s:%d" % server.address, str(GUESSES), "10"], stdout=subprocess.PIPE, text=True)
         self.addCleanup(attack.kill)
         p99 = []
         while attack.poll() is None:

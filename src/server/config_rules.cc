@@ -55,54 +55,44 @@ bool names_nobody(std::string_view hostname) {
          base::IpAddress::parse(name).has_value();
 }
 
+// Of each relation the keys that it is about: its own, and the limits that its words name.
+const std::vector<std::vector<std::string>>& relation_keys() {
+  static const std::vector<std::vector<std::string>> all = [] {
+    const std::vector<ShownKey> shown = shown_keys(default_config());
+    std::vector<std::vector<std::string>> keys;
+    for (const base::LimitRelation& relation : base::kLimitRelations) {
+      std::vector<std::string>& of = keys.emplace_back();
+      of.push_back(fmt::format("limits.{}", relation.key));
+      for (const ShownKey& key : shown) {
+        const std::size_t at = relation.words.find(key.name);
+        if (key.section != "limits" || at == std::string_view::npos) continue;
+        // A word, and no part of one.
+        const std::string_view after = relation.words.substr(at + key.name.size());
+        const bool ends = after.empty() || after.front() == ' ';
+        if (ends && relation.words[at - 1] == ' ') of.push_back(key.path());
+      }
+    }
+    return keys;
+  }();
+  return all;
+}
+
+// base/limits.h has them, but for the one that takes more than limits to see.
 Rules limit_rules(const Config& config) {
   const base::Limits& l = config.limits;
-  const auto sum = std::uint64_t{l.command_line_bytes} + l.command_line_extra_bytes;
-  Rules rules{
-      {sum <= l.command_line_close_bytes,
-       {"limits.command_line_close", "limits.command_line", "limits.command_line_extra"},
-       "must be at least command_line + command_line_extra"},
-      {l.message_line_flag_bytes <= l.message_line_bytes,
-       {"limits.message_line", "limits.message_line_flag"},
-       "must be at least message_line_flag"},
-      {l.header_bytes <= l.message_bytes,
-       {"limits.header_size", "limits.message_size"},
-       "must not exceed message_size"},
-      {l.received_fields <= l.header_fields,
-       {"limits.received_fields", "limits.header_fields"},
-       "must not exceed header_fields"},
-      {l.errors_soft <= l.errors_hard,
-       {"limits.errors_soft", "limits.errors_hard"},
-       "must not exceed errors_hard"},
-      {l.connections_per_ip <= l.connections,
-       {"limits.connections_per_ip", "limits.connections"},
-       "must not exceed connections"},
-      {l.dns_outstanding_per_ip <= l.dns_outstanding,
-       {"limits.dns_outstanding_per_ip", "limits.dns_outstanding"},
-       "must not exceed dns_outstanding"},
-      {l.message_bytes * 2 <= l.memory_bytes,
-       {"limits.memory", "limits.message_size"},
-       "must hold at least two messages of message_size"},
+  Rules rules;
+  for (std::size_t i = 0; i < base::kLimitRelations.size(); ++i) {
+    const base::LimitRelation& relation = base::kLimitRelations[i];
+    const std::vector<std::string>& keys = relation_keys()[i];
+    rules.push_back({relation.holds(l), {keys.begin(), keys.end()}, std::string(relation.words)});
+  }
+  rules.push_back(
       {l.message_bytes * 2 > l.memory_bytes || holds_a_message(config),
        {"limits.memory", "limits.message_size", "shards.buffer_bytes", "shards.buffers_offered"},
        fmt::format(
            "cannot hold one message of message_size: cut into receive buffers "
            "(shards.buffer_bytes), {} of it are for messages, and a connection needs 256KiB",
-           base::format_bytes(plan_buffers(config).message_bytes()))},
-      {l.rsa_bits_min <= l.rsa_bits_max,
-       {"limits.rsa_bits_min", "limits.rsa_bits_max"},
-       "must not exceed rsa_bits_max"},
-      {l.command_time_short_ns <= l.command_time_ns,
-       {"limits.command_time_short", "limits.command_time"},
-       "must not exceed command_time"},
-      {l.data_silence_ns <= l.data_silence_all_ns,
-       {"limits.data_silence", "limits.data_silence_all"},
-       "must not exceed data_silence_all"},
-  };
-  if (std::ranges::all_of(rules, &ConfigRule::holds)) {
-    rules.push_back(
-        {base::limits_agree(l), {"limits.message_size"}, "does not agree with the other limits"});
-  }
+           base::format_bytes(plan_buffers(config).message_bytes()))});
   return rules;
 }
 

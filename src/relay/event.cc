@@ -68,8 +68,9 @@ void EventWriter::write_record(const Item& item, bool claim) {
   for (const Recipient& recipient : record.rcpt_to) recipients_.push_back(recipient.address);
   options.token_patterns = shape_.tokens;
   options.envelope_recipients = recipients_;
-  decoder_.decode(record.message, options, facts_);
-  json_.begin_object().key("type").value(event_type(facts_.kind));
+  decode::Facts& facts = decoding_->facts;
+  decoding_->decoder.decode(record.message, options, facts);
+  json_.begin_object().key("type").value(event_type(facts.kind));
   json_.key("timestamp").value(base::format_wall_time(record.received_at_us));
   json_.key("data").begin_object();
   // The envelope's keys bear the names of `log cat`; what the message says of itself comes below
@@ -77,10 +78,10 @@ void EventWriter::write_record(const Item& item, bool claim) {
   decode::write_members(json_, record);
   const bool large = !inside && shape_.payload != Payload::kRaw;
   // Without a mail its texts stay away too: they may be as large. A report's facts are what it is.
-  if (inside || (full && !claim && facts_.kind != decode::Kind::kMail)) {
-    decode::write_json_members(facts_, json_);
+  if (inside || (full && !claim && facts.kind != decode::Kind::kMail)) {
+    decode::write_json_members(facts, json_);
   } else {
-    json_.key("type").value(decode::word(facts_.kind));
+    json_.key("type").value(decode::word(facts.kind));
   }
   json_.key("raw_base64");
   if (inside) {
@@ -126,7 +127,7 @@ EventWriter::Event EventWriter::write(const Item& item, bool claim) {
     return event;
   }
   write_record(item, claim);
-  event.type = event_type(facts_.kind);
+  event.type = event_type(decoding_->facts.kind);
   event.body = json_.text();
   return event;
 }

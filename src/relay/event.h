@@ -3,6 +3,7 @@
 // Thread: one per object, whose memory is used again. The text stays until the next call.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,9 +23,17 @@ struct EventShape {
   std::vector<decode::TokenPattern> tokens{};
 };
 
+// What decoding needs, which is much; writers on one thread may share it.
+struct Decoding {
+  decode::Decoder decoder;
+  decode::Facts facts;
+};
+
 class EventWriter {
  public:
-  explicit EventWriter(EventShape shape) : shape_(std::move(shape)) {}
+  explicit EventWriter(EventShape shape,
+                       std::shared_ptr<Decoding> decoding = std::make_shared<Decoding>())
+      : shape_(std::move(shape)), decoding_(std::move(decoding)) {}
   struct Event {
     std::string_view type;  // "mail.bounce"
     const char* content_type = "application/json";
@@ -37,8 +46,7 @@ class EventWriter {
   void write_record(const Item& item, bool claim);
 
   EventShape shape_;
-  decode::Decoder decoder_;
-  decode::Facts facts_;
+  std::shared_ptr<Decoding> decoding_;
   base::JsonWriter json_;
   std::vector<std::string_view> recipients_;
   std::string raw_;

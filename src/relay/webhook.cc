@@ -77,6 +77,7 @@ class Webhook : public Sink {
   bool private_ok_;
   WebhookSecrets secrets_;
   std::string credentials_;
+  std::shared_ptr<Decoding> decoding_ = std::make_shared<Decoding>();
   CURLM* multi_ = nullptr;
   std::vector<std::unique_ptr<Attempt>> attempts_;
 };
@@ -206,7 +207,7 @@ Webhook::Attempt& Webhook::free_attempt() {
   auto made = std::make_unique<Attempt>();
   made->sink = this;
   made->easy = curl_easy_init();
-  made->writer = std::make_unique<EventWriter>(shape_);
+  made->writer = std::make_unique<EventWriter>(shape_, decoding_);
   MXRING_ASSERT(made->easy != nullptr);
   attempts_.push_back(std::move(made));
   return *attempts_.back();

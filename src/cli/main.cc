@@ -45,10 +45,10 @@ constexpr const char* kFooter =
 std::string version_text() {
 #ifdef MXRING_MIMALLOC
   const int allocator = mi_version();
-  return fmt::format("mxring {} (mimalloc {}.{}.{})", MXRING_VERSION, allocator / 100,
-                     allocator / 10 % 10, allocator % 10);
+  return fmt::format("mxring {} (mimalloc {}.{}.{})\nbuilt with " MXRING_LIBRARIES, MXRING_VERSION,
+                     allocator / 100, allocator / 10 % 10, allocator % 10);
 #else
-  return fmt::format("mxring {} (system allocator)", MXRING_VERSION);
+  return fmt::format("mxring {} (system allocator)\nbuilt with " MXRING_LIBRARIES, MXRING_VERSION);
 #endif
 }
 
@@ -177,7 +177,8 @@ void add_help_and_version(CLI::App& program, Commands& commands) {
   CLI::App* help = program.add_subcommand("help", "What a command does: `mxring help log cat`");
   const auto words = std::make_shared<std::vector<std::string>>();
   help->add_option("COMMAND", *words, "Its words; none: this program as a whole")->type_name("");
-  CLI::App* version = program.add_subcommand("version", "The version, and the allocator in use");
+  CLI::App* version =
+      program.add_subcommand("version", "The version, the allocator in use, and the libraries");
   commands.push_back({version, [] {
                         fmt::print("{}\n", version_text());
                         return mxring::cli::kDone;

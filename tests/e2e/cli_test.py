@@ -4,6 +4,7 @@
 import json
 import os
 import socket
+import re
 import subprocess
 import threading
 
@@ -14,6 +15,8 @@ COMMANDS = ["serve", "ctl", "ctl status", "ctl reload", "ctl drain", "ctl rotate
             "dns", "dns lookup", "dns mx", "spf", "dmarc", "auth", "dkim", "dkim keygen",
             "dkim sign", "dkim verify", "report", "report build", "report send", "tune",
             "tune check", "tune sweep"]
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 
 class CliTest(mxtest.TestCase):
@@ -53,6 +56,11 @@ class Help(CliTest):
                              self.mxring(*words, "--help").stdout, words)
         version = self.mxring("--version").stdout
         self.assertRegex(version, r"^mxring \d+\.\d+\.\d+ ")
+        for library in ("liburing", "wolfSSL", "c-ares"):
+            self.assertRegex(version, library + r" \d+\.\d+")
+        with open(os.path.join(ROOT, "include/mxring/version.h")) as header:
+            parts = re.findall(r"VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", header.read())
+        self.assertTrue(version.startswith(f"mxring {'.'.join(parts)} "), version)
         for word in ("version", "-V"):
             self.assertEqual(self.mxring(word).stdout, version)
         done = self.mxring("help", "log", "ca", code=2)

@@ -20,7 +20,7 @@ constexpr std::size_t kJobsMax = 4096;
 
 // A piece of at least this size is hashed where it lies. Shorter ones are copied behind the
 // stream's last, which costs less than a run of one or two blocks, for which all lanes stop.
-constexpr std::size_t kDirectBytesMin = 256;
+constexpr std::size_t kDirectBytesMin = Sha256Batch::kCopiedBelowBytes;
 
 // A piece in place makes three runs: what was gathered before, itself, and what follows.
 constexpr std::size_t kRunsPerPieceMax = 3;
@@ -141,6 +141,19 @@ void Sha256Batch::append_slowly(Sha256Stream& stream, std::string_view piece) {
   std::memcpy(gather_end_, piece.data(), piece.size());
   gather_end_ += piece.size();
   stream.bytes_ += piece.size();
+}
+
+void Sha256Batch::fork(const Sha256Stream& stream, Sha256Stream& copy) {
+  MXRING_ASSERT(!stream.closed_ && &stream != &copy);
+  if (stream.batch_ != nullptr) {
+    MXRING_ASSERT(stream.batch_ == this);
+    flush();
+  }
+  MXRING_ASSERT(stream.batch_ == nullptr);
+  copy.reset();
+  copy.state_ = stream.state_;
+  copy.block_ = stream.block_;
+  copy.bytes_ = stream.bytes_;
 }
 
 void Sha256Batch::finish(Sha256Stream& stream) {

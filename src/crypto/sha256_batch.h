@@ -71,7 +71,13 @@ class Sha256Batch {
   Sha256Batch& operator=(const Sha256Batch&) = delete;
   ~Sha256Batch();  // its streams may outlive it
 
+  // A piece below this size is copied at once and need not stay.
+  static constexpr std::size_t kCopiedBelowBytes = 256;
+
   void append(Sha256Stream& stream, std::string_view piece);
+  // `copy` goes on from where `stream` is; both take pieces from then on. Flushes when the batch
+  // has something of `stream`.
+  void fork(const Sha256Stream& stream, Sha256Stream& copy);
   void finish(Sha256Stream& stream);
   // The stream's owner goes away before the flush, or wants no digest any more. The stream takes
   // nothing until it is reset.

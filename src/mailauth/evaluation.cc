@@ -21,8 +21,9 @@ Evaluation::Evaluation(const EvaluationOptions& options, const base::Limits& lim
                        crypto::Sha256Batch& hashes)
     : options_(options),
       spf_(limits),
-      dkim_(limits, hashes),
-      arc_(limits, hashes),
+      bodies_(hashes),
+      dkim_(limits, hashes, &bodies_),
+      arc_(limits, hashes, &bodies_),
       dmarc_(limits) {}
 
 void Evaluation::begin(const spf::Request& request) {
@@ -57,6 +58,7 @@ void Evaluation::header(std::string_view section, std::span<const mail::Field> f
     }
   }
   if (options_.dkim) {
+    bodies_.begin();
     dkim_.begin(section, fields, now_unix_s, author);
     has_chain_ = std::ranges::any_of(fields, is_of_chain);
     if (has_chain_) arc_.begin(section, fields, now_unix_s);
@@ -71,29 +73,22 @@ void Evaluation::header(std::string_view section, std::span<const mail::Field> f
   }
 }
 
-bool Evaluation::dkim_wants_body() const {
-  return options_.dkim && dkim_.has_signatures();
-}
-bool Evaluation::arc_wants_body() const {
-  return has_chain_ && arc_.wants_body();
-}
 bool Evaluation::wants_body() const {
-  return dkim_wants_body() || arc_wants_body();
+  return (options_.dkim && dkim_.wants_body()) || (has_chain_ && arc_.wants_body());
 }
 
 void Evaluation::body(std::string_view run) {
-  if (dkim_wants_body()) dkim_.body(run);
-  if (arc_wants_body()) arc_.body(run);
+  if (wants_body()) bodies_.feed(run);
 }
 
 void Evaluation::end_of_body() {
-  if (dkim_wants_body()) dkim_.end_of_body();
-  if (arc_wants_body()) arc_.end_of_body();
+  if (wants_body()) bodies_.finish();
 }
 
 void Evaluation::abandon() {
   if (phase_ != Phase::kEnvelope && options_.dkim) dkim_.abandon();
   if (has_chain_) arc_.abandon();
+  bodies_.begin();
 }
 
 bool Evaluation::active(Part part) const {
@@ -165,8 +160,9 @@ void Evaluation::give_up() {
 }
 
 void Evaluation::collect(std::vector<crypto::RsaCheck*>& checks) {
-  if (options_.dkim) dkim_.collect(checks);
-  if (has_chain_) arc_.collect(checks);
+  dkim::ProofBudget budget;  // of the message; what the verdict depends on comes first
+  if (options_.dkim) dkim_.collect(checks, budget);
+  if (has_chain_) arc_.collect(checks, budget);
 }
 
 void Evaluation::conclude() {

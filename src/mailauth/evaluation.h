@@ -35,6 +35,7 @@
 #include "dns/record.h"
 #include "mail/header_index.h"
 #include "mailauth/arc/verifier.h"
+#include "mailauth/dkim/body_hashes.h"
 #include "mailauth/dkim/verifier.h"
 #include "mailauth/dmarc/author.h"
 #include "mailauth/dmarc/evaluator.h"
@@ -101,14 +102,13 @@ class Evaluation {
   // The machine of a part, given to `f`: step, questions, supply and give_up are the same for all.
   template <typename Self, typename F>
   static decltype(auto) with(Self& self, Part part, F&& f);
-  bool dkim_wants_body() const;
-  bool arc_wants_body() const;
   void give_up(Part part);
   void expect_domains();
   void align();
 
   EvaluationOptions options_;
   spf::Evaluator spf_;
+  dkim::BodyHashes bodies_;
   dkim::Verifier dkim_;
   arc::Verifier arc_;
   dmarc::Evaluator dmarc_;

@@ -197,7 +197,7 @@ void Conversation::parse() {
   if (hold_ == Hold::kHeader) read_header();
   while (phase_ == Phase::kTalking && hold_ == Hold::kNone && connection_.chunks() > 0) {
     const uring::BufferId buffer = connection_.front().buffer;
-    const smtp::Input input{connection_.front_bytes(), connection_.chunks() > 1};
+    const smtp::Input input{connection_.front_bytes(), connection_.chunks() > 1, true};
     smtp::ReplyBuffer out(connection_.output(), this);
     if (out.free() < smtp::kReplyBytesMax) {
       hold(Hold::kOutput);  // what fills the block are replies of earlier steps

@@ -150,6 +150,43 @@ std::size_t ScanLines(const char* bytes, std::size_t size, LineScan& scan) {
   return at;
 }
 
+Unstuffed UnstuffBlock(const char* bytes, char* to, Unstuff& s) {
+  const Masks m = load_masks(bytes);
+  const Masks next = load_masks(bytes + 1);
+  const std::uint64_t after_cr = (m.cr << 1) | (s.after_cr ? 1U : 0U);
+  const std::uint64_t line_ends = m.lf & after_cr;
+  const std::uint64_t starts = (line_ends << 1) | (s.at_line_start ? 1U : 0U);
+  const std::uint64_t dots = m.dot & starts;
+  const std::uint64_t faults = s.want_faults ? (m.lf ^ after_cr) | m.nul : 0;
+  if ((faults | (dots & next.cr)) != 0) return {};
+  const std::uint64_t keep = ~dots;
+  // Lines that begin and end in here are shorter than every limit.
+  const auto last = static_cast<unsigned>(63 - std::countl_zero(line_ends | 1));
+  std::int64_t line_bytes = s.line_bytes;
+  std::int64_t longest = 0;
+  if (line_ends != 0) {
+    const std::uint64_t first = line_ends & -line_ends;
+    longest = line_bytes + std::popcount(keep & (first - 1)) - 1;  // without its CR
+    line_bytes = last == 63 ? 0 : std::popcount(keep >> (last + 1));
+  } else {
+    line_bytes += std::popcount(keep);
+    longest = line_bytes - 1;  // its last byte may be a CR
+  }
+  if (longest > s.line_bytes_max) return {};
+  std::size_t written = 0;
+  for (std::size_t i = 0; i < kBlockBytes; ++i) {
+    to[written] = bytes[i];
+    written += (keep >> i) & 1;
+  }
+  s.line_bytes = line_bytes;
+  s.longest_line = longest > s.longest_line ? longest : s.longest_line;
+  s.after_cr = m.cr >> 63 != 0;
+  s.at_line_start = line_ends >> 63 != 0;
+  s.eight_bit |= m.high != 0;
+  s.dots = dots != 0;
+  return {kBlockBytes, written};
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace mxring::smtp
 HWY_AFTER_NAMESPACE();
@@ -158,9 +195,13 @@ HWY_AFTER_NAMESPACE();
 namespace mxring::smtp {
 
 HWY_EXPORT(ScanLines);
+HWY_EXPORT(UnstuffBlock);
 
 std::size_t scan_lines(const char* bytes, std::size_t size, LineScan& scan) {
   return HWY_DYNAMIC_DISPATCH(ScanLines)(bytes, size, scan);
+}
+Unstuffed unstuff_block(const char* bytes, char* to, Unstuff& state) {
+  return HWY_DYNAMIC_DISPATCH(UnstuffBlock)(bytes, to, state);
 }
 
 }  // namespace mxring::smtp

@@ -33,4 +33,29 @@ constexpr std::size_t kBlockBytes = 64;
 // the next byte; or, with `suspect`, up to the block that has to be looked at byte by byte.
 std::size_t scan_lines(const char* bytes, std::size_t size, LineScan& scan);
 
+// Where nearly every line begins with a dot, a stop for each costs more than moving bytes: one
+// block, without the dots that lines begin with, to `to` (at or before `bytes`).
+//
+// Looks at kUnstuffBytes and takes all of a block or nothing: nothing when something in it wants a
+// decision, which is a fault, a line over the limit, or a dot with a CR after it.
+constexpr std::size_t kUnstuffBytes = kBlockBytes + 2;
+struct Unstuff {
+  // In and out, as in LineScan; line_bytes counts a CR whose fate is open.
+  std::int64_t line_bytes = 0;
+  bool after_cr = false;
+  bool at_line_start = false;
+  bool eight_bit = false;
+  std::int64_t longest_line = 0;
+  // In.
+  std::int64_t line_bytes_max = 0;
+  bool want_faults = true;
+  // Out.
+  bool dots = false;  // there were some
+};
+struct Unstuffed {
+  std::size_t taken = 0;  // 0 or kBlockBytes
+  std::size_t written = 0;
+};
+Unstuffed unstuff_block(const char* bytes, char* to, Unstuff& state);
+
 }  // namespace mxring::smtp

@@ -40,7 +40,7 @@ void DataScanner::take_end() {
   if (at_ == At::kCr) note(DataFault::kBareCr, 0);
 }
 
-DataScanner::Output DataScanner::next(std::string_view input) {
+DataScanner::Output DataScanner::next(std::string_view input, bool rewritable) {
   MXRING_ASSERT(!raw_);
   std::size_t at = 0;
   for (; at < input.size(); ++at) {
@@ -61,9 +61,39 @@ DataScanner::Output DataScanner::next(std::string_view input) {
   if (at_ == At::kDotCr) note(DataFault::kBareCr, at);
   if (at_ == At::kDot || at_ == At::kDotCr) at_ = At::kText;
 
-  const std::size_t end = scan_content(input, at);
-  content_bytes_ += end - at;
-  return {Output::Kind::kRun, end, input.substr(at, end - at)};
+  std::size_t end = scan_content(input, at);
+  std::size_t run_end = end;
+  if (rewritable && at_ == At::kLineStart && end - at < kBlockBytes) {
+    end = unstuff(input, end, run_end);
+  }
+  content_bytes_ += run_end - at;
+  return {Output::Kind::kRun, end, input.substr(at, run_end - at)};
+}
+
+// From a dot at the start of a line on, as long as such lines go on; what is content is moved to
+// `to`, which goes along. Returns where that ends.
+std::size_t DataScanner::unstuff(std::string_view input, std::size_t at, std::size_t& to) {
+  if (std::min(line_flag_bytes_, line_bytes_max_) < kBlockBytes) return at;
+  Unstuff state;
+  state.at_line_start = true;
+  state.dots = true;
+  state.line_bytes_max = fault_ == DataFault::kNone ? line_bytes_max_ : INT64_MAX;
+  state.want_faults = fault_ == DataFault::kNone;
+  auto* const bytes = const_cast<char*>(input.data());  // rewritable
+  const std::size_t begin = at;
+  while (state.dots && input.size() - at >= kUnstuffBytes) {
+    const Unstuffed done = unstuff_block(bytes + at, bytes + to, state);
+    if (done.taken == 0) break;
+    at += done.taken;
+    to += done.written;
+  }
+  if (at == begin) return at;
+  at_ = state.after_cr ? At::kCr : state.at_line_start ? At::kLineStart : At::kText;
+  line_bytes_ = static_cast<std::uint64_t>(state.line_bytes - (state.after_cr ? 1 : 0));
+  eight_bit_ |= state.eight_bit;
+  if (state.longest_line > line_flag_bytes_) long_line_ = true;
+  MXRING_ASSERT(to <= at && at <= input.size());
+  return at;
 }
 
 std::size_t DataScanner::scan_content(std::string_view input, std::size_t at) {

@@ -1,5 +1,7 @@
 // Finds the end of data and removes stuffed dots (RFC 5321 4.1.1.4, 4.5.2) without copying: the
-// content comes out as maximal runs of the input itself, a stuffed dot being the gap between two.
+// content comes out as runs of the input itself, a stuffed dot being the gap between two. Where
+// lines that begin with dots follow one another closely, and the input may be rewritten, they are
+// moved together in it instead, so that a message of nothing else costs little more than another.
 //
 // Contract: next(input) consumes some or all of `input` and returns either a run of content
 // (a view into `input`), or end of data, or "all consumed". Only CRLF.CRLF ends data (at the very
@@ -41,7 +43,8 @@ class DataScanner {
 
   explicit DataScanner(std::uint32_t line_flag_bytes, std::uint32_t line_bytes_max);
 
-  Output next(std::string_view input);
+  // `rewritable`: the bytes are the caller's own; what lies between two runs may have been moved.
+  Output next(std::string_view input, bool rewritable = false);
   // Content as it is, of a size known otherwise (RFC 3030 BDAT): no dot means anything. take_end()
   // after the last byte. Never mixed with next() in one message.
   void take(std::string_view content);
@@ -64,6 +67,7 @@ class DataScanner {
   std::size_t scan_content(std::string_view input, std::size_t at);
   std::size_t scan_blocks(std::string_view input, std::size_t at);
   std::size_t scan_bytes(std::string_view input, std::size_t at, std::size_t end);
+  std::size_t unstuff(std::string_view input, std::size_t at, std::size_t& to);
 
   void note(DataFault fault, std::size_t at) {
     if (fault_ != DataFault::kNone) return;

@@ -91,7 +91,7 @@ Step Session::step(const Input& input, ReplyBuffer& out) {
     }
     switch (phase_) {
       case Phase::kContent:
-        outcome = take_content(rest, run, out);
+        outcome = take_content(rest, input.rewritable, run, out);
         break;
       case Phase::kChunk:
         outcome = take_chunk(rest, run, out);
@@ -243,10 +243,10 @@ bool Session::follows_a_refusal(ReplyId reply) const {
   return mail_refused_ && reply == replies::kNeedMail;
 }
 
-Session::Outcome Session::take_content(std::string_view& rest, std::string_view& run,
-                                       ReplyBuffer& out) {
+Session::Outcome Session::take_content(std::string_view& rest, bool rewritable,
+                                       std::string_view& run, ReplyBuffer& out) {
   MXRING_ASSERT(intake_ != Intake::kNone);
-  const DataScanner::Output found = scanner_.next(rest);
+  const DataScanner::Output found = scanner_.next(rest, rewritable);
   rest.remove_prefix(found.consumed);
   if (found.kind == DataScanner::Output::Kind::kEndOfData) {
     ++messages_;

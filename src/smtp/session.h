@@ -77,6 +77,8 @@ struct Input {
   // More received bytes are queued behind these. With bytes left in `bytes` after a DATA line it
   // means that the client did not wait for 354.
   bool more_behind = false;
+  // The bytes are the caller's own memory, and content in them may be moved (see DataScanner).
+  bool rewritable = false;
 };
 
 // The reply to a message for what its bytes are.
@@ -203,7 +205,8 @@ class Session {
 
   // Each takes something from the front of `rest`; `more` bytes are queued after it.
   Outcome take_command(std::string_view& rest, bool more, ReplyBuffer& out);
-  Outcome take_content(std::string_view& rest, std::string_view& run, ReplyBuffer& out);
+  Outcome take_content(std::string_view& rest, bool rewritable, std::string_view& run,
+                       ReplyBuffer& out);
   Outcome take_chunk(std::string_view& rest, std::string_view& run, ReplyBuffer& out);
   // Takes bytes up to and including the next LF, or all of them. True when a line is complete, and
   // then `line` holds it with its line end unless it was too long to keep.

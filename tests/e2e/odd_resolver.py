@@ -125,6 +125,10 @@ class OddResolver:
             return query[:2] + bytes([0x81, 0x80 | CODES[self.manner]]) + \
                 b"\0\1\0\0\0\0\0\0" + query[12:end]
         records = self.zone.get(name)
+        above = name
+        while records is None and "." in above:  # "*.a.test" stands for all below a.test
+            above = above.split(".", 1)[1]
+            records = self.zone.get("*." + above)
         answers = [data_of(k, v) for k, v in records or () if TYPES[k] == kind]
         known = records is not None or any(z.endswith("." + name) for z in self.zone)
         body = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 300, len(data)) + data

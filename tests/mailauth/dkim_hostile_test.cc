@@ -110,11 +110,11 @@ TEST(DkimHostileTest, LargeFields) {
     EXPECT_EQ(dkim_words(with, zone), "pass");
     EXPECT_LT(least_seconds([&] { verify_dkim(with, zone); }), 0.02 * kSlow);
   }
-  // A thousand fields of 64 KiB, as no receiver of ours takes them.
+  // As many fields as h= may name, each of 64 KiB, as no receiver of ours takes them.
   SigningDomain rsa(crypto::KeyType::kRsa);
   std::string huge = "From: a@example.org\r\n";
   std::string h = "from";
-  for (int i = 0; i < 1'000; ++i) {
+  for (int i = 0; i < 299; ++i) {
     huge +=
         "X" + std::to_string(i) + ": " + std::string(64 * 1024, i % 2 == 0 ? ' ' : 'x') + "\r\n";
     h += ":x" + std::to_string(i);
@@ -122,6 +122,8 @@ TEST(DkimHostileTest, LargeFields) {
   huge = "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed; d=example.org; s=sel; h=" + h +
          "; bh=" + std::string(kBodyHash) + "; b=AAAA\r\n" + huge + "\r\n";
   const double seconds = seconds_of([&] { EXPECT_EQ(dkim_words(huge, rsa.zone()), "fail"); });
+  huge.replace(huge.find("h=from:"), 7, "h=from:one-more:");
+  EXPECT_EQ(dkim_words(huge, rsa.zone()), "policy");
   std::printf("%zu bytes of header: %.0f ms\n", huge.size(), seconds * 1e3);
   EXPECT_LT(seconds, 2.0 * kSlow);
 }

@@ -101,7 +101,9 @@ TEST(DkimVerifierTest, OfManySignaturesThoseNearTheAuthorAreTried) {
   other.publish(zone);
   std::string message = author.sign(kMessage);
   for (int i = 0; i < 30; ++i) message = other.sign(message);
-  EXPECT_EQ(dkim_words(message, zone), "pass pass pass pass pass pass pass pass pass pass");
+  // Ten are looked at; five are what one message may cost.
+  EXPECT_EQ(dkim_words(message, zone),
+            "pass pass pass pass pass policy policy policy policy policy");
   for (const std::string_view from : {"news.example.org", "example.org", "a.b.example.org"}) {
     DkimSetup setup;
     setup.author = from;

@@ -116,7 +116,7 @@ void SessionPlayer::play(const std::vector<std::string_view>& pieces) {
 void SessionPlayer::play_piece(std::string_view piece, bool more_behind) {
   const auto memory = std::make_unique<char[]>(piece.size());
   std::copy(piece.begin(), piece.end(), memory.get());
-  Input input{{memory.get(), piece.size()}, more_behind};
+  Input input{{memory.get(), piece.size()}, more_behind, true};
   bool progress = true;  // kOutputFull twice without any would never end
   for (;;) {
     const Step step = session_.step(input, out_);

@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     stream.copy(memory.get(), bytes, at);
     std::string_view piece(memory.get(), bytes);
     while (!piece.empty() && end == std::string_view::npos) {
-      const DataScanner::Output output = scanner.next(piece);
+      const DataScanner::Output output = scanner.next(piece, (data[1] & 1) != 0);
       MXRING_ASSERT(output.consumed <= piece.size() && output.consumed > 0);
       content += output.run;
       at += output.consumed;

@@ -9,7 +9,7 @@
 
 #include "base/assert.h"
 #include "mailauth/arc/arc_set.h"
-#include "mailauth/dkim/body_canon.h"
+#include "mailauth/dkim/body_hashes.h"
 #include "mailauth/dkim/header_canon.h"
 #include "mailauth/dkim/header_hasher.h"
 #include "mailauth/dkim/key_proof.h"
@@ -25,50 +25,13 @@ static_assert(kSetsChecked + 1 <= kProofsMax && kSetsChecked <= kSetsMax);
 
 using Stage = dkim::KeyProof::Stage;
 
-// One canonical form of the whole body and its hash.
-class BodyHash final : public dkim::PieceSink {
- public:
-  BodyHash(dkim::Canonicalization canonicalization, crypto::Sha256Batch& hashes)
-      : canonicalization_(canonicalization), hashes_(hashes) {}
-
-  void begin() {
-    canon_ = dkim::BodyCanon(canonicalization_);
-    stream_.reset();
-    bytes_ = 0;
-    wanted_ = false;
-  }
-  void want() { wanted_ = true; }
-  void feed(std::string_view run) {
-    if (wanted_) canon_.feed(run, *this);
-  }
-  void finish() {
-    if (!wanted_) return;
-    canon_.finish(*this);
-    hashes_.finish(stream_);
-  }
-  void take(std::string_view piece) override {
-    bytes_ += piece.size();
-    hashes_.append(stream_, piece);
-  }
-  const crypto::Sha256Stream& stream() const { return stream_; }
-  std::uint64_t bytes() const { return bytes_; }
-
- private:
-  dkim::Canonicalization canonicalization_;
-  crypto::Sha256Batch& hashes_;
-  dkim::BodyCanon canon_;
-  crypto::Sha256Stream stream_;
-  std::uint64_t bytes_ = 0;
-  bool wanted_ = false;
-};
-
 // One seal or message signature until it is known whether it holds.
 struct Proof {
   dkim::KeyProof key;
   bool required = true;   // the chain fails without it
   bool holds = false;     // once it is decided
   std::string_view what;  // "the newest ARC-Message-Signature", for the reason
-  const BodyHash* body = nullptr;
+  const dkim::BodyForm* body = nullptr;
   std::optional<std::uint64_t> body_bytes;  // l=
   crypto::Sha256Digest body_hash{};
 };
@@ -76,12 +39,14 @@ struct Proof {
 }  // namespace
 
 struct Verifier::State {
-  State(const base::Limits& all_limits, crypto::Sha256Batch& batch)
+  State(const base::Limits& all_limits, crypto::Sha256Batch& batch, dkim::BodyHashes* shared)
       : limits(all_limits),
         hashes(batch),
         headers(batch),
-        simple(dkim::Canonicalization::kSimple, batch),
-        relaxed(dkim::Canonicalization::kRelaxed, batch) {}
+        own_bodies(batch),
+        shared_bodies(shared) {}
+
+  dkim::BodyHashes& bodies() { return shared_bodies != nullptr ? *shared_bodies : own_bodies; }
 
   void start_over();
   void add_all();
@@ -102,8 +67,8 @@ struct Verifier::State {
   base::Limits limits;
   crypto::Sha256Batch& hashes;
   dkim::HeaderHasher headers;
-  BodyHash simple;
-  BodyHash relaxed;
+  dkim::BodyHashes own_bodies;
+  dkim::BodyHashes* shared_bodies;
   dkim::SignatureParser parser;
   dkim::Signature read;  // the one being read
   Chain chain;
@@ -116,7 +81,6 @@ struct Verifier::State {
   // the oldest; the first `used` of them mean something.
   std::vector<std::unique_ptr<Proof>> proofs;
   std::size_t used = 0;
-  std::size_t ed25519_proofs = 0;
   std::vector<dns::Question> questions;
   std::vector<bool> answered;
   std::size_t missing = 0;
@@ -130,20 +94,20 @@ struct Verifier::State {
   Outcome outcome;
 };
 
-Verifier::Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes)
-    : state_(std::make_unique<State>(limits, hashes)) {}
+Verifier::Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes,
+                   dkim::BodyHashes* shared)
+    : state_(std::make_unique<State>(limits, hashes, shared)) {}
 Verifier::~Verifier() = default;
 
 void Verifier::State::start_over() {
   for (std::size_t i = 0; i < used; ++i) proofs[i]->key.begin();
-  simple.begin();
-  relaxed.begin();
+  own_bodies.begin();
   headers.release();
   if (buffer_bytes > kKeptBytes) {
     buffer.reset();
     buffer_bytes = 0;
   }
-  used = ed25519_proofs = 0;
+  used = 0;
   questions.clear();
   answered.clear();
   missing = 0;
@@ -248,8 +212,8 @@ void Verifier::State::add_message_signature(std::uint32_t instance) {
                                     dkim::SignatureKind::kArcMessage);
   if (problem) return refuse(proof, problem->what);
   if (const auto why = refusal()) return refuse(proof, *why);
-  BodyHash& body = read.body == dkim::Canonicalization::kSimple ? simple : relaxed;
-  body.want();
+  dkim::BodyForm& body = bodies().form(read.body);
+  body.want(dkim::kWholeBody);
   proof.body = &body;
   proof.body_bytes = read.body_bytes;
   proof.body_hash = read.body_hash;
@@ -288,10 +252,6 @@ void Verifier::State::hash_seal(std::uint32_t instance, const dkim::Signature& s
 }
 
 void Verifier::State::want_key(Proof& proof) {
-  const bool ed25519 = read.algorithm == dkim::Algorithm::kEd25519Sha256;
-  if (ed25519 && ++ed25519_proofs > kEd25519ProofsMax) {
-    return refuse(proof, "more Ed25519 signatures than are checked here");
-  }
   if (const auto problem = proof.key.want_key(read)) return tell(proof, problem);
   const dns::Question question{proof.key.key_name(), dns::Type::kTxt};
   if (std::ranges::find(questions, question) != questions.end()) return;
@@ -348,24 +308,27 @@ void Verifier::give_up() {
 
 void Verifier::body(std::string_view run) {
   State& s = *state_;
-  if (!s.running()) return;
-  s.simple.feed(run);
-  s.relaxed.feed(run);
+  MXRING_ASSERT(s.shared_bodies == nullptr);
+  if (wants_body()) s.own_bodies.feed(run);
 }
 
 void Verifier::end_of_body() {
   State& s = *state_;
-  if (!s.running()) return;
-  s.simple.finish();
-  s.relaxed.finish();
+  MXRING_ASSERT(s.shared_bodies == nullptr);
+  if (wants_body()) s.own_bodies.finish();
 }
 
 void Verifier::abandon() {
   state_->start_over();
 }
 
-// The body's hashes decide first: a chain whose message was changed needs no public-key operation.
 void Verifier::collect(std::vector<crypto::RsaCheck*>& checks) {
+  dkim::ProofBudget budget;
+  collect(checks, budget);
+}
+
+// The body's hashes decide first: a chain whose message was changed needs no public-key operation.
+void Verifier::collect(std::vector<crypto::RsaCheck*>& checks, dkim::ProofBudget& budget) {
   State& s = *state_;
   MXRING_ASSERT(s.missing == 0);
   for (std::size_t i = 0; i < s.used && s.running(); ++i) {
@@ -376,19 +339,18 @@ void Verifier::collect(std::vector<crypto::RsaCheck*>& checks) {
   for (std::size_t i = 0; i < s.used && s.running(); ++i) {
     Proof& proof = *s.proofs[i];
     if (proof.key.stage() != Stage::kKeyed) continue;
-    const auto problem = proof.key.check(checks);
+    const auto problem = proof.key.check(checks, budget);
     if (proof.key.stage() == Stage::kDecided) s.tell(proof, problem);
   }
 }
 
 // l= holds when it is the whole body, and nothing is left unsigned.
 std::optional<std::string_view> Verifier::State::body_problem(const Proof& proof) const {
-  MXRING_ASSERT(proof.body->stream().finished());
   if (proof.body_bytes && *proof.body_bytes != proof.body->bytes()) {
     return *proof.body_bytes < proof.body->bytes() ? "l= leaves part of the body unsigned"
                                                    : "the body is shorter than l= says";
   }
-  if (proof.body->stream().digest() != proof.body_hash) return "body hash did not verify";
+  if (proof.body->digest(dkim::kWholeBody) != proof.body_hash) return "body hash did not verify";
   return std::nullopt;
 }
 

@@ -35,16 +35,15 @@
 #include "dns/question.h"
 #include "dns/record.h"
 #include "mail/header_index.h"
+#include "mailauth/dkim/body_hashes.h"
+#include "mailauth/dkim/proof_budget.h"
 #include "mailauth/result/result.h"
 
 namespace mxring::mailauth::arc {
 
 constexpr std::size_t kKeyNamesMax = 16;
 constexpr std::uint32_t kSetsChecked = 15;
-// With two keys each they are, together with DKIM's, within what a turn of a shard verifies.
 constexpr std::size_t kProofsMax = 20;
-// Ed25519 is verified on the spot, and nobody seals with it.
-constexpr std::size_t kEd25519ProofsMax = 10;
 
 struct Outcome {
   Result result = Result::kNone;  // none, pass, fail
@@ -58,7 +57,9 @@ struct Outcome {
 
 class Verifier {
  public:
-  Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes);
+  // `shared`: see dkim::Verifier.
+  Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes,
+           dkim::BodyHashes* shared = nullptr);
   ~Verifier();
 
   void begin(std::string_view header_section, std::span<const mail::Field> fields,
@@ -75,7 +76,8 @@ class Verifier {
   // The message will not be completed; the batch forgets what it has of it.
   void abandon();
 
-  void collect(std::vector<crypto::RsaCheck*>& checks);
+  void collect(std::vector<crypto::RsaCheck*>& checks, dkim::ProofBudget& budget);
+  void collect(std::vector<crypto::RsaCheck*>& checks);  // with a budget of its own
   void conclude();
   const Outcome& outcome() const;
 

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "base/assert.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "mailauth/dkim/blank_scan.cc"
 #include <hwy/foreach_target.h>
@@ -86,6 +88,50 @@ std::size_t FindBlankOrCr(const char* text, std::size_t size) {
   return find<true>(text, size);
 }
 
+struct BlankMasks {
+  std::uint64_t blank = 0;
+  std::uint64_t tab = 0;
+  std::uint64_t cr = 0;
+  std::uint64_t lf = 0;
+};
+
+HWY_INLINE BlankMasks load_masks(const std::uint8_t* bytes) {
+  const hn::CappedTag<std::uint8_t, kCompactBytes> d;
+  const std::size_t lanes = hn::Lanes(d);
+  BlankMasks masks;
+  const auto add = [&](std::uint64_t& mask, auto found, std::size_t at) {
+    std::uint64_t bits = 0;
+    hn::StoreMaskBits(d, found, reinterpret_cast<std::uint8_t*>(&bits));
+    mask |= bits << at;
+  };
+  for (std::size_t i = 0; i < kCompactBytes; i += lanes) {
+    const auto v = hn::LoadU(d, bytes + i);
+    const auto tabs = hn::Eq(v, hn::Set(d, '\t'));
+    add(masks.tab, tabs, i);
+    add(masks.blank, hn::Or(tabs, hn::Eq(v, hn::Set(d, ' '))), i);
+    add(masks.cr, hn::Eq(v, hn::Set(d, '\r')), i);
+    add(masks.lf, hn::Eq(v, hn::Set(d, '\n')), i);
+  }
+  return masks;
+}
+
+Compacted CompactBlanks(const char* text, const std::uint8_t* bytes, char* to) {
+  const BlankMasks here = load_masks(bytes);
+  const BlankMasks next = load_masks(bytes + 1);
+  const BlankMasks after = load_masks(bytes + 2);
+  const std::uint64_t before_line_end = next.cr & after.lf;
+  const std::uint64_t keep = ~here.blank | (~next.blank & ~before_line_end);
+  // The line feed must not be left for the next call.
+  const bool divides = ((here.cr & next.lf) >> (kCompactBytes - 1)) != 0;
+  const std::size_t taken = divides ? kCompactBytes - 1 : kCompactBytes;
+  std::size_t written = 0;
+  for (std::size_t i = 0; i < taken; ++i) {
+    to[written] = text[i] == '\t' ? ' ' : text[i];
+    written += (keep >> i) & 1;
+  }
+  return {taken, written, written != taken || here.tab != 0};
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace mxring::mailauth::dkim
 HWY_AFTER_NAMESPACE();
@@ -95,12 +141,19 @@ namespace mxring::mailauth::dkim {
 
 HWY_EXPORT(FindBlank);
 HWY_EXPORT(FindBlankOrCr);
+HWY_EXPORT(CompactBlanks);
 
 std::size_t find_changing_blank(const char* bytes, std::size_t size) {
   return HWY_DYNAMIC_DISPATCH(FindBlank)(bytes, size);
 }
 std::size_t find_changing_blank_or_cr(const char* bytes, std::size_t size) {
   return HWY_DYNAMIC_DISPATCH(FindBlankOrCr)(bytes, size);
+}
+
+Compacted compact_blanks(const char* bytes, std::size_t size, char* to) {
+  MXRING_ASSERT(size >= kCompactBytes + 2);
+  return HWY_DYNAMIC_DISPATCH(CompactBlanks)(bytes, reinterpret_cast<const std::uint8_t*>(bytes),
+                                             to);
 }
 
 }  // namespace mxring::mailauth::dkim

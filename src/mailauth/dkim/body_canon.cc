@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/assert.h"
 #include "mailauth/dkim/blank_scan.h"
 
 namespace mxring::mailauth::dkim {
@@ -17,6 +18,10 @@ constexpr auto kLineEnds = [] {
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = i % 2 == 0 ? '\r' : '\n';
   return bytes;
 }();
+
+// Blanks that change nearer to one another than this are written anew rather than passed over.
+constexpr std::ptrdiff_t kDenseBytes = 64;
+constexpr std::ptrdiff_t kCompactable = kCompactBytes + 2;
 
 bool is_blank(char c) {
   return c == ' ' || c == '\t';
@@ -75,19 +80,56 @@ void BodyCanon::feed_relaxed(const char* begin, const char* end, PieceSink& sink
   // White space that goes on from the last run.
   if (blank_ && is_blank(*at)) at = skip_blanks(at, end, begin);
   while (at < end) {
+    const char* const from = at;
     at += find_changing_blank(at, static_cast<std::size_t>(end - at));
     if (at == end) break;
     hold(begin, at, held, sink);
-    at = skip_blanks(at, end, begin);
+    if (at - from < kDenseBytes && end - at >= kCompactable) {
+      end_held(held, sink);
+      begin = at = compact(at, end, sink);
+    } else {
+      at = skip_blanks(at, end, begin);
+    }
   }
   const char* last = end;
   withhold_end(begin, last);
   hold(begin, last, held, sink);
+  end_held(held, sink);
+}
+
+// What is held goes out, but for its line ends, which must outlive the run.
+void BodyCanon::end_held(Stretch& held, PieceSink& sink) {
   if (held.begin == nullptr) return;
-  // Its line ends must outlive the run.
   crlfs_ += static_cast<std::uint64_t>(held.end - held.content_end) / 2;
   held.end = held.content_end;
   release(held, sink);
+}
+
+// From a blank on, as far as white space goes on changing. Returns where that ends.
+const char* BodyCanon::compact(const char* at, const char* end, PieceSink& sink) {
+  MXRING_ASSERT(!blank_ && !cr_);
+  std::array<char, 3 * kCompactBytes> out;
+  static_assert(out.size() < kShortPieceBytes);
+  bool changing = true;
+  while (changing && end - at >= kCompactable) {
+    std::size_t used = 0;
+    while (changing && used <= out.size() - kCompactBytes && end - at >= kCompactable) {
+      const Compacted done =
+          compact_blanks(at, static_cast<std::size_t>(end - at), out.data() + used);
+      MXRING_ASSERT(done.taken > 0 && done.written <= done.taken);
+      at += done.taken;
+      used += done.written;
+      changing = done.changed;
+    }
+    const char* const out_end = out.data() + used;
+    const char* const content_end = before_line_ends(out.data(), out_end);
+    if (content_end != out.data()) {
+      put_withheld(sink);
+      sink.take(view(out.data(), content_end));
+    }
+    crlfs_ += static_cast<std::uint64_t>(out_end - content_end) / 2;
+  }
+  return at;
 }
 
 // From the first of some blanks to what follows them; `begin` becomes the start of the next

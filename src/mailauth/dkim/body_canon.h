@@ -4,8 +4,9 @@
 // piece, with nothing lost or added by the split. Whatever need not change is given out as a view
 // of the run, many lines in one piece; the rest are constants. What may turn out to be the end of a
 // line or of the body is withheld as a count, not as bytes: nothing of a run is needed after
-// feed(), apart from the pieces' views. Lines end in CRLF; a bare CR or LF is a byte like any
-// other.
+// feed(), apart from the pieces' views. Where white space changes every few bytes it is written
+// anew, piece by piece, which costs less than a view per word. Lines end in CRLF; a bare CR or LF
+// is a byte like any other.
 //
 // Thread: the owner's. Memory: none. Failure: none.
 #pragma once
@@ -17,7 +18,9 @@
 
 namespace mxring::mailauth::dkim {
 
-// Takes the pieces of a canonical form; they stay readable as long as the run does.
+// Takes the pieces of a canonical form; they stay readable as long as the run does, but for those
+// of less than kShortPieceBytes, which are to be copied at once.
+constexpr std::size_t kShortPieceBytes = 256;
 class PieceSink {
  public:
   virtual void take(std::string_view piece) = 0;
@@ -49,6 +52,8 @@ class BodyCanon {
   const char* skip_blanks(const char* at, const char* end, const char*& begin);
   void hold(const char* begin, const char* end, Stretch& held, PieceSink& sink);
   void release(Stretch& held, PieceSink& sink);
+  void end_held(Stretch& held, PieceSink& sink);
+  const char* compact(const char* at, const char* end, PieceSink& sink);
   void put_withheld(PieceSink& sink);
   void withhold_end(const char* begin, const char*& end);
 

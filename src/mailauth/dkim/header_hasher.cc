@@ -79,6 +79,7 @@ void HeaderHasher::add(const Signature& signature, std::uint32_t own,
   ColonList names(signature.signed_fields);
   std::string_view name;
   while (names.next(name)) {
+    if (name.empty()) continue;
     // A name without a field left stands for nothing, and so forbids adding one (RFC 6376 5.4.2).
     const auto field = index_.take(name, own);
     if (!field) continue;

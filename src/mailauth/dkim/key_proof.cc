@@ -80,8 +80,13 @@ const Key& KeyProof::first_key() const {
   return *fitting_[0];
 }
 
-std::optional<Problem> KeyProof::check(std::vector<crypto::RsaCheck*>& checks) {
+std::optional<Problem> KeyProof::check(std::vector<crypto::RsaCheck*>& checks,
+                                       ProofBudget& budget) {
   MXRING_ASSERT(stage_ == Stage::kKeyed && header_hash_.finished());
+  std::size_t affordable = 0;
+  while (affordable < keys_fitting_ && budget.take(*fitting_[affordable])) ++affordable;
+  keys_fitting_ = affordable;
+  if (affordable == 0) return refuse({Result::kPolicy, ProofBudget::kSpentWords, {}});
   const crypto::Sha256Digest& digest = header_hash_.digest();
   if (algorithm_ != Algorithm::kEd25519Sha256) {
     enter(Stage::kChecking);

@@ -21,6 +21,7 @@
 #include "crypto/sha256_batch.h"
 #include "dns/record.h"
 #include "mailauth/dkim/key_record.h"
+#include "mailauth/dkim/proof_budget.h"
 #include "mailauth/dkim/signature.h"
 
 namespace mxring::mailauth::dkim {
@@ -47,7 +48,8 @@ class KeyProof {
   const Key& first_key() const;  // kKeyed
 
   // With its keys and a finished hash. A problem decides; else decided() or RSA checks are added.
-  std::optional<Problem> check(std::vector<crypto::RsaCheck*>& checks);
+  // Of several keys those are tried that the budget has room for; none: a problem.
+  std::optional<Problem> check(std::vector<crypto::RsaCheck*>& checks, ProofBudget& budget);
   // After the RSA checks.
   std::optional<Problem> conclude();
   // The key that has made the signature; null: none.

@@ -180,7 +180,11 @@ std::optional<Problem> SignatureParser::read_signed_fields(Signature& signature)
   bool from = false;
   ColonList names(signature.signed_fields);
   std::string_view name;
+  std::size_t count = 0;
   while (names.next(name)) {
+    if (++count > kSignedNamesMax) {
+      return Problem{Result::kPolicy, "h= names more fields than a message needs", {}};
+    }
     if (name.empty()) continue;  // "from:to:", and no field has such a name
     if (!is_field_name(name)) return syntax("h= has what is no field's name", name);
     from = from || base::ascii_iequals(name, "from");

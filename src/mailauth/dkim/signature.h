@@ -27,6 +27,9 @@ struct Problem {
   std::string_view where;  // may be empty; untrusted bytes of the field or record
 };
 
+// Names in h= that are looked at: each is a search, and mail has a few dozen at most. More: policy.
+constexpr std::size_t kSignedNamesMax = 300;
+
 struct Signature {
   Algorithm algorithm = Algorithm::kRsaSha256;
   Canonicalization header = Canonicalization::kSimple;

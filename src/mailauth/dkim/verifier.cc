@@ -4,12 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 #include "base/assert.h"
 #include "base/text.h"
-#include "mailauth/dkim/body_canon.h"
+#include "mailauth/dkim/body_hashes.h"
 #include "mailauth/dkim/header_hasher.h"
 #include "mailauth/dkim/key_proof.h"
 #include "mailauth/dkim/key_record.h"
@@ -19,86 +18,17 @@ namespace mxring::mailauth::dkim {
 
 namespace {
 
-constexpr std::uint64_t kWholeBody = std::numeric_limits<std::uint64_t>::max();
-// Different l= of a message; each is one more hash of the whole body at worst.
+// Different l= of a message.
 constexpr std::size_t kLimitedBodiesMax = 2;
 constexpr std::size_t kSignatureStartDigits = 12;  // RFC 6008 4 asks for 8 or more
-
-// One hash of the body, for all signatures that ask for the same.
-struct BodyHash {
-  std::uint64_t bytes_max = kWholeBody;  // l=
-  std::uint64_t bytes_left = kWholeBody;
-  crypto::Sha256Stream stream;
-};
-
-// One canonical form of the body, given to the hashes that want it.
-class BodyForm final : public PieceSink {
- public:
-  BodyForm(Canonicalization canonicalization, crypto::Sha256Batch& hashes)
-      : canonicalization_(canonicalization), hashes_(hashes) {}
-
-  void begin() {
-    canon_ = BodyCanon(canonicalization_);
-    used_ = 0;
-    bytes_ = 0;
-  }
-  bool has(std::uint64_t bytes_max) const {
-    for (std::size_t i = 0; i < used_; ++i) {
-      if (all_[i]->bytes_max == bytes_max) return true;
-    }
-    return false;
-  }
-  // The hash of that many bytes of this form; it stays where it is.
-  BodyHash& want(std::uint64_t bytes_max) {
-    for (std::size_t i = 0; i < used_; ++i) {
-      if (all_[i]->bytes_max == bytes_max) return *all_[i];
-    }
-    if (used_ == all_.size()) all_.push_back(std::make_unique<BodyHash>());
-    BodyHash& hash = *all_[used_++];
-    hash.bytes_max = hash.bytes_left = bytes_max;
-    hash.stream.reset();
-    return hash;
-  }
-  bool wanted() const { return used_ != 0; }
-  void feed(std::string_view run) { canon_.feed(run, *this); }
-  void finish() {
-    canon_.finish(*this);
-    for (std::size_t i = 0; i < used_; ++i) hashes_.finish(all_[i]->stream);
-  }
-  // What a batch has of it is forgotten.
-  void abandon() {
-    for (std::size_t i = 0; i < used_; ++i) all_[i]->stream.reset();
-    used_ = 0;
-  }
-  std::uint64_t bytes() const { return bytes_; }  // of the canonical form, so far
-
-  void take(std::string_view piece) override {
-    bytes_ += piece.size();
-    for (std::size_t i = 0; i < used_; ++i) {
-      BodyHash& hash = *all_[i];
-      const auto bytes =
-          static_cast<std::size_t>(std::min<std::uint64_t>(hash.bytes_left, piece.size()));
-      if (bytes == 0) continue;
-      hash.bytes_left -= bytes;
-      hashes_.append(hash.stream, piece.substr(0, bytes));
-    }
-  }
-
- private:
-  Canonicalization canonicalization_;
-  crypto::Sha256Batch& hashes_;
-  BodyCanon canon_;
-  std::vector<std::unique_ptr<BodyHash>> all_;  // the first used_ of them
-  std::size_t used_ = 0;
-  std::uint64_t bytes_ = 0;
-};
 
 // What is kept of one signature until it is decided.
 struct Candidate {
   KeyProof proof;
   BodyForm* form = nullptr;
-  BodyHash* body = nullptr;
-  crypto::Sha256Digest body_hash{};  // bh=
+  std::uint64_t bytes_max = kWholeBody;  // l=
+  bool near = false;                     // to the author's domain
+  crypto::Sha256Digest body_hash{};      // bh=
 };
 
 // How many labels from the right two domains share; one more when they are the same.
@@ -127,11 +57,10 @@ void append_lower(std::string& out, std::string_view text) {
 }  // namespace
 
 struct Verifier::State {
-  State(const base::Limits& all_limits, crypto::Sha256Batch& batch)
-      : limits(all_limits),
-        headers(batch),
-        simple(Canonicalization::kSimple, batch),
-        relaxed(Canonicalization::kRelaxed, batch) {}
+  State(const base::Limits& all_limits, crypto::Sha256Batch& batch, BodyHashes* shared)
+      : limits(all_limits), headers(batch), own_bodies(batch), shared_bodies(shared) {}
+
+  BodyHashes& bodies() { return shared_bodies != nullptr ? *shared_bodies : own_bodies; }
 
   void choose(std::string_view header, std::span<const mail::Field> fields);
   void add(std::string_view header, std::span<const mail::Field> fields, std::uint32_t own);
@@ -141,7 +70,7 @@ struct Verifier::State {
   void want_key(std::size_t i, const Signature& signature);
   void take_keys(std::size_t i, const dns::Answer& answer);
   std::optional<Problem> body_problem(std::size_t i);
-  void check(std::size_t i, std::vector<crypto::RsaCheck*>& checks);
+  void check(std::size_t i, std::vector<crypto::RsaCheck*>& checks, ProofBudget& budget);
   void refuse(std::size_t i, const Problem& problem);
   void tell(std::size_t i, const Problem& problem);
   void tell_outcome(std::size_t i, const std::optional<Problem>& problem);
@@ -150,8 +79,8 @@ struct Verifier::State {
 
   base::Limits limits;
   HeaderHasher headers;
-  BodyForm simple;
-  BodyForm relaxed;
+  BodyHashes own_bodies;
+  BodyHashes* shared_bodies;
   SignatureParser parser;
   Signature signature;  // the one being read
   std::int64_t now_unix_s = 0;
@@ -174,15 +103,14 @@ struct Verifier::State {
   std::size_t missing = 0;
 };
 
-Verifier::Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes)
-    : state_(std::make_unique<State>(limits, hashes)) {}
+Verifier::Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes, BodyHashes* shared)
+    : state_(std::make_unique<State>(limits, hashes, shared)) {}
 
 Verifier::~Verifier() = default;
 
 void Verifier::State::start_over() {
   for (std::size_t i = 0; i < used; ++i) candidates[i]->proof.begin();
-  simple.abandon();
-  relaxed.abandon();
+  own_bodies.begin();
   headers.release();
   used = undecided = limited_bodies = 0;
   questions.clear();
@@ -198,11 +126,7 @@ void Verifier::begin(std::string_view header_section, std::span<const mail::Fiel
   s.now_unix_s = now_unix_s;
   s.author = author;
   s.choose(header_section, fields);
-  if (!s.chosen.empty()) {
-    s.headers.begin(header_section, fields);
-    s.simple.begin();
-    s.relaxed.begin();
-  }
+  if (!s.chosen.empty()) s.headers.begin(header_section, fields);
   for (const State::Choice& choice : s.chosen) s.add(header_section, fields, choice.field);
   s.author = {};
   s.missing = s.questions.size();
@@ -256,18 +180,19 @@ void Verifier::State::add(std::string_view header, std::span<const mail::Field> 
   want_key(i, signature);
 }
 
-// The hash of the body that the signature speaks of. Each different l= is another one.
+// The hash of the body that the signature speaks of.
 std::optional<Problem> Verifier::State::want_body(Candidate& candidate, const Signature& read) {
-  candidate.form = read.body == Canonicalization::kSimple ? &simple : &relaxed;
+  candidate.form = &bodies().form(read.body);
   candidate.body_hash = read.body_hash;
   const std::uint64_t bytes_max = read.body_bytes.value_or(kWholeBody);
-  if (read.body_bytes && !candidate.form->has(bytes_max)) {
+  if (read.body_bytes && !candidate.form->wants(bytes_max)) {
     if (limited_bodies == kLimitedBodiesMax) {
       return Problem{Result::kPolicy, "more different l= than a message needs", {}};
     }
     ++limited_bodies;
   }
-  candidate.body = &candidate.form->want(bytes_max);
+  candidate.bytes_max = bytes_max;
+  candidate.form->want(bytes_max);
   return std::nullopt;
 }
 
@@ -319,11 +244,11 @@ std::optional<Problem> Verifier::State::refusal(const Signature& read) const {
 
 void Verifier::State::want_key(std::size_t i, const Signature& read) {
   KeyProof& proof = candidates[i]->proof;
+  candidates[i]->near = nearness(results[i].domain, author) >= kNearLabels;
   if (const auto problem = proof.want_key(read)) return tell(i, *problem);
   const dns::Question question{proof.key_name(), dns::Type::kTxt};
   if (std::ranges::find(questions, question) != questions.end()) return;
-  const bool near = nearness(results[i].domain, author) >= kNearLabels;
-  const std::size_t place = near ? near_questions++ : questions.size();
+  const std::size_t place = candidates[i]->near ? near_questions++ : questions.size();
   questions.insert(questions.begin() + static_cast<std::ptrdiff_t>(place), question);
 }
 
@@ -379,20 +304,20 @@ void Verifier::State::take_keys(std::size_t i, const dns::Answer& answer) {
   results[i].testing = proof.first_key().testing;
 }
 
+bool Verifier::wants_body() const {
+  return state_->undecided != 0;
+}
+
 void Verifier::body(std::string_view run) {
   State& s = *state_;
-  if (s.undecided == 0) return;
-  for (BodyForm* form : {&s.simple, &s.relaxed}) {
-    if (form->wanted()) form->feed(run);
-  }
+  MXRING_ASSERT(s.shared_bodies == nullptr);
+  if (wants_body()) s.own_bodies.feed(run);
 }
 
 void Verifier::end_of_body() {
   State& s = *state_;
-  if (s.undecided == 0) return;
-  for (BodyForm* form : {&s.simple, &s.relaxed}) {
-    if (form->wanted()) form->finish();
-  }
+  MXRING_ASSERT(s.shared_bodies == nullptr);
+  if (wants_body()) s.own_bodies.finish();
 }
 
 void Verifier::abandon() {
@@ -400,32 +325,42 @@ void Verifier::abandon() {
 }
 
 void Verifier::collect(std::vector<crypto::RsaCheck*>& checks) {
+  ProofBudget budget;
+  collect(checks, budget);
+}
+
+// Those near the author first, because no others count for DMARC.
+void Verifier::collect(std::vector<crypto::RsaCheck*>& checks, ProofBudget& budget) {
   State& s = *state_;
   MXRING_ASSERT(s.missing == 0);
-  for (std::size_t i = 0; i < s.used; ++i) {
-    if (s.candidates[i]->proof.stage() == KeyProof::Stage::kKeyed) s.check(i, checks);
+  for (const bool near : {true, false}) {
+    for (std::size_t i = 0; i < s.used; ++i) {
+      const Candidate& candidate = *s.candidates[i];
+      if (candidate.near != near || candidate.proof.stage() != KeyProof::Stage::kKeyed) continue;
+      s.check(i, checks, budget);
+    }
   }
 }
 
-void Verifier::State::check(std::size_t i, std::vector<crypto::RsaCheck*>& checks) {
+void Verifier::State::check(std::size_t i, std::vector<crypto::RsaCheck*>& checks,
+                            ProofBudget& budget) {
   Candidate& candidate = *candidates[i];
-  MXRING_ASSERT(candidate.body->stream.finished());
   if (const auto problem = body_problem(i)) return refuse(i, *problem);
-  const auto problem = candidate.proof.check(checks);
+  const auto problem = candidate.proof.check(checks, budget);
   if (candidate.proof.stage() == KeyProof::Stage::kDecided) tell_outcome(i, problem);
 }
 
 std::optional<Problem> Verifier::State::body_problem(std::size_t i) {
   const Candidate& candidate = *candidates[i];
   const std::uint64_t bytes = candidate.form->bytes();
-  const std::uint64_t bytes_max = candidate.body->bytes_max;
+  const std::uint64_t bytes_max = candidate.bytes_max;
   results[i].body_bytes_signed = std::min(bytes, bytes_max);
   results[i].body_limited = bytes_max < bytes;
   // RFC 6376 3.5, l=: it must not be more than there is.
   if (bytes_max != kWholeBody && bytes_max > bytes) {
     return Problem{Result::kFail, "the body is shorter than l= says", {}};
   }
-  if (candidate.body->stream.digest() != candidate.body_hash) {
+  if (candidate.form->digest(bytes_max) != candidate.body_hash) {
     return Problem{Result::kFail, "body hash did not verify", {}};
   }
   return std::nullopt;

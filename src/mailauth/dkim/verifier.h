@@ -27,6 +27,8 @@
 // - Limits::dkim_signatures fields are tried, the rest ignored: those whose d= is nearest to the
 //   author's domain, because no others count for DMARC, and of equally near ones the topmost. Keys
 //   of near ones are asked for first.
+// - Of those, near ones first, as many are verified as one message may cost (proof_budget.h); the
+//   others are policy.
 // - Several keys at one name: see key_record.h. Domains may be U-labels or A-labels (RFC 8616).
 //
 // Thread: the owner's. Reuse: begin() starts over and keeps the memory. Failure: none; whatever is
@@ -46,6 +48,8 @@
 #include "dns/question.h"
 #include "dns/record.h"
 #include "mail/header_index.h"
+#include "mailauth/dkim/body_hashes.h"
+#include "mailauth/dkim/proof_budget.h"
 #include "mailauth/result/result.h"
 
 namespace mxring::mailauth::dkim {
@@ -68,14 +72,15 @@ struct SignatureResult {
 
 class Verifier {
  public:
-  Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes);
+  Verifier(const base::Limits& limits, crypto::Sha256Batch& hashes, BodyHashes* shared = nullptr);
   ~Verifier();
 
   // header_section: the message's first bytes, empty line not needed; `fields` index into it.
   // `author`: the From field's domain in lower-case A-labels, if there is one.
   void begin(std::string_view header_section, std::span<const mail::Field> fields,
              std::int64_t now_unix_s, std::string_view author = {});
-  bool has_signatures() const;  // else body() need not be called
+  bool has_signatures() const;
+  bool wants_body() const;  // else body() need not be called
 
   bool step();
   std::span<const dns::Question> questions() const;
@@ -87,7 +92,8 @@ class Verifier {
   // The message will not be completed; the batch forgets what it has of it.
   void abandon();
 
-  void collect(std::vector<crypto::RsaCheck*>& checks);
+  void collect(std::vector<crypto::RsaCheck*>& checks, ProofBudget& budget);
+  void collect(std::vector<crypto::RsaCheck*>& checks);  // with a budget of its own
   void conclude();
   std::span<const SignatureResult> signatures() const;
 

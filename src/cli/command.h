@@ -31,6 +31,8 @@ using Commands = std::vector<Command>;
 
 void add_serve(CLI::App& program, Commands& commands);
 void add_ctl(CLI::App& program, Commands& commands);  // `ctl` and everything below it
+void add_top(CLI::App& program, Commands& commands);
+void add_trace(CLI::App& program, Commands& commands);
 void add_load(CLI::App& program, Commands& commands);
 void add_log(CLI::App& program, Commands& commands);  // `log` and everything below it
 void add_log_cat(CLI::App& log, Commands& commands);

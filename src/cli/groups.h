@@ -7,24 +7,11 @@
 
 #include "cli/command.h"
 #include "seglog/groups.h"
+#include "server/group_facts.h"
 
 namespace mxring::cli {
 
-// One line of `groups list` and one object of its JSON.
-struct GroupFacts {
-  std::string group;
-  std::uint64_t current = 0;
-  std::uint64_t end = 0;
-  std::uint64_t lag = 0;
-  std::uint64_t lag_bytes = 0;
-  double lag_seconds = 0;
-  std::int64_t committed_at_us = 0;  // 0: not known
-  bool holds = true;
-  std::string state;  // running retrying idle paused stopped foreign-log
-  std::int64_t owner_pid = 0;
-  std::uint64_t dead = 0;
-  std::string error;
-};
+using server::GroupFacts;  // one line of `groups list` and one object of its JSON
 
 // An opened log with its groups' folder; complains and gives the exit code when there is none.
 struct GroupPlace {

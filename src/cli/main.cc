@@ -197,6 +197,8 @@ int run(int argc, char** argv) {
   mxring::cli::add_serve(program, commands);
   mxring::cli::check_addresses(*program.get_subcommand("serve"));
   mxring::cli::add_ctl(program, commands);
+  mxring::cli::add_top(program, commands);
+  mxring::cli::add_trace(program, commands);
   mxring::cli::add_load(program, commands);
   mxring::cli::add_log(program, commands);
   mxring::cli::add_groups(program, commands);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/mail_questions.h"
 #include "obs/service_notice.h"
 #include "server/journal.h"
 #include "server/server.h"
@@ -37,6 +38,8 @@ std::expected<std::unique_ptr<server::Control>, std::string> ServeActions::open_
   auto control = server::Control::start(
       path,
       {.status = [this] { return receiver_.status(); },
+       .live = [this] { return receiver_.live(); },
+       .traces = &receiver_.traces(),
        .reload = [this] { return reload(); },
        .drain = [this]() -> server::ControlActions::Result {
          if (!drain()) return std::unexpected("draining already");
@@ -50,6 +53,7 @@ std::expected<std::unique_ptr<server::Control>, std::string> ServeActions::open_
          journal_.reopen();
          return "the journal's file is opened again";
        }});
+  receiver_.answer_mail_with(MailQuestions(config.log.dir));
   if (control) return std::move(*control);
   if (!config.listen.control.empty()) {
     return std::unexpected(control.error() + " (listen.control)");

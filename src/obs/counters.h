@@ -75,6 +75,8 @@ namespace mxring::obs {
   X(kStageCommitNs, "stage_commit_seconds_total", "CPU time: committing to the log")               \
   X(kStageReplyNs, "stage_reply_seconds_total", "CPU time: replying")
 
+#define MXRING_ACTIVITY "connections by what they are at, as of the last second"
+
 // X(enumerator, family's name, label, its value, help): families whose labels have few values. The
 // members of a family stand together.
 #define MXRING_LABELLED_COUNTERS(X)                                                            \
@@ -98,7 +100,15 @@ namespace mxring::obs {
   X(kDmarcPass, "dmarc_results_total", "result", "pass", "messages by DMARC result")           \
   X(kDmarcFail, "dmarc_results_total", "result", "fail", "messages by DMARC result")           \
   X(kDmarcTemperror, "dmarc_results_total", "result", "temperror", "messages by DMARC result") \
-  X(kDmarcPermerror, "dmarc_results_total", "result", "permerror", "messages by DMARC result")
+  X(kDmarcPermerror, "dmarc_results_total", "result", "permerror", "messages by DMARC result") \
+  X(kActivityHandshake, "connections_by_activity", "activity", "handshake", MXRING_ACTIVITY)   \
+  X(kActivityIdle, "connections_by_activity", "activity", "idle", MXRING_ACTIVITY)             \
+  X(kActivityEnvelope, "connections_by_activity", "activity", "envelope", MXRING_ACTIVITY)     \
+  X(kActivityData, "connections_by_activity", "activity", "data", MXRING_ACTIVITY)             \
+  X(kActivityVerdict, "connections_by_activity", "activity", "verdict", MXRING_ACTIVITY)       \
+  X(kActivityCommit, "connections_by_activity", "activity", "commit", MXRING_ACTIVITY)         \
+  X(kActivitySlowed, "connections_by_activity", "activity", "slowed", MXRING_ACTIVITY)         \
+  X(kActivityClosing, "connections_by_activity", "activity", "closing", MXRING_ACTIVITY)
 
 enum class Counter : std::uint8_t {
 #define X(id, name, help) id,
@@ -171,6 +181,12 @@ class CounterRegistry {
   std::uint64_t sum(Counter counter) const;
   std::uint64_t sum_of_family(std::size_t value) const;
   const Family& family() const { return family_; }
+  // Every set with the name of its thread. The sets stay where they are as long as the registry.
+  template <class Look>
+  void for_each(Look&& look) const {
+    const std::lock_guard lock(mutex_);
+    for (const Entry& entry : entries_) look(entry.thread_name, *entry.set);
+  }
 
  private:
   struct Entry {

@@ -19,7 +19,6 @@ namespace {
 // Where records are small, reading everything costs less than a system call for each.
 constexpr std::uint64_t kSmallRecordBytes = 6 << 10;
 constexpr std::uint64_t kSampleRecords = 64;
-constexpr unsigned kThreadsMax = 8;
 
 struct Job {
   std::uint64_t base = 0;
@@ -28,8 +27,9 @@ struct Job {
 
 class Search {
  public:
-  Search(int log_fd, Offset first, Offset next, const std::function<bool(const Record&)>& matches)
-      : log_fd_(log_fd), first_(first), next_(next), matches_(matches) {}
+  Search(int log_fd, Offset first, Offset next, const std::function<bool(const Record&)>& matches,
+         unsigned threads_max)
+      : log_fd_(log_fd), first_(first), next_(next), matches_(matches), threads_max_(threads_max) {}
 
   FindResult run();
 
@@ -44,6 +44,7 @@ class Search {
   Offset first_;
   Offset next_;
   const std::function<bool(const Record&)>& matches_;
+  const unsigned threads_max_;
   std::vector<Job> jobs_;
   std::vector<FindResult> results_;       // one a job
   std::atomic<std::size_t> next_job_{0};  // who adds to it has that job, and its result, alone
@@ -62,7 +63,7 @@ FindResult Search::run() {
   }
   results_.resize(jobs_.size());
   const std::size_t threads = std::min<std::size_t>(
-      {jobs_.size(), std::max(1U, std::thread::hardware_concurrency()), kThreadsMax});
+      {jobs_.size(), std::max(1U, std::thread::hardware_concurrency()), threads_max_});
   std::vector<std::thread> others;
   for (std::size_t i = 1; i < threads; ++i) {
     try {
@@ -160,12 +161,13 @@ void Search::look_at(const RecordHeader& header, const char* metadata, FindResul
 
 }  // namespace
 
-std::expected<FindResult, LogError> find_records(
-    const std::filesystem::path& log, Offset first, Offset next,
-    const std::function<bool(const Record&)>& matches) {
+std::expected<FindResult, LogError> find_records(const std::filesystem::path& log, Offset first,
+                                                 Offset next,
+                                                 const std::function<bool(const Record&)>& matches,
+                                                 unsigned threads_max) {
   const auto opened = open_log(log);
   if (!opened) return std::unexpected(opened.error());
-  return Search(opened->fd(), first, next, matches).run();
+  return Search(opened->fd(), first, next, matches, threads_max).run();
 }
 
 }  // namespace mxring::seglog

@@ -24,8 +24,11 @@ struct FindResult {
 // Every record in [first, next) for which `matches` is true. It is asked by several threads at
 // once, with a record without message; `bytes` are the metadata alone. Records whose metadata are
 // malformed are found too: reading them says what is wrong. What is damaged is left out.
+// `threads_max`: how many, the caller's included.
+constexpr unsigned kFindThreads = 8;
 std::expected<FindResult, LogError> find_records(const std::filesystem::path& log, Offset first,
                                                  Offset next,
-                                                 const std::function<bool(const Record&)>& matches);
+                                                 const std::function<bool(const Record&)>& matches,
+                                                 unsigned threads_max = kFindThreads);
 
 }  // namespace mxring::seglog

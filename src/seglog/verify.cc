@@ -17,8 +17,9 @@ using Kind = SegmentCursor::Kind;
 
 class Verification {
  public:
-  Verification(ReadFile directory, const std::function<void(double)>& progress)
-      : directory_(std::move(directory)), end_(directory_.fd()), progress_(progress) {}
+  Verification(ReadFile directory, const std::function<void(double)>& progress,
+               const std::function<bool(std::uint64_t)>& pace)
+      : directory_(std::move(directory)), end_(directory_.fd()), progress_(progress), pace_(pace) {}
 
   std::expected<VerifyReport, LogError> run(const std::filesystem::path& path);
 
@@ -32,6 +33,7 @@ class Verification {
   ReadFile directory_;
   LogEnd end_;
   const std::function<void(double)>& progress_;
+  const std::function<bool(std::uint64_t)>& pace_;
   VerifyReport report_;
   std::string segment_name_;
   Offset expected_ = 0;
@@ -58,6 +60,7 @@ std::expected<VerifyReport, LogError> Verification::run(const std::filesystem::p
     if (bases[i] > end_.offset()) break;  // begun after we asked where the log ends
     if (bases[i] > expected_) missing(bases[i], 0, "no segment holds these records");
     check_segment(bases[i], i + 1 < bases.size() ? bases[i + 1] : end_.offset());
+    if (report_.stopped) return std::move(report_);
     if (progress_) progress_(static_cast<double>(i + 1) / static_cast<double>(bases.size()));
   }
   if (end_.offset() > expected_) missing(end_.offset(), 0, "no segment holds these records");
@@ -101,6 +104,10 @@ void Verification::check_segment(std::uint64_t base, std::uint64_t next_base) {
     report_.bytes += event.end - event.position;
     cursor.advance(event);
     expected_ = cursor.offset();
+    if (pace_ && !pace_(event.end - event.position)) {
+      report_.stopped = true;
+      return;
+    }
   }
   if (report_.damaged.size() > damaged_before && !still_same_segment(directory_.fd(), *segment)) {
     // Removed and used again while we read: what we took for damage was the file's next life.
@@ -152,10 +159,11 @@ void Verification::add(const SegmentCursor::Event& event, std::uint64_t records,
 }  // namespace
 
 std::expected<VerifyReport, LogError> verify(const std::filesystem::path& directory,
-                                             const std::function<void(double)>& progress) {
+                                             const std::function<void(double)>& progress,
+                                             const std::function<bool(std::uint64_t)>& pace) {
   auto opened = open_log(directory);
   if (!opened) return std::unexpected(std::move(opened.error()));
-  return Verification(std::move(*opened), progress).run(directory);
+  return Verification(std::move(*opened), progress, pace).run(directory);
 }
 
 }  // namespace mxring::seglog

@@ -38,10 +38,14 @@ struct VerifyReport {
   std::uint64_t bytes = 0;    // read
   std::vector<Damage> damaged;
   std::optional<TornTail> torn_tail;  // no damage: the next start of the writer cuts it
+  bool stopped = false;               // `pace` has ended it: the rest was not looked at
 };
 
-// `progress` (may be empty) is called now and then with a fraction 0 to 1.
+// `progress` (may be empty) is called now and then with a fraction 0 to 1. `pace` (may be empty) is
+// called after each record with the bytes read for it, may take its time, and ends the look with
+// false. What is removed or begun meanwhile is left out.
 std::expected<VerifyReport, LogError> verify(const std::filesystem::path& directory,
-                                             const std::function<void(double)>& progress = {});
+                                             const std::function<void(double)>& progress = {},
+                                             const std::function<bool(std::uint64_t)>& pace = {});
 
 }  // namespace mxring::seglog

@@ -26,6 +26,10 @@ constexpr int kAcceptsAtOnce = 16;
 constexpr int kReadsAtOnce = 16;
 
 std::string head(const AdminAnswer& answer) {
+  if (answer.stream != nullptr) {
+    return fmt::format("HTTP/1.0 {}\r\nContent-Type: {}\r\n{}Connection: close\r\n\r\n",
+                       answer.status, answer.type, answer.more_fields);
+  }
   return fmt::format(
       "HTTP/1.0 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{}Connection: close\r\n\r\n",
       answer.status, answer.type, answer.body.size(), answer.more_fields);
@@ -139,19 +143,29 @@ int Admin::wait() {
   for (std::size_t i = 0; i < kClients; ++i) {
     const Client& client = clients_[i];
     polled[i + 2].fd = client.fd;  // poll(2) passes over negative ones
-    polled[i + 2].events = client.state == State::kAnswering ? POLLOUT : POLLIN;
+    const bool pulls = client.stream != nullptr && client.sent == client.answer.size();
+    polled[i + 2].events =
+        static_cast<short>(pulls                               ? POLLRDHUP
+                           : client.state == State::kAnswering ? POLLOUT | POLLRDHUP
+                                                               : POLLIN);
     if (client.state == State::kFree) continue;
-    const std::int64_t left = std::max<std::int64_t>(client.deadline - now, 0);
+    std::int64_t left = std::max<std::int64_t>(client.deadline - now, 0);
+    if (pulls) left = std::min(left, kPullEveryNs);
     left_ns = left_ns < 0 ? left : std::min(left_ns, left);
   }
   const int wait_ms = left_ns < 0 ? -1 : static_cast<int>(left_ns / base::kNsPerMs) + 1;
   const int found = ::poll(polled.data(), polled.size(), wait_ms);
+  for (std::size_t i = 0; i < kClients; ++i) {
+    clients_[i].gone = clients_[i].stream != nullptr &&
+                       (polled[i + 2].revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+  }
   return found > 0 && polled[0].revents != 0 ? -1 : 0;
 }
 
 // Descriptors do not block, so who is not ready costs one call.
 void Admin::act(base::MonoTime now) {
   for (Client& client : clients_) {
+    if (client.gone) end(client);
     if (client.state == State::kAsking) read_request(client, now);
     if (client.state == State::kAnswering) send_answer(client, now);
     if (client.state == State::kClosing) discard(client);
@@ -231,20 +245,43 @@ void Admin::answer(Client& client, base::MonoTime now) {
     reply = {.status = "400 Bad Request", .body = "this speaks HTTP\n"};
   }
   client.answer = head(reply);
-  if (with_body) client.answer += reply.body;
+  if (with_body) {
+    client.answer += reply.body;
+    client.stream = std::move(reply.stream);
+  }
   client.sent = 0;
   enter(client, State::kAnswering, now + patience_.answer_ns);
   send_answer(client, now);
 }
 
-void Admin::send_answer(Client& client, base::MonoTime now) {
+// False: the client does not read on, or has gone.
+bool Admin::send_what_is_there(Client& client) {
   while (client.sent < client.answer.size()) {
     const ssize_t sent = ::send(client.fd, client.answer.data() + client.sent,
                                 client.answer.size() - client.sent, MSG_NOSIGNAL);
-    if (sent < 0 && is_passing(errno)) return;
-    if (sent <= 0) return end(client);
+    if (sent < 0 && is_passing(errno)) return false;
+    if (sent <= 0) {
+      end(client);
+      return false;
+    }
     client.sent += static_cast<std::size_t>(sent);
   }
+  return true;
+}
+
+void Admin::send_answer(Client& client, base::MonoTime now) {
+  if (!send_what_is_there(client)) return;
+  while (client.stream != nullptr) {
+    MXRING_ASSERT(client.state == State::kAnswering && client.sent == client.answer.size());
+    client.answer.clear();
+    client.sent = 0;
+    client.deadline = now + patience_.answer_ns;
+    const std::shared_ptr<AdminStream> stream = client.stream;
+    if (!stream->pull(client.answer)) client.stream = nullptr;
+    if (client.answer.empty()) break;
+    if (!send_what_is_there(client)) return;
+  }
+  if (client.stream != nullptr) return;
   // Closing while bytes of the client are unread would take the answer away from it.
   ::shutdown(client.fd, SHUT_WR);
   client.answer = {};

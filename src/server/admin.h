@@ -5,6 +5,8 @@
 // holds up nobody: a request has two seconds from the connection to its last byte, an answer ten
 // from its first to its last. There are kClients places; when all are taken, the newcomer gets the
 // place of the one that has waited longest without having asked, and only then of one that reads.
+// An answer may go on as a stream; its ten seconds begin anew whenever the client has read all that
+// there was.
 //
 // It must never be able to disturb a shard: the thread takes no lock that a shard waits for.
 #pragma once
@@ -13,6 +15,7 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,11 +39,21 @@ struct AdminRequest {
   bool over_unix = false;
 };
 
+// More of an answer's body, when it does not exist yet. Asked again and again, a few dozen times a
+// second; owned by the connection, so that it ends with it.
+class AdminStream {
+ public:
+  virtual ~AdminStream() = default;
+  // Appends what there is by now. False: that was the end.
+  virtual bool pull(std::string& out) = 0;
+};
+
 struct AdminAnswer {
   std::string_view status = "200 OK";
   std::string_view type = "text/plain";
-  std::string body = {};         // left out for HEAD, its length is not
-  std::string more_fields = {};  // "Name: value\r\n", any number of them
+  std::string body = {};                     // left out for HEAD, its length is not
+  std::string more_fields = {};              // "Name: value\r\n", any number of them
+  std::shared_ptr<AdminStream> stream = {};  // what follows the body, which then has no length
 };
 
 class Admin {
@@ -60,6 +73,7 @@ class Admin {
   };
   static constexpr std::size_t kClients = 64;
   static constexpr std::size_t kRequestBytesMax = 8192;
+  static constexpr std::int64_t kPullEveryNs = 50 * base::kNsPerMs;
 
   static std::expected<Listening, std::string> listen(std::string_view address);
 
@@ -83,6 +97,8 @@ class Admin {
     std::string request;
     std::string answer;
     std::size_t sent = 0;
+    std::shared_ptr<AdminStream> stream;  // more of the answer is to come
+    bool gone = false;
   };
 
   void run();
@@ -93,6 +109,7 @@ class Admin {
   void read_request(Client& client, base::MonoTime now);
   void answer(Client& client, base::MonoTime now);
   void send_answer(Client& client, base::MonoTime now);
+  bool send_what_is_there(Client& client);
   void discard(Client& client);
   void enter(Client& client, State state, base::MonoTime deadline);
   void end(Client& client);

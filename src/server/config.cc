@@ -90,6 +90,14 @@ constexpr std::array kKeys{
                                             "Where /metrics, /status and /healthz are served over "
                                             "HTTP: ADDR:PORT, or unix:PATH for this "
                                             "host only; \"\" = nowhere."),
+    key<Text, MEMBER(listen.admin_token_file)>(
+        "listen", "admin_token_file",
+        "On TCP the pages that show mail want the first line of this file as a token; \"\" = they "
+        "are shown over unix:PATH only."),
+    key<Texts, MEMBER(listen.admin_names)>(
+        "listen", "admin_names",
+        "Names under which clients may ask the admin address (the Host field), beside addresses, "
+        "localhost and our host name: against pages of strangers whose names lead here."),
     key<Text, MEMBER(listen.control)>(
         "listen", "control",
         "The Unix socket of `mxring ctl`, which its owner alone may use; \"\" = "
@@ -132,6 +140,9 @@ constexpr std::array kKeys{
         "The oldest segments go when the log is larger than this; 0 = keep all."),
     key<Duration<0>, MEMBER(log.retain_age_ns)>("log", "retain_age",
                                                 "Segments older than this go; 0 = keep all."),
+    key<Bytes<0, kGiB>, MEMBER(log.scrub_rate)>(
+        "log", "scrub_rate",
+        "The whole log is read and checked again and again, this much of it a second; 0 = never."),
     key<Duration<0>, MEMBER(log.commit_window_ns)>(
         "log", "commit_window", "When busy, wait this long for more messages before a commit."),
 

@@ -42,10 +42,12 @@ struct Config {
   std::string file;      // where it was read from; empty: nowhere
 
   struct Listen {
-    std::vector<base::Endpoint> smtp;   // [listen] smtp
-    std::vector<base::Endpoint> smtps;  // [listen] smtps
-    std::string admin;                  // "" = off, else ADDR:PORT
-    std::string control;                // a socket's path; "" = see server/control.h
+    std::vector<base::Endpoint> smtp;      // [listen] smtp
+    std::vector<base::Endpoint> smtps;     // [listen] smtps
+    std::string admin;                     // "" = off, else ADDR:PORT
+    std::string admin_token_file;          // what shows mail needs its first line; "" = unix: only
+    std::vector<std::string> admin_names;  // further names that Host may have
+    std::string control;                   // a socket's path; "" = see server/control.h
     // Of whom a connection begins with a PROXY header, and whose XCLIENT is believed.
     std::vector<base::IpNetwork> proxy;
     std::vector<base::IpNetwork> xclient;
@@ -67,7 +69,8 @@ struct Config {
     SyncMode sync = SyncMode::kCommit;
     std::uint64_t retain_bytes = 0;
     std::int64_t retain_age_ns = 0;
-    std::int64_t commit_window_ns = 0;  // wait this long for more messages before a commit
+    std::uint64_t scrub_rate = 4ULL << 20;  // bytes verified in a second; 0 = never
+    std::int64_t commit_window_ns = 0;      // wait this long for more messages before a commit
   } log;
 
   struct Groups {

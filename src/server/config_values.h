@@ -305,6 +305,19 @@ struct Resolvers : Endpoints {
   }
 };
 
+struct Texts {
+  static constexpr std::string_view kName = "list of texts";
+  static void read(const toml::node& node, std::vector<std::string>& out, const Reading& reading) {
+    read_list(node, out, reading, "\"mx1.example.org\"",
+              [](const std::string& text) { return std::optional(text); });
+  }
+  static std::string show(const std::vector<std::string>& value) {
+    std::vector<std::string> parts;
+    for (const std::string& text : value) parts.push_back(quoted(text));
+    return fmt::format("[{}]", fmt::join(parts, ", "));
+  }
+};
+
 // Domain names in any script, kept as DNS has them: lower-case A-labels (RFC 5890).
 struct TokenPatterns {
   static constexpr std::string_view kName = "list of patterns";

@@ -68,6 +68,7 @@ std::vector<std::pair<std::string, std::string_view>> read_files(const Config& c
     add(more.certificate, "tls.certificates");
     add(more.key, "tls.certificates");
   }
+  add(config.listen.admin_token_file, "listen.admin_token_file");
   add(config.recipients.file, "recipients.file");
   add(config.access.file, "access.file");
   return files;

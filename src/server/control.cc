@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "server/trace.h"
+
 namespace mxring::server {
 
 namespace {
@@ -20,10 +22,51 @@ struct Command {
 
 constexpr std::array kCommands{
     Command{"GET", "/status", [](const ControlActions& a) { return Result(a.status()); }},
+    Command{"GET", "/live", [](const ControlActions& a) { return Result(a.live()); }},
     Command{"POST", "/reload", [](const ControlActions& a) { return a.reload(); }},
     Command{"POST", "/drain", [](const ControlActions& a) { return a.drain(); }},
     Command{"POST", "/rotate", [](const ControlActions& a) { return a.rotate(); }},
 };
+
+// One who follows dialogues, as long as the connection lives.
+class TraceStream final : public AdminStream {
+ public:
+  TraceStream(TraceBoard& board, std::shared_ptr<Tracer> tracer)
+      : board_(board), tracer_(std::move(tracer)) {}
+  ~TraceStream() override { board_.remove(*tracer_); }
+
+  bool pull(std::string& out) override {
+    const bool over = tracer_->over();  // before the last look at its lines
+    const auto take = [&out](std::string_view line) { (out += line) += '\n'; };
+    while (out.size() < kBytesAtOnce && tracer_->lines().pop(take)) {
+    }
+    const std::uint64_t dropped = tracer_->lines().dropped();
+    if (dropped > said_dropped_) {
+      out += fmt::format("{{\"event\":\"dropped\",\"lines\":{}}}\n", dropped - said_dropped_);
+      said_dropped_ = dropped;
+    }
+    return !over || !tracer_->lines().empty();
+  }
+
+ private:
+  static constexpr std::size_t kBytesAtOnce = 64 << 10;
+  TraceBoard& board_;
+  const std::shared_ptr<Tracer> tracer_;
+  std::uint64_t said_dropped_ = 0;
+};
+
+AdminAnswer begin_trace(std::string_view query, TraceBoard& board) {
+  auto filter = TraceFilter::parse(query);
+  if (!filter) return {.status = "400 Bad Request", .body = filter.error() + '\n'};
+  auto tracer = board.add(*std::move(filter));
+  if (tracer == nullptr) {
+    return {.status = "409 Conflict",
+            .body = fmt::format("{} others trace already: end one of them\n", Tracers::kMax)};
+  }
+  return {.type = "application/x-ndjson",
+          .body = "{\"event\":\"tracing\"}\n",
+          .stream = std::make_shared<TraceStream>(board, std::move(tracer))};
+}
 
 }  // namespace
 
@@ -37,6 +80,9 @@ std::string control_path(const Config& config) {
 }
 
 AdminAnswer answer_control(const AdminRequest& request, const ControlActions& actions) {
+  if (request.path == "/trace" && request.method == "GET" && actions.traces != nullptr) {
+    return begin_trace(request.query, *actions.traces);
+  }
   for (const Command& command : kCommands) {
     if (command.path != request.path) continue;
     if (command.method != request.method) {
@@ -49,7 +95,8 @@ AdminAnswer answer_control(const AdminRequest& request, const ControlActions& ac
     const bool json = result->starts_with('{');
     return {.type = json ? "application/json" : "text/plain", .body = *result + '\n'};
   }
-  return {.status = "404 Not Found", .body = "try /status, /reload, /drain or /rotate\n"};
+  return {.status = "404 Not Found",
+          .body = "try /status, /live, /trace, /reload, /drain or /rotate\n"};
 }
 
 Control::Control(Admin::Listening listening, ControlActions actions)

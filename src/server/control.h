@@ -7,6 +7,9 @@
 //   POST /reload   reads the configuration again
 //   POST /drain    as SIGTERM: transactions in progress finish, then the process ends
 //   POST /rotate   opens the journal's file again
+//   GET  /live     the figures of the last seconds, one JSON object (server/live.h)
+//   GET  /trace    dialogues as they happen, one JSON object a line (server/trace.h), until the
+//                  client goes
 //
 // Thread: one of its own, which serves many clients at once and never waits for one (server/admin).
 // Failure: garbage is answered 400 and forgotten.
@@ -25,11 +28,15 @@ namespace mxring::server {
 // Where the socket is: listen.control, else $RUNTIME_DIRECTORY/control, else <log.dir>/control.
 std::string control_path(const Config& config);
 
+class TraceBoard;
+
 // Called on the control's thread. A result with a value says what was done, an error why it was
 // not.
 struct ControlActions {
   using Result = std::expected<std::string, std::string>;
   std::function<std::string()> status;  // JSON
+  std::function<std::string()> live;    // JSON
+  TraceBoard* traces = nullptr;         // none: nobody can trace
   std::function<Result()> reload;
   std::function<Result()> drain;
   std::function<Result()> rotate;

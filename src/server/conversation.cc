@@ -70,6 +70,7 @@ Conversation::Conversation(TurnContext& context, net::Connection::Context& conne
 }
 
 Conversation::~Conversation() {
+  trace_end();
   give_up();
   if (name_ != nullptr) context_.checks->drop_name(*name_);
   drop_lists();
@@ -198,7 +199,7 @@ void Conversation::parse() {
   while (phase_ == Phase::kTalking && hold_ == Hold::kNone && connection_.chunks() > 0) {
     const uring::BufferId buffer = connection_.front().buffer;
     const smtp::Input input{connection_.front_bytes(), connection_.chunks() > 1, true};
-    smtp::ReplyBuffer out(connection_.output(), this);
+    smtp::ReplyBuffer out(connection_.output(), this, context_.tracers != nullptr);
     if (out.free() < smtp::kReplyBytesMax) {
       hold(Hold::kOutput);  // what fills the block are replies of earlier steps
       break;
@@ -394,6 +395,7 @@ void Conversation::give_up() {
 
 void Conversation::on_message(smtp::ReplyBuffer& out) {
   MXRING_ASSERT(message_ != nullptr);
+  trace_message();
   message_->header().finish();
   const mail::HeaderIndex& header = message_->header();
   const mail::Field* from = header.first(mail::FieldName::kFrom);
@@ -434,6 +436,7 @@ void Conversation::on_verdict() {
       mailauth::decide(check_->evaluation().dmarc(), {.on_reject = auth.on_dmarc_reject,
                                                       .on_quarantine = auth.on_dmarc_quarantine,
                                                       .on_temperror = auth.on_dmarc_temperror});
+  trace_verdict(disposition);
   mark();
   if (deliver(disposition)) return;
   context_.counters.add(obs::Counter::kMessagesRefused);

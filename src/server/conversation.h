@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,6 +34,7 @@
 #include "server/message.h"
 #include "server/message_check.h"
 #include "server/result_counters.h"
+#include "server/trace.h"
 #include "server/turn_context.h"
 #include "smtp/session.h"
 #include "uring/timer_wheel.h"
@@ -72,6 +74,18 @@ class Conversation final : public ConversationMarks,
     kMemory = 2,     // MemoryGate says so
     kStarved = 4,    // no buffer was free; it is in TurnContext::starved
     kHandshake = 8,  // a step has more than it needs
+  };
+  // For who looks on, in the order of the counters connections_by_activity.
+  enum class Activity : std::uint8_t {
+    kHandshake,
+    kIdle,      // between transactions
+    kEnvelope,  // MAIL was taken
+    kData,
+    kVerdict,
+    kCommit,
+    kSlowed,
+    kClosing,
+    kCount
   };
   class PauseSet {
    public:
@@ -119,6 +133,7 @@ class Conversation final : public ConversationMarks,
   Phase phase() const { return phase_; }
   Hold hold() const { return hold_; }
   const PauseSet& pauses() const { return pauses_; }
+  Activity activity() const;
   bool wants_buffer() const;  // of those starved: not for decryption, but to receive into
   bool is_waiting() const { return hold_ == Hold::kVerdict || hold_ == Hold::kCommit; }
   bool in_transaction() const { return session_.in_transaction() || is_waiting(); }
@@ -158,6 +173,20 @@ class Conversation final : public ConversationMarks,
   bool on_xclient(smtp::ReplyBuffer& out);
   void begin_name();
   std::string_view client_name() const;
+  // conversation_watch.cc
+  void heard(std::string_view line) override;
+  TraceMarks& trace_marks();
+  void meet_sender(const Tracer& tracer, TraceMarks::Mark& mark) const;
+  static void meet_recipient(const Tracer& tracer, TraceMarks::Mark& mark,
+                             std::string_view recipient);
+  static void meet_reply(const Tracer& tracer, TraceMarks::Mark& mark, const smtp::Reply& reply);
+  void trace_begin(Tracer& tracer);
+  void trace_reply(const smtp::Reply& reply, smtp::Stage stage);
+  void trace_event(std::string_view event, const std::function<void(base::JsonWriter&)>& members);
+  void trace_tls(std::string_view result);
+  void trace_message();
+  void trace_verdict(mailauth::Disposition disposition);
+  void trace_end();
 
   void enter(Phase next);
   void hold(Hold why);
@@ -239,6 +268,7 @@ class Conversation final : public ConversationMarks,
   };
   std::unique_ptr<HeaderIntake> header_;           // during Hold::kHeader
   std::unique_ptr<const std::string> given_name_;  // of the client, by XCLIENT; empty: it has none
+  std::unique_ptr<TraceMarks> trace_;              // once somebody follows dialogues
   // For the journal.
   const std::uint64_t session_id_;
   std::string_view offered_to_journal_;  // while a line is written

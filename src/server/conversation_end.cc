@@ -16,6 +16,7 @@ void Conversation::on_timer() {
     case Phase::kHandshake:
       context_.counters.add(obs::Counter::kTimeouts);
       journal_cut_off(CutOff::kTlsTimeout);
+      trace_tls("timed out");
       [[fallthrough]];
     case Phase::kLastWords:
     case Phase::kLingering:

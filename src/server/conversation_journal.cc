@@ -10,6 +10,7 @@ void Conversation::said(const smtp::Reply& reply, smtp::Stage stage) {
   count_reply(context_.counters, reply);
   if (stage == smtp::Stage::kMail) judged_ = {};
   journal_reply(reply, stage);
+  if (context_.tracers != nullptr) trace_reply(reply, stage);
 }
 
 // Also of replies that the client does not read any more.

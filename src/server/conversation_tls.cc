@@ -70,6 +70,7 @@ void Conversation::on_encrypted() {
                                                        : obs::Counter::kTls12);
   facts_.tls = to_json(facts, connection_.tls().hello().server_name);
   facts_.tls_cipher = facts.cipher;
+  trace_tls("encrypted");
   enter(Phase::kTalking);
   pauses_.remove(Pause::kHandshake);
   decrypt_waiting();
@@ -118,6 +119,7 @@ void Conversation::end_untrusted() {
   if (phase_ != Phase::kTalking && phase_ != Phase::kHandshake) return;
   context_.counters.add(obs::Counter::kTlsFailures);
   journal_cut_off(CutOff::kTlsFailed);
+  trace_tls("failed");
   give_up();
   enter(Phase::kLastWords);
   connection_.drop_input();

@@ -261,6 +261,10 @@ bool Journal::State::flush() {
   return all;
 }
 
+std::uint64_t Journal::run() const {
+  return state_->run_id;
+}
+
 void Journal::State::run() {
   pthread_setname_np(pthread_self(), "mxring-journal");
   if (file_fd >= 0) file.emplace(file_fd);

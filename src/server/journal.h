@@ -66,6 +66,7 @@ class Journal {
     return on_ && (reply.is_refusal() || (accepted_ && reply.id() == smtp::replies::kAccepted));
   }
   bool on() const { return on_; }
+  std::uint64_t run() const;  // in front of a session's number
   // True when a line may be written now; else it has been counted for the end of the second.
   bool admit(const smtp::Reply& reply, smtp::Stage stage, base::WallTime now) noexcept;
   bool admit(CutOff why, base::WallTime now) noexcept;

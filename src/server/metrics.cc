@@ -140,6 +140,21 @@ LogFolder::Figures LogFolder::look(std::int64_t now_ns) const {
   return figures;
 }
 
+void append_scrub_metrics(std::string& out, const Scrub::Figures& figures) {
+  if (!figures.on) return;
+  append(out, "mxring_log_verified_seconds", "gauge",
+         "since the last whole look at the log began; before the first, since the start",
+         figures.age_seconds);
+  append(out, "mxring_log_verify_passes_total", "counter", "whole looks at the log",
+         static_cast<double>(figures.passes));
+  append(out, "mxring_log_verified_bytes_total", "counter", "bytes read and checked",
+         static_cast<double>(figures.bytes));
+  append(out, "mxring_log_damaged_places", "gauge", "places that the last whole look found damaged",
+         static_cast<double>(figures.damaged_places));
+  append(out, "mxring_log_damaged_records", "gauge", "records lost there",
+         static_cast<double>(figures.damaged_records));
+}
+
 void append_certificate_metrics(std::string& out,
                                 const std::vector<Certificates::Expiry>& expiries) {
   if (expiries.empty()) return;

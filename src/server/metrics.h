@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/certificates.h"
+#include "server/scrub.h"
 
 namespace mxring::server {
 
@@ -36,6 +37,7 @@ class LogFolder {
   mutable std::int64_t seen_at_ns_ = INT64_MIN;
 };
 
+void append_scrub_metrics(std::string& out, const Scrub::Figures& figures);
 void append_certificate_metrics(std::string& out,
                                 const std::vector<Certificates::Expiry>& expiries);
 

@@ -10,10 +10,12 @@
 #include <optional>
 #include <utility>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/descriptors.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "base/units.h"
 #include "obs/exposition.h"
 #include "seglog/log_home.h"
 #include "seglog/writer.h"
@@ -31,11 +33,16 @@
 #include "server/handed_over.h"
 #include "server/journal.h"
 #include "server/ledger.h"
+#include "server/live.h"
+#include "server/mail_desk.h"
 #include "server/metrics.h"
 #include "server/result_counters.h"
 #include "server/retention_words.h"
 #include "server/rules.h"
+#include "server/scrub.h"
+#include "server/server_impl.h"
 #include "server/shard.h"
+#include "server/trace.h"
 
 namespace mxring::server {
 
@@ -49,6 +56,14 @@ std::string host_name() {
   char buffer[256] = {};
   if (::gethostname(buffer, sizeof buffer - 1) != 0 || buffer[0] == '\0') return "localhost";
   return buffer;
+}
+
+// What the Host field may say beside addresses and localhost.
+std::vector<std::string> admin_names(const Config& config) {
+  std::vector<std::string> names = config.listen.admin_names;
+  names.push_back(config.hostname);
+  names.push_back(host_name());
+  return names;
 }
 
 // Raises the descriptor limit to what the connections need. Where it does not go that far, fewer
@@ -77,74 +92,6 @@ void fit_connections(Config& config, const std::function<void(const std::string&
 }
 
 }  // namespace
-
-struct Server::Impl {
-  Impl(const Config& given, std::function<void(const std::string&)> notice_function,
-       Journal* the_journal, Confinement* the_confinement)
-      : config(given),
-        notice(std::move(notice_function)),
-        journal(the_journal),
-        confinement(the_confinement),
-        gate(config.limits),
-        log_folder(config.log.dir),
-        reserve(config.limits, config.log.segment_bytes),
-        resolver_health(config, notice),
-        list_health(notice) {}
-
-  std::expected<void, StartError> start(uring::FaultPlan* faults);
-  std::expected<void, StartError> load_certificates();
-  std::expected<std::string, std::string> reload(const Config& fresh);
-  std::expected<void, StartError> take_over_sockets();
-  std::expected<net::Listener, net::ListenError> listener_of(
-      base::Endpoint& endpoint, const std::vector<net::Listener>& handed, std::size_t index,
-      bool first_shard);
-  std::expected<void, StartError> listen();
-  std::expected<void, StartError> listen_admin();
-  seglog::WriterOptions log_options(uring::FaultPlan* faults) const;
-  std::expected<void, StartError> confine(uring::FaultPlan* faults);
-  std::expected<void, StartError> open_log(uring::FaultPlan* faults);
-  std::expected<void, StartError> start_shards(uring::FaultPlan* faults);
-  void start_admin();
-  void count_dropped() const;
-  std::string metrics() const;
-  std::string status() const;
-  std::string why_not_accepting() const;
-  void on_storage_failure(const std::string& why);
-  void drain();
-  int wait();
-
-  Config config;
-  std::function<void(const std::string&)> notice;
-  Journal* journal;          // none: nobody writes lines
-  Confinement* confinement;  // none: we stay as we are
-  std::optional<RulesBoard> rules;
-  Config configured;  // what was asked for, before it was fitted to this host
-  std::mutex reload_mutex;
-  ClientRates rates;
-  ConnectionGate gate;
-  LogFolder log_folder;
-  DiskReserve reserve;
-  ResolverHealth resolver_health;
-  BlockListHealth list_health;
-  obs::CounterRegistry counters{refusals_family()};
-  obs::CounterSet& journal_counters = counters.make_set("journal");  // the admin thread's
-  std::atomic<bool> draining{false};
-  std::atomic<std::uint32_t> undrained{0};
-  std::atomic<bool> storage_failed{false};
-  std::unique_ptr<Certificates> certificates;  // none: no TLS at all
-  std::unique_ptr<CommitThread> writer;
-  std::vector<std::unique_ptr<Shard>> shards;
-  CpuLayout layout;
-  HandedOver handed_over;
-  std::vector<ShardListeners> listeners;  // of each shard, until it takes them
-  std::optional<Admin::Listening> admin_listening;
-  std::string admin_endpoint;  // "" = off
-  base::MonoTime started_at = base::read_clocks().mono;
-  std::unique_ptr<Admin> admin;
-  std::vector<base::Endpoint> smtp_endpoints;
-  std::vector<base::Endpoint> smtps_endpoints;
-  bool waited = false;
-};
 
 std::expected<void, StartError> Server::Impl::load_certificates() {
   if (!config.tls.starttls && config.listen.smtps.empty()) return {};
@@ -345,7 +292,7 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
   for (std::size_t i = 0; i < layout.shard_cpus.size(); ++i) {
     shards.push_back(std::make_unique<Shard>(
         ShardShared{config, *rules, rates, gate, *writer, draining, undrained, notice, faults,
-                    certificates.get(), resolver_health, list_health, journal},
+                    certificates.get(), resolver_health, list_health, journal, &traces},
         static_cast<std::uint32_t>(i), layout.shard_cpus[i], std::move(listeners[i]),
         counters.make_set(fmt::format("shard-{}", i))));
     writer->add_lane(&shards.back()->lane());
@@ -360,13 +307,42 @@ std::expected<void, StartError> Server::Impl::start_shards(uring::FaultPlan* fau
   return {};
 }
 
+void Server::Impl::start_watching() {
+  if (journal != nullptr) traces.set_run(journal->run());
+  scrub = std::make_unique<Scrub>(Scrub::Setup{config.log.dir, config.log.scrub_rate, notice});
+  scrub->start();
+  std::vector<const obs::Histogram*> decided;
+  for (const auto& shard : shards) decided.push_back(&shard->accept_to_durable_ns());
+  live = std::make_unique<Live>(
+      Live::Setup{.counters = counters,
+                  .sync_ns = writer->commit_ns(),
+                  .decided_ns = std::move(decided),
+                  .log = config.log.dir,
+                  .gauges =
+                      [this] {
+                        return Live::Gauges{gate.all(), writer->room().free_bytes,
+                                            counters.sum(obs::Counter::kMemoryInFlight)};
+                      },
+                  .members = [this](base::JsonWriter& json) { describe(json); }});
+  live->start();
+}
+
 void Server::Impl::start_admin() {
   if (!admin_listening) return;
   admin = std::make_unique<Admin>(
       std::move(*admin_listening),
       [pages = AdminPages{.metrics = [this] { return metrics(); },
                           .status = [this] { return status(); },
-                          .why_not_accepting = [this] { return why_not_accepting(); }}](
+                          .why_not_accepting = [this] { return why_not_accepting(); },
+                          .live = [this] { return live->document(); },
+                          .history = [this] { return live->history(); },
+                          .mail = [this](const AdminRequest& request) -> AdminAnswer {
+                            MailDesk* const there = desk.load(std::memory_order_acquire);
+                            if (there != nullptr) return there->ask(request.path, request.query);
+                            return {.status = "503 Service Unavailable", .body = "not yet\n"};
+                          },
+                          .names = admin_names(config),
+                          .token_file = config.listen.admin_token_file}](
           const AdminRequest& request) { return pages.answer(request); });
 }
 
@@ -379,81 +355,9 @@ std::expected<void, StartError> Server::Impl::start(uring::FaultPlan* faults) {
   if (journal != nullptr) journal->start();
   if (auto opened = open_log(faults); !opened) return opened;
   if (auto started = start_shards(faults); !started) return started;
+  start_watching();
   start_admin();
   return {};
-}
-
-void Server::Impl::count_dropped() const {
-  if (journal != nullptr) journal_counters.set(obs::Counter::kJournalDropped, journal->dropped());
-}
-
-std::string Server::Impl::metrics() const {
-  count_dropped();
-  std::string out;
-  obs::append_prometheus(out, counters);
-  obs::append_prometheus_histogram(out, "commit_seconds", "duration of one group commit",
-                                   writer->commit_ns());
-  const auto decided = std::make_unique<obs::Histogram>();
-  for (const auto& shard : shards) decided->merge(shard->accept_to_durable_ns());
-  obs::append_prometheus_histogram(out, "end_of_data_to_decided_seconds",
-                                   "from end of data to the commit decision", *decided);
-  const DiskRoom room = writer->room();
-  obs::append_prometheus_gauge(out, "connections", "connections open now", gate.all());
-  obs::append_prometheus_gauge(out, "accepting",
-                               "whether new mail is accepted: not when draining, nor when the disk "
-                               "is below its reserve",
-                               why_not_accepting().empty() ? 1 : 0);
-  obs::append_prometheus_gauge(out, "disk_free_bytes", "free on the log's file system",
-                               room.free_bytes);
-  obs::append_prometheus_gauge(out, "disk_reserve_bytes", "below this much mail is put off",
-                               reserve.bytes(room));
-  obs::append_prometheus_gauge(out, "log_next_offset", "the offset of the next record",
-                               writer->next_offset());
-  append_group_metrics(out, config.log.dir, writer->dropped());
-  const LogFolder::Figures log = log_folder.look(base::read_clocks().mono.ns);
-  obs::append_prometheus_gauge(out, "log_oldest_offset", "the offset of the oldest record kept",
-                               log.oldest_offset);
-  obs::append_prometheus_gauge(out, "log_bytes", "what the log's files take on disk", log.bytes);
-  obs::append_prometheus_gauge(out, "log_segments", "files of the log", log.segments);
-  obs::append_prometheus_gauge(out, "shards", "receiving threads", std::uint64_t{shards.size()});
-  if (certificates != nullptr) append_certificate_metrics(out, certificates->expiries());
-  out +=
-      "# HELP mxring_build_info the version, as a label\n# TYPE mxring_build_info gauge\n"
-      "mxring_build_info{version=\"" MXRING_VERSION "\"} 1\n";
-  append_process_metrics(out);
-  return out;
-}
-
-std::string Server::Impl::status() const {
-  count_dropped();
-  std::string text = obs::to_json(counters);
-  const std::string why_not = why_not_accepting();
-  base::JsonWriter more;
-  const auto addresses = [&more](const std::vector<base::Endpoint>& endpoints) {
-    more.begin_array();
-    for (const base::Endpoint& endpoint : endpoints) more.value(endpoint.to_string());
-    more.end_array();
-  };
-  more.begin_object();
-  more.key("version").value(MXRING_VERSION);
-  more.key("uptime_seconds").value((base::read_clocks().mono - started_at) / base::kNsPerSecond);
-  more.key("listeners").begin_object();
-  more.key("smtp");
-  addresses(smtp_endpoints);
-  more.key("smtps");
-  addresses(smtps_endpoints);
-  more.key("admin").value(admin_endpoint);
-  more.end_object();
-  more.key("next_offset").value(writer->next_offset());
-  more.key("disk_free_bytes").value(writer->room().free_bytes);
-  more.key("accepting").value(why_not.empty());
-  more.key("reason");
-  why_not.empty() ? more.null() : more.value(why_not);
-  more.key("cpu").raw(ledger_json(make_ledger(counters, process_cpu_ns())));
-  more.end_object();
-  text.back() = ',';
-  text += std::string_view(more.text()).substr(1);
-  return text;
 }
 
 // "" while mail is accepted.
@@ -484,6 +388,10 @@ int Server::Impl::wait() {
     for (auto& shard : shards) shard->join();
     if (writer) writer->stop();
     admin.reset();
+    desk.store(nullptr, std::memory_order_relaxed);
+    desk_owner.reset();
+    live.reset();
+    scrub.reset();
   }
   return storage_failed.load(std::memory_order_relaxed) ? 1 : 0;
 }
@@ -527,6 +435,21 @@ std::expected<std::string, std::string> Server::reload(const Config& fresh) {
 
 std::string Server::status() const {
   return impl_->status();
+}
+
+std::string Server::live() const {
+  return impl_->live->document();
+}
+
+TraceBoard& Server::traces() {
+  return impl_->traces;
+}
+
+void Server::answer_mail_with(MailAnswer answer) {
+  MXRING_ASSERT(impl_->desk_owner == nullptr);
+  impl_->desk_owner = std::make_unique<MailDesk>(std::move(answer));
+  // Pairs with the acquire of the administration's thread.
+  impl_->desk.store(impl_->desk_owner.get(), std::memory_order_release);
 }
 
 std::string Server::admin_endpoint() const {

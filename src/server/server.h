@@ -4,11 +4,13 @@
 // a signal-handling thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ip_address.h"
@@ -20,6 +22,7 @@ namespace mxring::server {
 
 class Confinement;
 class Journal;
+class TraceBoard;
 
 struct StartError {
   int exit_code = 1;    // 78 when the configuration is to blame
@@ -71,8 +74,14 @@ class Server {
   // what waits for a restart; or why nothing changed at all. Any thread.
   std::expected<std::string, std::string> reload(const Config& fresh);
 
-  // What /status says: one JSON object. Any thread, until wait() returns.
+  // What /status and /live say: one JSON object each. Any thread, until wait() returns.
   std::string status() const;
+  std::string live() const;
+  TraceBoard& traces();
+  // Who answers what the page asks about mail (server/mail_desk.h); once.
+  using MailAnswer = std::function<std::string(std::string_view path, std::string_view query,
+                                               const std::atomic<bool>& cancelled)>;
+  void answer_mail_with(MailAnswer answer);
 
   // New connections get 421 4.3.2; transactions in progress may finish within limits.drain_ns.
   void begin_drain();

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <ctime>
 #include <future>
 #include <utility>
@@ -21,6 +22,7 @@
 #include "server/conversation.h"
 #include "server/crash_report.h"
 #include "server/memory_gate.h"
+#include "server/trace.h"
 #include "server/turn_context.h"
 #include "smtp/reply.h"
 #include "uring/ring.h"
@@ -246,6 +248,7 @@ void Shard::turn() {
   context.now = base::read_clocks();
   context.storage_low = shared_.writer.storage_low();
   take_rules();
+  take_tracers();
   turns_.record({.number = progress(),
                  .began_ns = context.now.mono.ns,
                  .completions = completions.size(),
@@ -395,6 +398,36 @@ void Shard::take_rules() {
   core_->context.rules = shared_.rules.current();
 }
 
+void Shard::take_tracers() {
+  if (shared_.traces == nullptr) return;
+  const std::uint32_t edition = shared_.traces->edition();
+  if (edition == trace_edition_) return;
+  trace_edition_ = edition;
+  tracers_ = shared_.traces->current();
+  core_->context.tracers = tracers_.get();
+}
+
+// With a crowd less often, so that looking stays a small part of the work.
+void Shard::count_activities() {
+  constexpr std::uint32_t kCrowd = 4096;
+  Core& core = *core_;
+  if (core.conversations.live() == 0) activity_rounds_ = 0;
+  if (core.conversations.live() > kCrowd && ++activity_rounds_ % 8 != 0) return;
+  constexpr auto kActivities = static_cast<std::size_t>(Conversation::Activity::kCount);
+  constexpr auto kFirst = static_cast<std::size_t>(obs::Counter::kActivityHandshake);
+  static_assert(static_cast<std::size_t>(obs::Counter::kActivityClosing) ==
+                kFirst + kActivities - 1);
+  std::array<std::uint64_t, kActivities> counts{};
+  if (core.conversations.live() > 0) {
+    core.conversations.for_each([&counts](const Conversation& conversation) {
+      ++counts[static_cast<std::size_t>(conversation.activity())];
+    });
+  }
+  for (std::size_t i = 0; i < kActivities; ++i) {
+    counters_.set(static_cast<obs::Counter>(kFirst + i), counts[i]);
+  }
+}
+
 void Shard::arm_wake() {
   core_->ring->read(event_fd_, &core_->event_value, sizeof core_->event_value,
                     {Operation::kWake, 0, 0});
@@ -500,6 +533,7 @@ bool Shard::finished() {
 void Shard::update_counters() {
   Core& core = *core_;
   core.last_update_ns = core.context.now.mono.ns;
+  count_activities();
   core.context.connections_short = std::uint64_t{shared_.gate.all()} * 10 >=
                                    std::uint64_t{shared_.config.limits.connections} * 9;
   timespec cpu{};

@@ -35,6 +35,8 @@ namespace mxring::server {
 class BlockListHealth;
 class Certificates;
 class Journal;
+class TraceBoard;
+struct Tracers;
 
 // Shared by all shards, owned by the server.
 struct ShardShared {
@@ -52,7 +54,8 @@ struct ShardShared {
   const Certificates* certificates = nullptr;  // none: no TLS at all
   ResolverHealth& resolver_health;
   BlockListHealth& list_health;
-  Journal* journal = nullptr;  // none: nobody writes lines
+  Journal* journal = nullptr;          // none: nobody writes lines
+  const TraceBoard* traces = nullptr;  // none: nobody follows dialogues
 };
 
 class Shard final {
@@ -96,6 +99,8 @@ class Shard final {
   bool finished();
 
   void take_rules();
+  void take_tracers();
+  void count_activities();
   void arm_wake();
   void update_counters();
   void update_dns_counters();
@@ -106,6 +111,9 @@ class Shard final {
   ShardListeners listeners_;  // until the thread takes them
   obs::CounterSet& counters_;
   std::uint64_t rules_edition_ = 0;
+  std::uint32_t trace_edition_ = 0;
+  std::uint32_t activity_rounds_ = 0;
+  std::shared_ptr<const Tracers> tracers_;
 
   int event_fd_ = -1;
   std::unique_ptr<WriterLane> lane_;

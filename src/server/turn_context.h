@@ -25,6 +25,7 @@ class Certificates;
 class CheckBatch;
 class Journal;
 class MemoryGate;
+struct Tracers;
 
 // The places a conversation may wait in, beside its timer.
 struct ConversationMarks {
@@ -46,7 +47,9 @@ struct TurnContext {
   BlockListBatch* lists = nullptr;             // none where nothing asks DNS
   const Certificates* certificates = nullptr;  // none: no TLS at all
   Journal* journal = nullptr;                  // none: nobody writes lines
-  std::uint64_t sessions = 0;                  // the last one's number; the shard's is in front
+  // Those who follow dialogues, as of this turn; none almost always.
+  const Tracers* tracers = nullptr;
+  std::uint64_t sessions = 0;  // the last one's number; the shard's is in front
 
   base::Now now;
   bool draining = false;

@@ -272,6 +272,9 @@ std::string_view word(Stage stage);  // "connect", "rcpt", ...
 class ReplyListener {
  public:
   virtual void said(const Reply& reply, Stage stage) = 0;
+  // A command line before it is looked at, as it came, with its line end; of one that was too long,
+  // what was kept. Called where ReplyBuffer::hears() says so.
+  virtual void heard(std::string_view) {}
 
  protected:
   ~ReplyListener() = default;

@@ -23,12 +23,21 @@ class ReplyBuffer {
  public:
   ReplyBuffer() = default;
   // `listener`, if any, hears of every reply.
-  explicit ReplyBuffer(std::span<char> memory, ReplyListener* listener = nullptr)
-      : data_(memory.data()), capacity_(memory.size()), listener_(listener) {}
+  // `hears`: of every command line too.
+  explicit ReplyBuffer(std::span<char> memory, ReplyListener* listener = nullptr,
+                       bool hears = false)
+      : data_(memory.data()),
+        capacity_(memory.size()),
+        listener_(listener),
+        hears_(hears && listener != nullptr) {}
 
   std::size_t free() const { return capacity_ - size_; }
   std::size_t size() const { return size_; }
   std::string_view text() const { return {data_, size_}; }
+
+  void hear(std::string_view line) {
+    if (hears_) listener_->heard(line);
+  }
 
   void say(const Reply& reply, Stage stage) {
     const std::string_view codes = reply.codes();
@@ -59,6 +68,7 @@ class ReplyBuffer {
   std::size_t capacity_ = 0;
   std::size_t size_ = 0;
   ReplyListener* listener_ = nullptr;
+  bool hears_ = false;
 };
 
 }  // namespace mxring::smtp

@@ -175,6 +175,7 @@ Session::Outcome Session::end_line(std::string_view line, const Input& behind, R
   forget_line();
   ++commands_;
   stage_ = Stage::kCommand;
+  out.hear(line);
   if (bytes > options_.limits.command_line_close_bytes) return close(replies::kLineTooLong, out);
   if (!crlf || tainted_) {
     tainted_ = !crlf;

@@ -40,7 +40,7 @@ const std::vector<Library> kLibraries{
     {"ares.h", {"dns"}},
     {"ares_", {"dns"}},
     {"idn2.h", {"mail"}},
-    {"nlohmann/", {"report"}},
+    {"nlohmann/", {"cli", "report"}},
     {"zlib.h", {"decode", "report"}},
     {"iconv.h", {"mail"}},
     {"curl/", {"relay"}},

@@ -80,7 +80,8 @@ TEST(ExpositionTest, EveryLineFollowsTheFormat) {
     const std::string labels = line.substr(name.size(), space - name.size());
     if (!labels.empty()) {
       EXPECT_TRUE(labels.starts_with("{le=\"") || labels.starts_with("{version=\"1.") ||
-                  labels.starts_with("{result=\"") || labels.starts_with("{reply=\""))
+                  labels.starts_with("{result=\"") || labels.starts_with("{reply=\"") ||
+                  labels.starts_with("{activity=\""))
           << line;
       EXPECT_TRUE(labels.ends_with("\"}")) << line;
     }

@@ -67,8 +67,11 @@ Conversation::Activity Conversation::activity() const {
       return Activity::kCommit;
     case Hold::kSlowed:
       return Activity::kSlowed;
+    case Hold::kHeader:  // of a balancer; it is not welcomed yet
+      return Activity::kHandshake;
     case Hold::kNone:
     case Hold::kOutput:
+    case Hold::kLists:
       break;
   }
   if (session_.receiving()) return Activity::kData;

@@ -18,6 +18,7 @@
 #include "seglog/log_home.h"
 #include "seglog/writer.h"
 #include "server/admin.h"
+#include "server/block_list_check.h"
 #include "server/certificates.h"
 #include "server/commit_thread.h"
 #include "server/config_change.h"

@@ -69,6 +69,29 @@ class Chunks(ChunkCase):
         metrics = subprocess.run([BINARY, "log", "verify", self.log.directory], check=False)
         self.assertEqual(metrics.returncode, 0)
 
+    def test_octets_that_come_alone(self):
+        """The last of a chunk, all of a chunk, and one that makes the message a faulty one."""
+        self.start()
+        message = HEAD + b"a body\r\n"
+        for cut in (1, 2, len(message) - 1):
+            wire = self.wire()
+            self.envelope(wire)
+            for part, last in ((message[:cut], False), (message[cut:], True)):
+                group = bdat(part, last)
+                wire.send(group[:-1])
+                time.sleep(0.05)
+                wire.send(group[-1:])
+                self.assertRegex(wire.reply(), "^250 2")
+        faulty = HEAD + b"bare \n line feed\r\n"
+        wire = self.wire()
+        self.envelope(wire)
+        for octet in bdat(faulty, last=True):
+            wire.send(bytes([octet]))
+            time.sleep(0.002)
+        self.assertRegex(wire.reply(), "^5")
+        self.assertRegex(wire.message(message), "^250")
+        self.assertEqual([self.log.as_received(i) for i in range(4)], [message] * 4)
+
     def test_the_load_generator_sends_chunks(self):
         """`load --chunking`: as many bytes as it says, and dots are content."""
         self.start()

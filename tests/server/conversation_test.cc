@@ -240,6 +240,29 @@ TEST(Conversation, RsetInTheMiddleOfChunksLetsGoOfTheMessage) {
   EXPECT_EQ(shard.of(peer).message_bytes(), 0U);
 }
 
+// The last octet of a chunk may come alone, and so may the one that makes the content faulty.
+TEST(Conversation, ChunksComeInPiecesOfAnySize) {
+  constexpr std::string_view kGood = "BDAT 11\r\nFrom: a@b.cBDAT 4 LAST\r\n\r\n\r\n";
+  constexpr std::string_view kFaulty = "BDAT 7\r\nFrom: \nBDAT 4 LAST\r\nabc\n";
+  for (const std::string_view group : {kGood, kFaulty}) {
+    for (std::size_t cut = 0; cut <= group.size(); ++cut) {
+      for (const std::size_t first : {std::size_t{1}, group.size()}) {
+        ShardParts shard;
+        Peer& peer = shard.connect();
+        shard.say(peer, "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.example>\r\n");
+        for (std::size_t at = 0; at < group.size();) {
+          const std::size_t end = at < cut ? std::min(cut, at + first) : group.size();
+          shard.say(peer, group.substr(at, end - at));
+          at = end;
+        }
+        if (group == kGood) shard.decide(CommitOutcome::kDurable);
+        const std::string_view end = group == kGood ? "\r\n250 2.0.0 Ok 0\r\n" : "\r\n5";
+        EXPECT_TRUE(has(peer.heard, end)) << cut << ": " << peer.heard;
+      }
+    }
+  }
+}
+
 TEST(Conversation, DrainingLetsATransactionEndAndNobodyBegin) {
   ShardParts shard;
   Peer& busy = shard.at_data();

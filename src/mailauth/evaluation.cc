@@ -20,6 +20,7 @@ bool is_of_chain(const mail::Field& field) {
 Evaluation::Evaluation(const EvaluationOptions& options, const base::Limits& limits,
                        crypto::Sha256Batch& hashes)
     : options_(options),
+      budget_(limits),
       spf_(limits),
       bodies_(hashes),
       dkim_(limits, hashes, &bodies_),
@@ -160,7 +161,7 @@ void Evaluation::give_up() {
 }
 
 void Evaluation::collect(std::vector<crypto::RsaCheck*>& checks) {
-  dkim::ProofBudget budget;  // of the message; what the verdict depends on comes first
+  dkim::ProofBudget budget = budget_;  // of the message; what the verdict depends on comes first
   if (options_.dkim) dkim_.collect(checks, budget);
   if (has_chain_) arc_.collect(checks, budget);
 }

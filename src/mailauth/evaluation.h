@@ -36,6 +36,7 @@
 #include "mail/header_index.h"
 #include "mailauth/arc/verifier.h"
 #include "mailauth/dkim/body_hashes.h"
+#include "mailauth/dkim/proof_budget.h"
 #include "mailauth/dkim/verifier.h"
 #include "mailauth/dmarc/author.h"
 #include "mailauth/dmarc/evaluator.h"
@@ -107,6 +108,7 @@ class Evaluation {
   void align();
 
   EvaluationOptions options_;
+  dkim::ProofBudget budget_;  // that each message begins with
   spf::Evaluator spf_;
   dkim::BodyHashes bodies_;
   dkim::Verifier dkim_;

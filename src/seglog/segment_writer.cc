@@ -152,6 +152,8 @@ std::expected<void, SegmentWriter::Failure> SegmentWriter::seal(std::uint64_t ne
   if (auto cut = file_.truncate(seal_at + kRecordHeaderBytes); !cut) {
     return std::unexpected(failed("cutting", cut.error()));
   }
+  // Nobody looks at this end again: a power cut must not bring the rest of the file back.
+  if (auto synced = sync("sync"); !synced) return synced;
   position_ = seal_at + kRecordHeaderBytes;
   index_.close();
   return {};

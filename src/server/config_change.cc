@@ -48,7 +48,7 @@ bool changes_while_running(std::string_view path) {
   });
 }
 
-ConfigChange change_config(const Config& running, const Config& fresh) {
+std::expected<ConfigChange, ConfigError> change_config(const Config& running, const Config& fresh) {
   const std::vector<ShownKey> before = shown_keys(running);
   const std::vector<ShownKey> after = shown_keys(fresh);
   MXRING_ASSERT(before.size() == after.size());
@@ -67,7 +67,13 @@ ConfigChange change_config(const Config& running, const Config& fresh) {
     text += fmt::format("{} = {}\n", before[i].name, live ? after[i].value : before[i].value);
   }
   auto mixed = parse_config(text, "reload");
-  MXRING_ASSERT(mixed.has_value());  // both were read by the same parser
+  // Each was valid, and keys that stand in a relation to each other may be of both kinds.
+  if (!mixed) {
+    ConfigError error = std::move(mixed).error();
+    error.message = fmt::format("with what cannot change while running ({}): {}",
+                                fmt::join(change.kept, ", "), error.message);
+    return std::unexpected(std::move(error));
+  }
   change.config = *std::move(mixed);
   change.config.set_at = fresh.set_at;
   change.config.file = running.file;

@@ -1,6 +1,7 @@
 // What a running server takes over of a configuration that was read again.
 #pragma once
 
+#include <expected>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct ConfigChange {
   std::vector<std::string> changed;  // keys that are different now
   std::vector<std::string> kept;     // keys that differ in the file, and stay as they were
 };
-ConfigChange change_config(const Config& running, const Config& fresh);
+// The error: what is new does not go together with what stays, or with what the program was started
+// with.
+std::expected<ConfigChange, ConfigError> change_config(const Config& running, const Config& fresh);
 
 }  // namespace mxring::server

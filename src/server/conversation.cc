@@ -216,8 +216,8 @@ void Conversation::parse() {
     }
     if (step.consumed == input.bytes.size() && message_ != nullptr) message_->settle(buffer);
     connection_.consume(step.consumed);
-    // Of two rounds one takes bytes, or it is the last: a fault is told before its piece is skipped,
-    // and of a chunk that ends the last byte is taken after its content.
+    // Of two rounds one takes bytes, or it is the last: a fault is told before its piece is
+    // skipped, and of a chunk that ends the last byte is taken after its content.
     MXRING_ASSERT(step.consumed > 0 || moved || hold_ != Hold::kNone);
     moved = step.consumed > 0;
     if (!go_on) break;

@@ -105,7 +105,9 @@ std::expected<void, StartError> Server::Impl::load_certificates() {
 std::expected<std::string, std::string> Server::Impl::reload(const Config& fresh) {
   const std::lock_guard lock(reload_mutex);
   if (draining.load(std::memory_order_relaxed)) return std::unexpected("draining: nothing is read");
-  ConfigChange change = change_config(configured, fresh);
+  auto made = change_config(configured, fresh);
+  if (!made) return std::unexpected(made.error().message);
+  ConfigChange& change = *made;
   change.config.policy_files = fresh.policy_files;
   if (const auto valid = validate(change.config); !valid) {
     return std::unexpected(fmt::format("with what cannot change while running ({}): {}",

@@ -218,6 +218,7 @@ void Shard::run(std::function<void(std::string)> started) {
     arm_wake();
     crash_report::watch(number_, &turns_);
     while (!finished()) turn();
+    core_->ring->submit();  // what the last turn closed
     crash_report::forget(number_);
     update_counters();
   }

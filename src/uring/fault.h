@@ -8,6 +8,8 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -15,6 +17,8 @@
 #include <vector>
 
 namespace mxring::uring {
+
+class Engine;
 
 // Kinds of operation that can be named in a rule.
 enum class FaultPoint : std::uint8_t {
@@ -57,6 +61,9 @@ class FaultPlan {
   bool tracing() const { return tracing_.load(std::memory_order_relaxed); }
   void record(std::string line);
   std::vector<std::string> trace() const;
+
+  // When set, rings are made on what it gives: a simulated kernel (uring/engine.h).
+  std::function<std::unique_ptr<Engine>()> make_engine;
 
  private:
   std::vector<FaultRule> rules_;

@@ -55,6 +55,7 @@ Ring& Ring::operator=(Ring&&) noexcept = default;
 Ring::~Ring() = default;
 
 std::expected<Ring, RingError> Ring::create(const Options& options, FaultPlan* faults) {
+  if (faults != nullptr && faults->make_engine) return on(faults->make_engine(), faults);
   const EngineChoice choice =
       options.engine == EngineChoice::kAuto ? from_environment() : options.engine;
   std::string reason;

@@ -323,7 +323,7 @@ void Verifier::abandon() {
 }
 
 void Verifier::collect(std::vector<crypto::RsaCheck*>& checks) {
-  dkim::ProofBudget budget;
+  dkim::ProofBudget budget(state_->limits);
   collect(checks, budget);
 }
 

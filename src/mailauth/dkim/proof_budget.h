@@ -5,7 +5,7 @@
 // A unit is an RSA operation with a key of 1,024 bits: 0.9 us in AVX-512 lanes, 6 us in wolfCrypt,
 // and with the square of the key's size. An Ed25519 verification takes 40 us. The budget is that of
 // 16 keys of 2,048 bits, of 4 of 4,096, or of 5 of Ed25519: twice what mail has that came through a
-// list or two.
+// list or two. Who raises the limit of signatures raises it along.
 //
 // Thread: a value object.
 #pragma once
@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include "base/limits.h"
 #include "mailauth/dkim/key_record.h"
 
 namespace mxring::mailauth::dkim {
@@ -21,9 +22,13 @@ namespace mxring::mailauth::dkim {
 class ProofBudget {
  public:
   static constexpr std::size_t kUnits = 64;
+  static constexpr std::size_t kUnitsPerSignature = 6;  // a key of 2,048 bits, and half of another
   static constexpr std::size_t kEd25519Units = 12;
   static constexpr std::string_view kSpentWords =
       "more public-key operations than one message may cost";
+
+  explicit ProofBudget(const base::Limits& limits)
+      : left_(std::max<std::size_t>(kUnits, kUnitsPerSignature * limits.dkim_signatures)) {}
 
   // False: not any more.
   bool take(const Key& key) {
@@ -39,7 +44,7 @@ class ProofBudget {
   }
 
  private:
-  std::size_t left_ = kUnits;
+  std::size_t left_;
 };
 
 }  // namespace mxring::mailauth::dkim

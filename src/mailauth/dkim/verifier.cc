@@ -325,7 +325,7 @@ void Verifier::abandon() {
 }
 
 void Verifier::collect(std::vector<crypto::RsaCheck*>& checks) {
-  ProofBudget budget;
+  ProofBudget budget(state_->limits);
   collect(checks, budget);
 }
 

@@ -1,0 +1,12 @@
+# Lives the same seeds twice and compares what is printed last, the hash of their traces.
+foreach(run first second)
+  execute_process(COMMAND ${PROGRAM} --seeds 40 OUTPUT_VARIABLE said RESULT_VARIABLE result)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "mxring_sim --seeds 40: ${result}\n${said}")
+  endif()
+  string(REGEX MATCH "trace [0-9a-f]+" ${run} "${said}")
+endforeach()
+if(NOT first STREQUAL second OR first STREQUAL "" OR first STREQUAL "trace 0000000000000000")
+  message(FATAL_ERROR "the same seeds gave \"${first}\" and \"${second}\"")
+endif()
+message("${first}")

@@ -105,7 +105,7 @@ class Lines(JournalCase):
         self.assertGreater(content["size"], 10)
 
     def test_connections_that_are_cut_off_or_turned_away(self):
-        server = self.start(limits={"command_wait": "1s", "tls_handshake": "1s", "connections": 2,
+        server = self.start(limits={"command_wait": "3s", "tls_handshake": "1s", "connections": 2,
                                     "connections_per_ip": 2},
                             listen={"smtp": ["127.0.0.1:0"], "smtps": ["127.0.0.1:0"]})
         with Wire(server.address) as wire:

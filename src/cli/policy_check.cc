@@ -189,10 +189,10 @@ void write_text(Output& output, const Decision& decision) {
 int decide(const server::Config& config, const PolicyOptions& options,
            const base::IpAddress& client, std::span<const server::BlockList> lists,
            Decision& decision) {
-  const server::AccessQuestion question{.client = client,
-                                        .helo = options.helo,
-                                        .sender = options.sender == "<>" ? "" : options.sender,
-                                        .recipient = options.recipient};
+  std::string_view sender = options.sender;
+  if (sender == "<>") sender = {};
+  const server::AccessQuestion question{
+      .client = client, .helo = options.helo, .sender = sender, .recipient = options.recipient};
   const server::Policy policy(config);
   const server::Policy::Ruling ruling = policy.access(question);
   if (!ruling.refusal && !lists.empty() && ruling.lists_count && server::is_asked_about(client)) {

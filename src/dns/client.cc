@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::int64_t kTickNs = 50 * base::kNsPerMs;  // the transport's retries are looked at
 constexpr std::size_t kAliasQuestionsMax = 8;          // aliases whose target a resolver left to us
-constexpr base::MonoTime kNever{std::numeric_limits<std::int64_t>::max()};
 
 // What a failure of ours looks like, so that it is not taken for one of DNS.
 AnswerPtr make_busy() {

@@ -94,7 +94,6 @@ class Life {
   std::uint64_t clients_begun_ = 0;
   std::uint64_t active_ = 0;  // kinds of fault
   bool troubled_ = true;      // faults may happen
-  bool may_lose_ = false;
   Ns trouble_ends_ = 0;
 };
 

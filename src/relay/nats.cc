@@ -2,7 +2,8 @@
 // the id of the message before (Nats-Expected-Last-Msg-Id), so that resends cannot land out of
 // order and another publisher, or another stream of the same name, is noticed. After any failure
 // the connection is given up and the stream is asked where it stands; publishing goes on after its
-// last message.
+// last message. A new leader of a cluster may remember another id than that message's: then the
+// first one says which sequence it expects, which vouches for the same.
 //
 // Thread: the relay's. Connecting and asking block, and are done on a thread of their own; libnats
 // tells acknowledgements on its threads. Both leave what they have in a mailbox with a descriptor.
@@ -46,6 +47,7 @@ struct Mailbox {
     std::string id;
     std::uint64_t sequence = 0;
     std::string error;  // empty: the stream has it
+    jsErrCode code = static_cast<jsErrCode>(0);
   };
   explicit Mailbox(int fd) : event_fd(fd) {}
   void put(Ack ack) {
@@ -86,6 +88,7 @@ void on_ack(jsCtx*, natsMsg* message, jsPubAck* ack, jsPubAckErr* failed, void* 
   if (ack != nullptr) told.sequence = ack->Sequence;
   if (failed != nullptr) {
     told.error = failed->ErrText != nullptr ? failed->ErrText : natsStatus_GetText(failed->Err);
+    told.code = failed->ErrCode;
     if (failed->ErrCode != 0) {
       told.error += fmt::format(" ({})", static_cast<int>(failed->ErrCode));
     }
@@ -167,7 +170,8 @@ class Nats : public Sink {
   std::string trouble_;
   std::optional<Resume> resume_;
   std::unordered_map<std::string, Sent> sent_;
-  std::string previous_id_;  // of the message published last, or the stream's last
+  bool by_sequence_ = false;  // what the first message after a resume expects
+  std::string previous_id_;   // of the message published last, or the stream's last
   std::uint64_t previous_sequence_ = 0;
   Offset committed_ = 0;
 };
@@ -255,7 +259,7 @@ void Nats::ask() {
   state_ = State::kAsking;
   thread_ = std::thread([this, mailbox = mailboxes_.back().get()] {
     look_at(config_, *mailbox, look_);
-    mailbox->put({"", 0, "looked"});
+    mailbox->put({"", 0, "looked", {}});
   });
 }
 
@@ -281,7 +285,7 @@ void Nats::answered(base::Now now) {
   }
   memory_.moved = false;
   memory_.next = place->next;
-  previous_id_ = place->expected_id;
+  previous_id_ = by_sequence_ ? std::string() : place->expected_id;
   previous_sequence_ = place->expected_sequence;
   resume_ = Resume{place->next, place->why};
   state_ = State::kOpen;
@@ -349,7 +353,11 @@ void Nats::begin(Ticket ticket, Item& item, base::Now now) {
 void Nats::acknowledged(const Mailbox::Ack& ack, base::Now now) {
   const auto found = sent_.find(ack.id);
   if (found == sent_.end()) return;
-  if (!ack.error.empty()) return give_up(ack.error, now);
+  if (!ack.error.empty()) {
+    if (ack.code == JSStreamWrongLastMsgIDErr) by_sequence_ = true;
+    if (ack.code == JSStreamWrongLastSequenceErr) by_sequence_ = false;
+    return give_up(ack.error, now);
+  }
   memory_.next = std::max(memory_.next, found->second.next);
   memory_.last_sequence = std::max(memory_.last_sequence, ack.sequence);
   again_ns_ = kAgainFirstNs;

@@ -298,6 +298,24 @@ class Single(NatsCase):
         self.assertEqual(relay.stop(), 0, relay.stderr())
         self.assertEqual(nodes.ids(), [0, 1, 2, 3, 4, 2, 3, 4])
 
+    def test_a_server_that_has_forgotten_the_last_id(self):
+        """Started again after the window for duplicates is over it does not know it any more, and
+        neither may a new leader: the sequence vouches for the same."""
+        nodes = Nodes(self)
+        self.send(3)
+        relay = Relay(self, self.nats(nodes))
+        self.committed(3)
+        config = dict(nodes.ask("STREAM.INFO.MAIL")["config"], duplicate_window=100_000_000)
+        self.assertNotIn("error", nodes.ask("STREAM.UPDATE.MAIL", config))
+        nodes.kill(0)
+        time.sleep(0.5)
+        nodes.start(0)
+        self.send(4)
+        self.committed(7, 30)
+        self.assertEqual(relay.stop(), 0, relay.stderr())
+        self.assertIn("wrong last msg ID", relay.stderr())  # or nothing of this was tried
+        self.expect_all(nodes, 7)
+
     def test_the_log_is_held_for_a_while_after_the_acknowledgement(self):
         nodes = Nodes(self)
         self.send(5)
@@ -330,19 +348,19 @@ class Cluster(NatsCase):
         leader = leader_now()
         nodes.kill(leader)
         more()
-        self.committed(count, 60)
+        self.committed(count, 100)
         nodes.start(leader)
         leader = leader_now()
         nodes.processes[leader].send_signal(signal.SIGSTOP)
         more()
-        self.committed(count, 60)
+        self.committed(count, 100)
         nodes.processes[leader].send_signal(signal.SIGCONT)
         for i in (0, 1):
             nodes.kill(i)
         more()
         for i in (0, 1):
             nodes.start(i)
-        self.committed(count, 60)
+        self.committed(count, 100)
         for i in range(3):
             nodes.kill(i)
         more()

@@ -7,15 +7,17 @@ An entry may have "check": lines of its backend, for health checks.
 """
 
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 
 import mxtest
 
 GLOBAL = """
 global
     maxconn 5000
-    stats socket {directory}/haproxy.socket mode 600
+    stats socket {control} mode 600
 defaults
     mode tcp
     timeout connect 10s
@@ -41,8 +43,11 @@ class Haproxy:
         self.directory = directory
         self.ports = {name: mxtest.free_port() for name in entries}
         config = os.path.join(directory, "haproxy.cfg")
+        # A directory of its own: HAProxy takes 97 bytes for the name of a socket.
+        self.short = tempfile.mkdtemp(prefix="mxring-", dir="/var/tmp")
+        self.control = os.path.join(self.short, "haproxy.socket")
         with open(config, "w", encoding="utf-8") as out:
-            out.write(GLOBAL.format(directory=directory))
+            out.write(GLOBAL.format(control=self.control))
             for name, entry in entries.items():
                 out.write(ENTRY.format(name=name, port=self.ports[name],
                                        server_port=entry["to"][1],
@@ -54,7 +59,7 @@ class Haproxy:
                                         stderr=self.log)
         try:
             mxtest.wait_until(self._ready, 20, "haproxy listens")
-        except AssertionError:
+        except (AssertionError, RuntimeError):
             self.stop()
             raise
 
@@ -68,7 +73,7 @@ class Haproxy:
         """The answer on HAProxy's own control socket; None before it is there."""
         with socket.socket(socket.AF_UNIX) as control:
             try:
-                control.connect(os.path.join(self.directory, "haproxy.socket"))
+                control.connect(self.control)
             except OSError:
                 return None
             control.settimeout(10)
@@ -94,3 +99,4 @@ class Haproxy:
         self.process.kill()
         self.process.wait()
         self.log.close()
+        shutil.rmtree(self.short, ignore_errors=True)

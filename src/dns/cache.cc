@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/probe.h"
 
 namespace mxring::dns {
 
@@ -76,7 +77,9 @@ Cache::Entry** Cache::slot_of(const Question& question, std::uint64_t hash) {
 
 AnswerPtr Cache::find(const Question& question, base::MonoTime now) {
   Entry* entry = *slot_of(question, hash_(question));
-  if (entry != nullptr && entry->expires <= now) {
+  const bool forgets = entry != nullptr && MXRING_BUGGIFY("the DNS cache forgets", 300);
+  if (entry != nullptr && (entry->expires <= now || forgets)) {
+    MXRING_PROBE("dns: an answer is too old");
     remove(*entry);
     entry = nullptr;
   }
@@ -117,6 +120,7 @@ void Cache::charge(Entry& entry, std::size_t bytes) {
 void Cache::make_room() {
   while (bytes_ > bytes_max_) {
     remove(*by_use_->back());
+    MXRING_PROBE("dns: an answer goes for room");
     ++stats_.evicted;
   }
 }

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "dns/message.h"
 
 namespace mxring::dns {
@@ -110,9 +111,18 @@ void Client::invariants() const {
 
 // A quarter is for policies alone.
 bool Client::make_room(const Asker& asker) {
-  if (pending_.size() >= outstanding_max_) return false;
-  if (!asker.policy && not_for_policies_ >= outstanding_max_ - outstanding_max_ / 4) return false;
-  if (!quota_.take(asker)) return false;
+  if (pending_.size() >= outstanding_max_ || MXRING_BUGGIFY("no room for a question", 100)) {
+    MXRING_PROBE("dns: too many questions under way");
+    return false;
+  }
+  if (!asker.policy && not_for_policies_ >= outstanding_max_ - outstanding_max_ / 4) {
+    MXRING_PROBE("dns: the rest is kept for policies");
+    return false;
+  }
+  if (!quota_.take(asker)) {
+    MXRING_PROBE("dns: too many questions for one client");
+    return false;
+  }
   if (!asker.policy) ++not_for_policies_;
   return true;
 }
@@ -123,6 +133,7 @@ AnswerPtr Client::ask(const Question& question, Waiter& waiter, base::MonoTime n
   if (AnswerPtr known = cache_.find(question, now)) return known;
   const auto under_way = pending_.find(question);
   if (under_way != pending_.end()) {
+    MXRING_PROBE("dns: the same is under way");
     ++stats_.shared;
     under_way->second->waiters.push_back(waiter);
     waiter.pending_ = under_way->second.get();
@@ -130,6 +141,7 @@ AnswerPtr Client::ask(const Question& question, Waiter& waiter, base::MonoTime n
   }
   if (!resolver_answers() || !make_room(asker)) {
     ++stats_.refused;
+    if (!resolver_answers()) MXRING_PROBE("dns: not asked, the resolver is down");
     return resolver_answers() ? busy_answer_ : down_answer_;
   }
   auto owned = std::make_unique<Pending>();
@@ -182,11 +194,13 @@ bool Client::ask_again(Pending& pending, const Query& query) {
   if (!query.reply) {
     if (pending.way != Way::kTcp) return false;
     pending.way = Way::kAnyCase;  // nobody is there over TCP
+    MXRING_PROBE("dns: nobody is there over TCP");
     send(pending);
     return true;
   }
   if (*query.reply && query.options && rejects_options((*query.reply)->code)) {
     pending.options_rejected = true;
+    MXRING_PROBE("dns: asked again without options");
     send(pending);
     return true;
   }
@@ -200,6 +214,7 @@ bool Client::ask_again(Pending& pending, const Query& query) {
   }
   server.case_changed();
   if (!server.keeps_case() || pending.way == Way::kAnyCase) return false;
+  MXRING_PROBE("dns: asked again over TCP, for the case");
   pending.way = Way::kTcp;
   send(pending);
   return true;
@@ -210,6 +225,7 @@ bool Client::ask_again(Pending& pending, const Query& query) {
 bool Client::try_next_server(Pending& pending, const Query& query) {
   if (!query.reply || pending.servers_tried >= servers_.size()) return false;
   ++pending.servers_tried;
+  MXRING_PROBE("dns: the next server is asked");
   pending.server = (pending.server + 1) % servers_.size();
   pending.way = Pending::Way::kUsual;
   pending.options_rejected = false;
@@ -263,7 +279,10 @@ void Client::take(Query& query, base::MonoTime now) {
     take_probe(query, now);
     return;
   }
-  if (query.pending == nullptr) return;
+  if (query.pending == nullptr) {
+    MXRING_PROBE("dns: a reply comes after all was over");
+    return;
+  }
   Pending& pending = *query.pending;
   detach(pending);
   if (ask_again(pending, query)) return;
@@ -277,6 +296,7 @@ void Client::take(Query& query, base::MonoTime now) {
   }
   if (try_next_server(pending, query)) return;
   if (!query.reply && health_.last_heard() < pending.asked_at && health_.suspect()) {
+    MXRING_PROBE("dns: silence, the resolver is probed");
     send_probes(now);
   }
   finish(pending, make_failure(query.reply ? Status::kServerFailure : Status::kTimeout), now);
@@ -289,9 +309,11 @@ void Client::take_answer(Pending& pending, Reply& reply, base::MonoTime now) {
   if (reply.ask_next) {
     const bool circle = *reply.ask_next == pending.question.name;
     if (circle || ++pending.alias_questions > kAliasQuestionsMax) {
+      MXRING_PROBE("dns: aliases lead nowhere");
       finish(pending, make_failure(Status::kServerFailure), now);
       return;
     }
+    MXRING_PROBE("dns: an alias is followed");
     pending.asking = *reply.ask_next;
     pending.way = Pending::Way::kUsual;
     send(pending);
@@ -356,6 +378,7 @@ void Client::take_probe(const Query& query, base::MonoTime now) {
 
 void Client::heard(const Query& query, base::MonoTime now) {
   if (health_.heard(now)) {
+    MXRING_PROBE("dns: the resolver is back");
     for (ServerHealth& server : servers_) server.forget();
     if (listener_ != nullptr) listener_->on_resolver(true);
   }
@@ -370,6 +393,7 @@ void Client::heard(const Query& query, base::MonoTime now) {
   if (elsewhere && server.refusing()) return;
   const auto refusing = server.refusal_news();
   if (!refusing) return;
+  MXRING_PROBE("dns: news of a server that refuses");
   if (*refusing && preferred_ == query.server) preferred_ = (preferred_ + 1) % servers_.size();
   if (listener_ != nullptr) listener_->on_refusing(server.endpoint(), *refusing);
 }
@@ -392,6 +416,7 @@ void Client::check_health(base::MonoTime now) {
 void Client::check_options(base::MonoTime now) {
   for (std::size_t i = 0; i < servers_.size(); ++i) {
     if (!servers_[i].give_up_options(now)) continue;
+    MXRING_PROBE("dns: a server answers nothing with options");
     for (Pending* pending = by_age_->front(); pending != nullptr;
          pending = by_age_->next(*pending)) {
       if (pending->server != i || pending->query == nullptr || !pending->query->options) continue;
@@ -403,6 +428,7 @@ void Client::check_options(base::MonoTime now) {
 
 void Client::go_down(base::MonoTime now) {
   health_.go_down(now);
+  MXRING_PROBE("dns: the resolver is down");
   if (listener_ != nullptr) listener_->on_resolver(false);
   while (Pending* pending = by_age_->front()) finish(*pending, down_answer_, now);
 }
@@ -410,6 +436,7 @@ void Client::go_down(base::MonoTime now) {
 void Client::expire(base::MonoTime now) {
   while (Pending* oldest = by_age_->front()) {
     if (oldest->deadline > now) return;
+    MXRING_PROBE("dns: a question has had its time");
     finish(*oldest, make_failure(Status::kTimeout), now);
   }
 }

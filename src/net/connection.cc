@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "net/checked.h"
 
 namespace mxring::net {
@@ -39,6 +40,7 @@ ReceiveOutcome Connection::on_receive(const uring::Completion& completion) {
   if (completion.has_buffer) {
     context_.buffers.adopt(completion.buffer_id);
     if (completion.result <= 0 || shut_) {
+      MXRING_PROBE("receive: bytes after the end");
       context_.buffers.release(completion.buffer_id);
       return ReceiveOutcome::kStopped;
     }
@@ -161,6 +163,7 @@ void Connection::end_tls() {
 
 void Connection::finish_sending() {
   if (half_closed_ || shut_) return;
+  MXRING_PROBE("half-closed");
   half_closed_ = true;
   ::shutdown(fd_, SHUT_WR);
 }
@@ -172,7 +175,10 @@ void Connection::shut() {
   drop_input();
   // The cancelled operations' completions let try_close() go on.
   if (receive_armed_ && !cancel_sent_) context_.ring.cancel(tag(Operation::kReceive), uring::Tag{});
-  if (send_in_flight_) context_.ring.cancel(tag(Operation::kSend), uring::Tag{});
+  if (send_in_flight_) {
+    MXRING_PROBE("shut with a send in flight");
+    context_.ring.cancel(tag(Operation::kSend), uring::Tag{});
+  }
   cancel_sent_ = true;
 }
 

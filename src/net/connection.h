@@ -55,6 +55,7 @@ class Connection {
   // Receiving. Paused connections leave their bytes in the kernel, which is what slows the sender.
   void resume_receiving();
   void pause_receiving();
+  bool sending() const { return send_in_flight_; }
   bool receive_armed() const { return receive_armed_; }
   ReceiveOutcome on_receive(const uring::Completion& completion);
 

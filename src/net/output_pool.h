@@ -41,6 +41,7 @@ class OutputPool {
   }
   void release(OutputBlock* block) { free_.push_back(block); }
   std::size_t blocks() const { return all_.size(); }
+  std::size_t lent() const { return all_.size() - free_.size(); }
 
  private:
   std::vector<std::unique_ptr<OutputBlock>> all_;

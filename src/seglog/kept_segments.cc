@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "seglog/spare_pool.h"
 
 namespace mxring::seglog {
@@ -76,10 +77,14 @@ std::uint64_t KeptSegments::beyond_retention(const Active& active) const {
 bool KeptSegments::may_go(std::uint64_t next_offset, const Active& active, bool disk_low,
                           RemovedFor& why) {
   find_holds();
-  if (held_.unknown) return false;
+  if (held_.unknown) {
+    MXRING_PROBE("retention: what groups hold is not known");
+    return false;
+  }
   const auto furthest = std::min_element(
       holds_.begin(), holds_.end(), [](const Hold& a, const Hold& b) { return a.next < b.next; });
   if (furthest == holds_.end() || furthest->next >= next_offset) return true;
+  MXRING_PROBE("retention: a group holds the oldest");
   held_.bytes = beyond_retention(active);
   held_.group = furthest->group;
   held_.next = furthest->next;
@@ -89,6 +94,7 @@ bool KeptSegments::may_go(std::uint64_t next_offset, const Active& active, bool 
   held_.full = full && !place_.drop_when_full;
   if (!full || held_.full) return false;
   why = RemovedFor::kHoldFull;
+  MXRING_PROBE("retention: a held segment goes");
   return true;
 }
 
@@ -106,6 +112,7 @@ bool KeptSegments::remove_oldest(SparePool& spares) {
   const bool gone = (worth_it && spares.recycle(name)) ||
                     ::unlinkat(place_.directory_fd, name.c_str(), 0) == 0 || errno == ENOENT;
   if (!gone) {
+    MXRING_PROBE("retention: a segment cannot be removed");
     if (troubled_file_ != name) {
       trouble_ = "retention cannot remove " + name + ": " + std::system_category().message(errno);
     }
@@ -116,6 +123,7 @@ bool KeptSegments::remove_oldest(SparePool& spares) {
   if (oldest.set_aside == 0) {
     ::unlinkat(place_.directory_fd, index_name(oldest.base_offset).c_str(), 0);
   }
+  MXRING_PROBE("retention: the oldest goes");
   segments_.pop_front();
   bytes_ -= oldest.file_bytes;
   return true;

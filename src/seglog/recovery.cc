@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/probe.h"
 #include "seglog/index_file.h"
 #include "seglog/log_directory.h"
 #include "seglog/ownership.h"
@@ -124,6 +125,7 @@ std::expected<Recovered, OpenError> Recovery::run() {
   if (state_) {
     found_.newest_epoch = state_->epoch;
     found_.report.was_poisoned = state_->poisoned();
+    if (state_->poisoned()) MXRING_PROBE("recovery: of a poisoned log");
   }
   found_.next_offset = durable();  // offsets are never used twice, even when every segment has gone
   for (std::size_t i = 0; i < bases->size(); ++i) {
@@ -135,6 +137,7 @@ std::expected<Recovered, OpenError> Recovery::run() {
   for (const std::string& name : list_names(directory_.fd()).value_or(std::vector<std::string>{})) {
     const auto base = parse_index_name(name);
     if (base && !std::binary_search(bases->begin(), bases->end(), *base)) {
+      MXRING_PROBE("recovery: an index without its segment");
       ::unlinkat(directory_.fd(), name.c_str(), 0);
     }
   }
@@ -166,6 +169,7 @@ Recovery::Result Recovery::take_in(std::uint64_t base) {
     const int error = segment.error().error;
     // Not damage, and one command puts it right.
     if (error == EACCES || error == EPERM) return std::unexpected(io(base, "opening", error));
+    MXRING_PROBE("recovery: an older segment cannot be read");
     keep_unreadable(base, segment.error());
     return {};
   }
@@ -180,6 +184,7 @@ Recovery::Result Recovery::take_in(std::uint64_t base) {
   const auto seal = read_seal(segment->file.fd(), segment->file_bytes, segment->key());
   std::int64_t newest_us = seal ? seal->received_at_us : 0;
   struct stat status {};
+  if (!seal) MXRING_PROBE("recovery: an older segment without a seal");
   if (!seal && ::fstat(segment->file.fd(), &status) == 0) newest_us = status.st_mtime * 1'000'000LL;
   newest_us = std::max(newest_us, segment->header.created_at_us);
   found_.segments.push_back({base, segment->file_bytes, newest_us});
@@ -193,7 +198,11 @@ Recovery::Result Recovery::end_newest(std::uint64_t base) {
   const auto seal = read_seal(segment->file.fd(), segment->file_bytes, segment->key());
   if (!seal) return end_unsealed(*segment);
   found_.next_offset = std::max(durable(), seal->offset);
-  if (found_.next_offset > base) return take_in(base);
+  if (found_.next_offset > base) {
+    MXRING_PROBE("recovery: the newest is sealed");
+    return take_in(base);
+  }
+  MXRING_PROBE("recovery: the newest is sealed and empty");
   return {};  // empty: the new segment takes its place
 }
 
@@ -223,6 +232,7 @@ Recovery::Result Recovery::add_set_aside() {
   for (const SetAside& aside : list_set_aside(directory_.fd())) {
     const std::uint64_t base = aside.name.base_offset;
     found_.segments.push_back(facts_from_outside(base, aside.name.number));
+    MXRING_PROBE("recovery: a file was set aside before");
     if (base < found_.next_offset) continue;  // the log went on after it long ago
     const std::string name = damaged_name(aside.name);
     if (auto passed = pass_offsets_of(name, base, aside.file_bytes); !passed) return passed;
@@ -262,7 +272,11 @@ Recovery::Result Recovery::judge_unreadable_newest(std::uint64_t base, const Seg
         path(base) + ": its header is damaged and there is no state file to tell which offsets it "
                      "used; move the whole directory away to begin a new log"});
   }
-  if (state_->durable <= base) return move_aside(base);
+  if (state_->durable <= base) {
+    MXRING_PROBE("recovery: the newest is moved aside");
+    return move_aside(base);
+  }
+  MXRING_PROBE("recovery: the newest cannot be read and was acknowledged from");
   if (auto passed = pass_offsets_of(segment_name(base), base, error.file_bytes); !passed) {
     return passed;
   }
@@ -321,6 +335,10 @@ Recovery::Result Recovery::end_unsealed(const OpenSegment& segment) {
   report.torn_bytes += tail.torn_bytes;
   MXRING_ASSERT(tail.next_offset >= std::max(base, question.poisoned ? 0 : durable()));
   found_.next_offset = tail.next_offset;
+  if (tail.torn_bytes > 0) MXRING_PROBE("recovery: a torn tail is cut");
+  if (tail.damaged_records > 0) MXRING_PROBE("recovery: acknowledged records are damaged");
+  if (tail.sealed) MXRING_PROBE("recovery: a seal that was not at the end");
+  if (tail.next_offset == base) MXRING_PROBE("recovery: the newest is empty");
   if (tail.next_offset == base) return {};  // empty: the new segment takes its place
   if (Result ended = seal_at(*file, segment, tail); !ended) return ended;
   found_.segments.push_back({base, tail.position + kRecordHeaderBytes,

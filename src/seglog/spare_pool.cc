@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/probe.h"
 #include "seglog/log_directory.h"
 
 namespace mxring::seglog {
@@ -72,6 +73,7 @@ void SparePool::start() {
       if (file && ::fstat(file->fd(), &status) == 0 &&
           static_cast<std::uint64_t>(status.st_size) == options_.file_bytes &&
           (!options_.write_zeros || is_written_in_place(file->fd()))) {
+        MXRING_PROBE("spare: last run's is used");
         ready_ = Spare{std::move(*file), name, options_.file_bytes};
         const std::uint64_t number = std::strtoull(name.c_str() + kPrefix.size(), nullptr, 10);
         next_number_ = std::max(next_number_, number + 1);
@@ -79,6 +81,7 @@ void SparePool::start() {
       }
     }
     if (name.ends_with(kReady) || name.ends_with(kInWork)) {
+      MXRING_PROBE("spare: last run's is removed");
       ::unlinkat(options_.directory_fd, name.c_str(), 0);
     }
   }
@@ -92,12 +95,14 @@ std::expected<Spare, int> SparePool::take(std::uint64_t bytes_min) {
     changed_.notify_all();
     changed_.wait(lock, [this] { return !busy_; });
     hurry_ = false;
-    if (ready_ && ready_->bytes >= bytes_min) {
+    const bool none = MXRING_BUGGIFY("no spare is ready", 200);
+    if (ready_ && ready_->bytes >= bytes_min && !none) {
       Spare spare = std::move(*ready_);
       ready_.reset();
       return spare;
     }
   }
+  MXRING_PROBE("spare: made on the spot");
   auto made = make(std::max(bytes_min, options_.file_bytes));
   const std::lock_guard lock(mutex_);
   note_outcome(made.has_value());
@@ -116,6 +121,7 @@ std::expected<Spare, int> SparePool::make(std::uint64_t bytes) {
 void SparePool::give_back(Spare spare) {
   const std::lock_guard lock(mutex_);
   if (!ready_ && spare.bytes == options_.file_bytes) {
+    MXRING_PROBE("spare: given back");
     ready_ = std::move(spare);
   } else {
     ::unlinkat(options_.directory_fd, spare.name.c_str(), 0);
@@ -131,6 +137,7 @@ bool SparePool::recycle(const std::string& segment_name) {
                  in_work.c_str()) != 0) {
     return false;
   }
+  MXRING_PROBE("spare: a removed segment becomes one");
   wanted_ = base;
   busy_ = true;
   changed_.notify_all();
@@ -183,6 +190,7 @@ void SparePool::note_outcome(bool succeeded) {
     wait_ns_ = retry_at_ns_ = 0;
     return;
   }
+  MXRING_PROBE("spare: it cannot be made");
   wait_ns_ = wait_ns_ == 0 ? options_.retry_first_ns : wait_ns_ * 2;
   wait_ns_ = std::min(wait_ns_, options_.retry_max_ns);
   retry_at_ns_ = base::read_clocks().mono.ns + wait_ns_;
@@ -192,7 +200,10 @@ void SparePool::refill() {
   const std::lock_guard lock(mutex_);
   if (ready_ || busy_ || !wanted_.empty()) return;
   if (wait_ns_ != 0 && base::read_clocks().mono.ns < retry_at_ns_) return;
-  if (!has_room(options_.file_bytes, true)) return;
+  if (!has_room(options_.file_bytes, true)) {
+    MXRING_PROBE("spare: no room beside the reserve");
+    return;
+  }
   wanted_ = next_name();
   busy_ = true;
   changed_.notify_all();
@@ -295,7 +306,10 @@ int SparePool::write_zeros(const std::string& path, std::uint64_t from, std::uin
     if (written <= 0) error = written < 0 ? errno : ENOSPC;
     if (written > 0) at += static_cast<std::uint64_t>(written);
     if (stop == nullptr || error != 0) continue;
-    if (stop->stop_requested()) error = ECANCELED;
+    if (stop->stop_requested()) {
+      MXRING_PROBE("spare: stopped in the middle");
+      error = ECANCELED;
+    }
     std::unique_lock lock(mutex_);
     if (!hurry_) changed_.wait_for(lock, *stop, kPause, [this] { return hurry_; });
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/probe.h"
 #include "seglog/log_directory.h"
 #include "seglog/segment_cursor.h"
 
@@ -77,7 +78,9 @@ Walk walk(const TailQuestion& question, Tail& tail, const std::function<void(dou
       result.faults.push_back({event.position, event.end, event.first_offset, event.next_offset,
                                tail.records, tail.newest_us, tail.index.size()});
     }
-    if (event.kind == Kind::kSeal) {  // it says more offsets than are here
+    if (event.kind == Kind::kSeal) {
+      MXRING_PROBE("tail: a seal with offsets that are not here");
+      // it says more offsets than are here
       tail.sealed = true;
       tail.position = event.position;
       tail.next_offset = event.next_offset;
@@ -111,16 +114,19 @@ Tail find_tail(const TailQuestion& question, const std::function<void(double)>& 
   const std::uint64_t durable = question.poisoned ? question.durable : found.durable;
   for (const Fault& fault : found.faults) {
     if (fault.first_offset >= durable) {  // torn: nobody was told of anything from here on
+      MXRING_PROBE("tail: torn");
       cut_at(tail, fault, fault.position, fault.first_offset);
       break;
     }
     tail.damaged_records += std::min(fault.next_offset, durable) - fault.first_offset;
     if (fault.next_offset > durable) {  // real damage that runs into a torn end
+      MXRING_PROBE("tail: damage runs into a torn end");
       cut_at(tail, fault, fault.end, durable);
       break;
     }
   }
   if (tail.next_offset < durable) {
+    MXRING_PROBE("tail: acknowledged records are missing at the end");
     tail.damaged_records += durable - tail.next_offset;
     tail.next_offset = durable;
   }

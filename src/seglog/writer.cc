@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/probe.h"
 #include "seglog/file_system.h"
 #include "seglog/groups.h"
 #include "seglog/identity.h"
@@ -80,6 +81,7 @@ struct Writer::Impl {
   NoRoom no_room = NoRoom::kDisk;
   std::vector<Part> parts;   // of the batch in work
   std::vector<Spare> taken;  // the segments it rolls into
+  bool early_roll = false;   // the batch in work goes into a new segment in any case
 
   // Of the next record: nobody has been told of anything at or after it.
   std::uint64_t next_offset() const { return marks.told().next; }
@@ -152,6 +154,7 @@ std::expected<void, OpenError> Writer::Impl::identify() {
   const bool empty = next_offset() == 0 && recovered.segments.empty();
   log_id = empty ? LogId{} : current_log_id(at);
   if (const std::string group = group_beyond(); !empty && !group.empty()) {
+    MXRING_PROBE("log: a new id, it was put back from an older copy");
     log_id = LogId{};
     std::string& text = recovered.report.text;
     text += (text.empty() ? "" : "; ") +
@@ -188,6 +191,7 @@ std::string Writer::Impl::group_beyond() const {
 
 std::expected<void, OpenError> Writer::Impl::first_segment() {
   auto spare = spares->make(std::min(kFirstSegmentBytes, options.segment_bytes));
+  if (!spare) MXRING_PROBE("log: the first segment is last run's spare");
   if (!spare) spare = spares->take(0);  // a full disk may still hold the spare of the last run
   if (!spare) {
     return std::unexpected(
@@ -232,6 +236,7 @@ std::expected<void, std::string> Writer::Impl::seal_active(std::uint64_t next) {
 // are under way, only a little at a time is taken.
 std::uint64_t Writer::Impl::next_segment_bytes() {
   if (spares->can_take(options.segment_bytes)) return options.segment_bytes;
+  MXRING_PROBE("log: a small segment out of the reserve");
   return std::min(options.segment_bytes, kFirstSegmentBytes);
 }
 
@@ -242,11 +247,13 @@ std::uint64_t Writer::Impl::plan(std::span<const Append> batch, std::uint64_t un
   parts.clear();
   parts.push_back({0, 0});
   std::uint64_t room = active->room();
+  if (early_roll) room = 0;
   std::uint64_t largest = unit;
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const std::uint64_t span = record_span(batch[i]);
     // The room is a multiple of kBatchAlign, so the padding after the part fits as well.
     if (span > room) {
+      MXRING_PROBE("log: a batch goes into the next segment");
       const std::uint64_t bytes = std::max(unit, segment_for(span));
       largest = std::max(largest, bytes);
       room =
@@ -264,6 +271,7 @@ std::uint64_t Writer::Impl::plan(std::span<const Append> batch, std::uint64_t un
 
 std::expected<void, CommitError> Writer::Impl::take_spares(std::span<const Append> batch) {
   std::size_t rolls = 0;
+  early_roll = MXRING_BUGGIFY("a segment is full early", 150);
   std::uint64_t bytes = plan(batch, options.segment_bytes, &rolls);
   if (rolls > 0) bytes = plan(batch, next_segment_bytes(), &rolls);
   MXRING_ASSERT(taken.empty());
@@ -273,6 +281,7 @@ std::expected<void, CommitError> Writer::Impl::take_spares(std::span<const Appen
       taken.push_back(std::move(*spare));
       continue;
     }
+    MXRING_PROBE("log: no segment can be made for now");
     for (Spare& unused : taken) spares->give_back(std::move(unused));
     taken.clear();
     const std::string what = "making the next segment in " + options.directory.string() +
@@ -283,6 +292,7 @@ std::expected<void, CommitError> Writer::Impl::take_spares(std::span<const Appen
       return std::unexpected(spare.error() == ENOSPC ? CommitError::kNoSpace
                                                      : CommitError::kNoResources);
     }
+    MXRING_PROBE("log: poisoned, no segment");
     failure = what;
     publish(true);
     return std::unexpected(CommitError::kFailed);
@@ -301,6 +311,8 @@ std::expected<void, std::string> Writer::Impl::write_batch(std::span<const Appen
       // record is replaced instead: the new one has its name.
       if (first_offset > active->header().base_offset) {
         if (auto sealed = seal_active(first_offset); !sealed) return sealed;
+      } else {
+        MXRING_PROBE("log: an empty segment is replaced");
       }
       const std::int64_t now_us = batch[part.first].received_at_us;
       auto activated = activate(std::move(taken[i - 1]), first_offset, now_us);
@@ -321,6 +333,7 @@ std::expected<std::uint64_t, CommitError> Writer::Impl::commit(std::span<const A
   if (batch.empty()) return next_offset();
   if (auto taken_all = take_spares(batch); !taken_all) return std::unexpected(taken_all.error());
   if (auto written = write_batch(batch); !written) {
+    MXRING_PROBE("log: poisoned, a write or sync failed");
     failure = written.error();
     taken.clear();
     publish(true);
@@ -388,7 +401,10 @@ void Writer::Impl::close() {
   closed = true;
   if (failure.empty() && active) {
     // Everything is durable already. A seal that cannot be written costs the next start a scan.
-    if (auto sealed = seal_active(next_offset()); !sealed) failure = sealed.error();
+    if (auto sealed = seal_active(next_offset()); !sealed) {
+      MXRING_PROBE("log: no seal at the end");
+      failure = sealed.error();
+    }
   }
   spares.reset();
   active.reset();

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "server/journal.h"
 #include "server/result_counters.h"
 #include "smtp/reply_buffer.h"
@@ -41,6 +42,7 @@ bool Acceptor::on_accept(const uring::Completion& completion, Newcomer* newcomer
   MXRING_ASSERT(listener < armed_.size() && armed_[listener] > 0);
   --armed_[listener];
   if (completion.result < 0) {
+    MXRING_PROBE("accept: it fails");
     retry_at_ns_ = context_.now.mono.ns + kRetryNs;
     return false;
   }
@@ -50,6 +52,7 @@ bool Acceptor::on_accept(const uring::Completion& completion, Newcomer* newcomer
                .peer = net::peer_of(completion.result),
                .implicit_tls = listener >= implicit_tls_from_};
   if (context_.draining && !handed_over_) {
+    MXRING_PROBE("accept: 421, draining");
     turn_away(*newcomer, replies::kDraining);
     return false;
   }
@@ -70,10 +73,14 @@ bool Acceptor::take_in(Newcomer& newcomer) {
   if (!speaks_for_others &&
       !context_.rates.take(RateKind::kConnections, peer, config.limits.connections_per_minute,
                            context_.now.mono)) {
+    MXRING_PROBE("accept: 421, too many a minute");
     return false;
   }
   const auto place = gate_.enter(peer, speaks_for_others);
-  if (!place) return false;
+  if (!place) {
+    MXRING_PROBE("accept: 421, too many connections");
+    return false;
+  }
   newcomer.place = *place;
   return true;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/probe.h"
 
 namespace mxring::server {
 
@@ -79,6 +80,7 @@ void CheckBatch::run(base::Now now) {
   const obs::InStage stage(setup_.stages, obs::Stage::kEvaluate);
   Budget budget;
   budget.end_ns = base::read_clocks().mono.ns + kTurnNs;
+  if (MXRING_BUGGIFY("little work in a turn", 300)) budget.units = budget.hash_bytes = 1;
   for (std::size_t n = 0; n < kTurnRounds && !touched_.empty() && budget.left(); ++n) {
     if (!round(budget, now)) return;
   }
@@ -101,6 +103,7 @@ bool CheckBatch::round(Budget& budget, base::Now now) {
       ++moved;
       check->subject().on_verdict();
     } else if (check->behind() || budget.units == 0) {
+      MXRING_PROBE("check: its turn comes later");
       touch(*check);
     } else if (!check->collect()) {
       ++moved;  // it waits for answers, or for more of its message
@@ -117,6 +120,7 @@ bool CheckBatch::round(Budget& budget, base::Now now) {
   if (!signatures_.empty()) rsa_.verify(signatures_);
   for (MessageCheck* check : verified_) {
     if (check->signatures_left()) {
+      MXRING_PROBE("check: signatures are left for the next turn");
       touch(*check);
       continue;
     }
@@ -165,6 +169,7 @@ void CheckBatch::restart_time(MessageCheck& check) {
 void CheckBatch::end_overdue(base::MonoTime now) {
   for (MessageCheck* check = running_.front(); check != nullptr && check->deadline() <= now;
        check = running_.front()) {
+    MXRING_PROBE("check: its time is over");
     running_.remove(*check);
     check->give_up();
   }

@@ -5,10 +5,12 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <utility>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "server/retention_words.h"
 
 namespace mxring::server {
@@ -24,6 +26,7 @@ constexpr std::size_t kBusyGroup = 4;
 constexpr std::int64_t kIdleNs = base::kNsPerSecond;
 constexpr std::int64_t kNoticeEveryNs = 60 * base::kNsPerSecond;
 // A disk that hovers around its reserve is not worth a line every second.
+constexpr std::chrono::milliseconds kLateWakeup{40};  // in the simulator
 constexpr std::int64_t kSayNs = 5 * base::kNsPerSecond;
 
 }  // namespace
@@ -102,14 +105,15 @@ void CommitThread::run(int cpu) {
 }
 
 void CommitThread::gather() {
-  const auto drain = [this] {
+  const std::size_t messages_max = MXRING_BUGGIFY("a commit of one", 300) ? 1 : kGroupMessagesMax;
+  const auto drain = [this, messages_max] {
     // One message from each shard in turn, so that no shard's flood delays another's.
     bool found = true;
-    while (found && group_.size() < kGroupMessagesMax && group_bytes_ < kGroupBytesMax) {
+    while (found && group_.size() < messages_max && group_bytes_ < kGroupBytesMax) {
       found = false;
       for (WriterLane* lane : lanes_) {
         Message* message = nullptr;
-        if (group_.size() >= kGroupMessagesMax || !lane->to_writer.pop(message)) continue;
+        if (group_.size() >= messages_max || !lane->to_writer.pop(message)) continue;
         found = true;
         group_bytes_ += message->bytes() + message->metadata.size();
         group_.push_back({message, lane});
@@ -130,6 +134,7 @@ void CommitThread::gather() {
 void CommitThread::commit_group() {
   MXRING_ASSERT(!group_.empty() && group_.size() <= kGroupMessagesMax);
   if (failed()) {
+    MXRING_PROBE("writer: a group after the log has failed");
     give_back(CommitOutcome::kFailed, 0);
     return;
   }
@@ -155,6 +160,7 @@ void CommitThread::commit_group() {
     give_back(CommitOutcome::kDurable, *first_offset);
     // A segment may have come out of the disk reserve: not a second later, but now.
     if (const auto rolled = setup_.writer.totals().segments_rolled; rolled != rolled_) {
+      MXRING_PROBE("writer: a segment was begun");
       rolled_ = rolled;
       watch_storage();
     }
@@ -165,6 +171,7 @@ void CommitThread::commit_group() {
     refuse_for_now(first_offset.error());
     return;
   }
+  MXRING_PROBE("writer: the log has failed");
   failed_.store(true, std::memory_order_relaxed);
   give_back(CommitOutcome::kFailed, 0);
   setup_.on_failure(std::string(setup_.writer.failure()));
@@ -173,12 +180,14 @@ void CommitThread::commit_group() {
 // Nothing of the group was written, and nothing is wrong with the log.
 void CommitThread::refuse_for_now(seglog::CommitError why) {
   if (why == seglog::CommitError::kNoSpace) {
+    MXRING_PROBE("writer: refused for now, no room");
     refused_for_.store(static_cast<int>(setup_.writer.no_room()), std::memory_order_relaxed);
     storage_low_.store(true, std::memory_order_relaxed);
     say_room();
     give_back(CommitOutcome::kNoSpace, 0);
     return;
   }
+  MXRING_PROBE("writer: refused for now, no descriptors or memory");
   const std::int64_t now_ns = base::read_clocks().mono.ns;
   if (setup_.notice && now_ns - last_notice_ns_ >= kNoticeEveryNs) {
     last_notice_ns_ = now_ns;
@@ -200,6 +209,7 @@ void CommitThread::give_back(CommitOutcome outcome, std::uint64_t first_offset) 
     const bool pushed = queued.lane->from_writer.push(std::move(message));
     MXRING_ASSERT(pushed);
   }
+  if (MXRING_BUGGIFY("a late wake-up", 100)) std::this_thread::sleep_for(kLateWakeup);
   for (WriterLane* lane : lanes_) {
     if (!lane->from_writer.empty() && lane->shard_wake.wake()) ++wake_calls_;
   }

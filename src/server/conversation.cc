@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "smtp/reply.h"
 
 namespace mxring::server {
@@ -41,10 +42,14 @@ smtp::Reply decided(const Message& message, std::array<char, 32>& text) {
           .with({text.data(), static_cast<std::size_t>(end - text.data())});
     }
     case CommitOutcome::kNoSpace:
+      MXRING_PROBE("reply: 452, the log has no room");
       return replies::kStorageLow;
-    case CommitOutcome::kPending:
     case CommitOutcome::kNoResources:
+      MXRING_PROBE("reply: 451, the log lacks resources");
+      break;
+    case CommitOutcome::kPending:
     case CommitOutcome::kFailed:
+      MXRING_PROBE("reply: 451, the log has failed");
       break;
   }
   return replies::kStorageError;
@@ -137,6 +142,7 @@ void Conversation::greet(bool spoke_early) {
   smtp::ReplyBuffer out(connection_.output(), this);
   // A client that already spoke did not wait for the banner (RFC 5321 3.1).
   if (spoke_early) {
+    MXRING_PROBE("greeting: the client spoke first");
     session_.refuse_early_talker(out);
     enter(Phase::kLastWords);
   } else {
@@ -162,10 +168,12 @@ void Conversation::on_receive(const uring::Completion& completion) {
       parse_due_ = true;
       break;
     case net::ReceiveOutcome::kStarved:
+      MXRING_PROBE("receive: no buffer was free");
       starve();
       parse_due_ = true;  // what was decrypted before the buffers ran out
       break;
     case net::ReceiveOutcome::kBroken:
+      MXRING_PROBE("receive: the connection is broken");
       parse();  // what came before counts as received
       shut();
       break;
@@ -184,6 +192,7 @@ void Conversation::on_receive(const uring::Completion& completion) {
 void Conversation::on_send(const uring::Completion& completion) {
   mark();
   if (!connection_.on_send(completion)) {
+    MXRING_PROBE("send: the connection is broken");
     shut();
     return;
   }
@@ -201,7 +210,10 @@ void Conversation::parse() {
     const uring::BufferId buffer = connection_.front().buffer;
     const smtp::Input input{connection_.front_bytes(), connection_.chunks() > 1, true};
     smtp::ReplyBuffer out(connection_.output(), this, context_.tracers != nullptr);
-    if (out.free() < smtp::kReplyBytesMax) {
+    const bool tiny =
+        connection_.sending() && MXRING_BUGGIFY("no room for a reply while others are sent", 100);
+    if (out.free() < smtp::kReplyBytesMax || tiny) {
+      MXRING_PROBE("parse: no room for a reply");
       hold(Hold::kOutput);  // what fills the block are replies of earlier steps
       break;
     }
@@ -221,9 +233,15 @@ void Conversation::parse() {
     MXRING_ASSERT(step.consumed > 0 || moved || hold_ != Hold::kNone);
     moved = step.consumed > 0;
     if (!go_on) break;
+    if (MXRING_BUGGIFY("a turn takes one step", 30)) {
+      parse_due_ = true;
+      mark();
+      break;
+    }
   }
   if (phase_ == Phase::kTalking && connection_.chunks() >= kChunksMax &&
       connection_.receive_armed()) {
+    MXRING_PROBE("parse: too much waits, reading pauses");
     pause(Pause::kChunks);
   }
   if (message_ != nullptr && session_.receiving() && context_.memory.is_short()) {
@@ -239,9 +257,11 @@ bool Conversation::handle(const smtp::Step& step, smtp::ReplyBuffer& out) {
       give_up();
       return true;
     case smtp::Event::kOutputFull:
+      MXRING_PROBE("parse: the reply fills the output");
       hold(Hold::kOutput);
       return false;
     case smtp::Event::kSlowDown:
+      MXRING_PROBE("parse: errors slow a client down");
       hold(Hold::kSlowed);
       return false;
     case smtp::Event::kMail:
@@ -261,6 +281,7 @@ bool Conversation::handle(const smtp::Step& step, smtp::ReplyBuffer& out) {
       on_content(step.run);
       return true;
     case smtp::Event::kDiscard:
+      MXRING_PROBE("parse: content is discarded");
       give_up();
       return true;
     case smtp::Event::kMessage:
@@ -286,10 +307,13 @@ void Conversation::on_mail(smtp::ReplyBuffer& out) {
     session_.terminate(replies::kDraining, out);
     enter(Phase::kLastWords);
   } else if (context_.storage_low) {
+    MXRING_PROBE("MAIL: 452, the disk is low");
     session_.refuse(replies::kStorageLow, out);
   } else if (is_short()) {
+    MXRING_PROBE("MAIL: 452, memory is short");
     session_.refuse(replies::kMemoryLow, out);
   } else if (!in_time(RateKind::kMessages, rules_->config.limits.messages_per_minute)) {
+    MXRING_PROBE("MAIL: 450, too many a minute");
     session_.refuse(replies::kTooManyPerMinute, out);
   } else {
     session_.accept(out);
@@ -313,6 +337,7 @@ bool Conversation::in_time(RateKind kind, std::uint32_t limit) {
 // sent away, by the limits for errors. A recipient that is served begins the count anew.
 bool Conversation::on_recipient(smtp::ReplyBuffer& out) {
   if (!in_time(RateKind::kRecipients, rules_->config.limits.recipients_per_minute)) {
+    MXRING_PROBE("RCPT: 450, too many a minute");
     session_.refuse(replies::kTooManyPerMinute, out);
     return true;
   }
@@ -327,10 +352,12 @@ bool Conversation::judge_recipient(smtp::ReplyBuffer& out) {
                              .recipient = session_.offered_recipient().path});
   if (!ruling.refusal && ruling.lists_count && lists_ != nullptr) {
     if (lists_->under_way()) {
+      MXRING_PROBE("RCPT: waits for block lists");
       hold(Hold::kLists);
       return false;
     }
     if (const BlockList* list = lists_->listed()) {
+      MXRING_PROBE("RCPT: 554, on a block list");
       context_.counters.add(obs::Counter::kRecipientsListed);
       session_.refuse(Policy::listed(*list, facts_.ip, context_.policy_scratch.reply), out);
       return true;
@@ -351,23 +378,29 @@ bool Conversation::answer_recipient(std::optional<smtp::Reply> refusal, smtp::Re
   if (refusal->id() != replies::kUnknownRecipient) return true;
   ++guesses_;
   if (guesses_ >= limits.errors_hard) {
+    MXRING_PROBE("RCPT: 421, too many guesses");
     session_.terminate(replies::kTooManyErrors, out);
     give_up();
     enter(Phase::kLastWords);
     return false;
   }
   if (guesses_ < limits.errors_soft) return true;
+  MXRING_PROBE("RCPT: guesses slow a client down");
   hold(Hold::kSlowed);
   return false;
 }
 
 void Conversation::on_data(smtp::ReplyBuffer& out) {
   if (is_short()) {
+    MXRING_PROBE("DATA: 452, memory is short");
     session_.refuse(replies::kMemoryLow, out);
     return;
   }
   session_.accept(out);
-  if (!session_.receiving()) return;  // the client had not waited for 354
+  if (!session_.receiving()) {
+    MXRING_PROBE("DATA: the client had not waited for 354");
+    return;
+  }
   MXRING_ASSERT(message_ == nullptr);
   message_ = context_.delivery.begin(ref_);
   context_.memory.message_begins(*this, context_.now.mono);
@@ -379,6 +412,7 @@ void Conversation::on_content(std::string_view run) {
   message_->append(run, connection_.front().buffer);
   if (check_ != nullptr) context_.checks->touch(*check_);
   if (const auto refusal = over_limit(message_->header().status())) {
+    MXRING_PROBE("content: a limit on the header section");
     give_up();
     session_.discard(refusal->id());
   }
@@ -391,6 +425,7 @@ void Conversation::give_up() {
   if (check_ != nullptr) context_.checks->drop(*check_);
   check_ = nullptr;
   if (message_ == nullptr) return;
+  MXRING_PROBE("a message is given up");
   context_.delivery.abandon(message_);
   message_ = nullptr;
   context_.memory.message_ends(*this);
@@ -412,6 +447,7 @@ void Conversation::on_message(smtp::ReplyBuffer& out) {
                                     scratch);
   }
   if (refusal) {
+    MXRING_PROBE("end of data: refused for its header section");
     give_up();
     session_.finish(*refusal, out);
     context_.counters.add(obs::Counter::kMessagesRefused);
@@ -450,6 +486,7 @@ void Conversation::on_verdict() {
 bool Conversation::deliver(mailauth::Disposition disposition) {
   const obs::InStage stage(context_.stages, obs::Stage::kCommit);
   if (context_.delivery.is_full()) {
+    MXRING_PROBE("end of data: too many messages on their way");
     give_up();
     return false;
   }
@@ -479,7 +516,10 @@ void Conversation::finish(const smtp::Reply& reply) {
 
 // The connection may be on its way out: its message is kept all the same, only the reply is lost.
 void Conversation::on_decided(const Message& message) {
-  if (phase_ != Phase::kTalking) return;
+  if (phase_ != Phase::kTalking) {
+    MXRING_PROBE("committed after its client was told to go");
+    return;
+  }
   MXRING_ASSERT(hold_ == Hold::kCommit);
   std::array<char, 32> text{};
   finish(decided(message, text));
@@ -510,8 +550,10 @@ void Conversation::set_memory_pause(bool on) {
 void Conversation::give_up_for_memory() {
   MXRING_ASSERT(message_ != nullptr);
   const bool complete = hold_ == Hold::kVerdict;
+  MXRING_PROBE("memory: a message is given up");
   give_up();
   if (complete) {
+    MXRING_PROBE("memory: a complete message is given up");
     context_.counters.add(obs::Counter::kMessagesRefused);
     finish(replies::kMemoryLow);
   } else {
@@ -522,6 +564,7 @@ void Conversation::give_up_for_memory() {
 
 void Conversation::cut_off_for_memory() {
   no_lingering_ = true;
+  MXRING_PROBE("memory: a connection is cut off");
   // Who has not read the replies so far will not read this one.
   if (connection_.has_unsent() || phase_ != Phase::kTalking) {
     if (phase_ == Phase::kTalking) journal_reply(replies::kMemoryTaken, smtp::Stage::kCommand);

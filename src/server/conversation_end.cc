@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "server/conversation.h"
 #include "smtp/reply.h"
 
@@ -15,23 +16,27 @@ void Conversation::on_timer() {
       return;
     case Phase::kHandshake:
       context_.counters.add(obs::Counter::kTimeouts);
+      MXRING_PROBE("timer: the TLS handshake takes too long");
       journal_cut_off(CutOff::kTlsTimeout);
       trace_tls("timed out");
       [[fallthrough]];
     case Phase::kLastWords:
     case Phase::kLingering:
+      MXRING_PROBE("timer: the last words are not read");
       return cut_off();
     case Phase::kTalking:
       break;
   }
   if (hold_ == Hold::kHeader) {
     context_.counters.add(obs::Counter::kTimeouts);
+    MXRING_PROBE("timer: no PROXY header");
     refuse_balancer("none came in time");
   } else if (hold_ == Hold::kSlowed) {
     release(Hold::kSlowed);  // the end of the turn sets the timer for what comes then
   } else if (hold_ == Hold::kLists) {
     set_timer();  // the answers have a time limit of their own
   } else if (is_waiting() || pauses_.has(Pause::kMemory)) {
+    MXRING_PROBE("timer: it is us who are slow");
     pace_.forgive(context_.now.mono);  // it is we who are slow
     set_timer();
   } else if (session_.receiving()) {
@@ -39,14 +44,18 @@ void Conversation::on_timer() {
   } else if (timer_ticks_) {
     // Set while data arrived; the data ended in this very turn, and its reply waits to be sent.
     timer_ticks_ = false;
+    MXRING_PROBE("timer: set for data that has ended");
     set_timer();
   } else if (!command_overdue()) {
+    MXRING_PROBE("timer: a command has time left");
     set_timer();
   } else {
     context_.counters.add(obs::Counter::kTimeouts);
     if (connection_.has_unsent()) {
+      MXRING_PROBE("timer: replies are not read");
       cut_off();  // it has not read our replies for all this time
     } else {
+      MXRING_PROBE("timer: 421, no command came");
       say_last_words(replies::kCommandTimeout);
     }
   }
@@ -56,6 +65,8 @@ void Conversation::on_rate_tick() {
   const DataPace::Verdict verdict = pace_.look(context_.now.mono, rules_->config.limits);
   if (verdict == DataPace::Verdict::kFine) return set_timer();
   context_.counters.add(obs::Counter::kTimeouts);
+  if (verdict == DataPace::Verdict::kSilent) MXRING_PROBE("timer: 421, silence in a message");
+  if (verdict != DataPace::Verdict::kSilent) MXRING_PROBE("timer: 421, data too slow");
   say_last_words(verdict == DataPace::Verdict::kSilent ? replies::kDataTimeout : replies::kTooSlow);
 }
 
@@ -114,6 +125,7 @@ void Conversation::say_last_words(const smtp::Reply& reply) {
     session_.terminate(reply, out);
     connection_.wrote(out.size());
   } else {
+    MXRING_PROBE("last words: no room for them");
     journal_reply(reply, smtp::Stage::kCommand);
   }
   enter(Phase::kLastWords);
@@ -129,6 +141,10 @@ void Conversation::cut_off() {
 
 void Conversation::shut() {
   if (phase_ == Phase::kShut) return;
+  if (hold_ == Hold::kVerdict) MXRING_PROBE("gone while its verdict was awaited");
+  if (hold_ == Hold::kCommit) MXRING_PROBE("gone while its message was committed");
+  if (hold_ == Hold::kSlowed) MXRING_PROBE("gone while slowed");
+  if (session_.receiving()) MXRING_PROBE("gone in the middle of a message");
   give_up();
   enter(Phase::kShut);
   connection_.shut();
@@ -185,9 +201,11 @@ bool Conversation::go_on() {
     // A balancer that only looks whether the port is open sends nothing at all.
     if (header_ == nullptr || header_->bytes.empty()) return false;
     refuse_balancer("it ends in the middle");
+    MXRING_PROBE("PROXY header: it ends in the middle");
     return true;
   }
   if (idle && context_.draining && !session_.in_transaction()) {
+    MXRING_PROBE("drain: an idle client is told to go");
     say_last_words(replies::kDraining);
     return true;
   }
@@ -204,6 +222,7 @@ bool Conversation::end_last_words() {
   connection_.drop_input();
   if (connection_.has_unsent()) return false;
   if (connection_.end_of_file() || session_.said_goodbye() || no_lingering_) return true;
+  MXRING_PROBE("last words: the peer may read them before we close");
   // Closing with unread bytes in the kernel would send a reset that may overtake the reply.
   connection_.finish_sending();
   ++context_.direct_system_calls;

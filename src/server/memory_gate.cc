@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/probe.h"
 
 namespace mxring::server {
 
@@ -96,6 +97,7 @@ void MemoryGate::pause(MemoryHolder& holder, base::MonoTime now) {
   if (favoured_ == nullptr) choose_favoured(now);
   if (holder.paused_ || &holder == favoured_) return;
   holder.paused_ = true;
+  MXRING_PROBE("memory: reading pauses");
   holder.paused_at_ = now;
   ++paused_;
   counters_.add(obs::Counter::kReadPauses);
@@ -123,6 +125,7 @@ bool MemoryGate::stale(MemoryHolder& holder, base::MonoTime now) {
 
 void MemoryGate::choose_favoured(base::MonoTime now) {
   if (favoured_ != nullptr && !stale(*favoured_, now)) return;
+  if (favoured_ != nullptr) MXRING_PROBE("memory: the favoured message stands still");
   favoured_ = nullptr;
   for (MemoryHolder* h = receiving_.front(); h != nullptr; h = receiving_.next(*h)) {
     if (stale(*h, now)) continue;
@@ -136,10 +139,18 @@ bool MemoryGate::idle_too_much() const {
 
 bool MemoryGate::must_evict(base::MonoTime now, std::size_t in_flight) {
   // Nothing is on its way to the log that would free memory, and no receive finds a buffer.
-  if (in_flight == 0 && buffers_.free_buffers() < buffers_.options().offered) return true;
-  if (idle_too_much()) return true;
+  if (in_flight == 0 && buffers_.free_buffers() < buffers_.options().offered) {
+    MXRING_PROBE("memory: eviction, no buffer is left");
+    return true;
+  }
+  if (idle_too_much()) {
+    MXRING_PROBE("memory: eviction, too much without a message");
+    return true;
+  }
   for (MemoryHolder* h = receiving_.front(); h != nullptr; h = receiving_.next(*h)) {
-    if (h->paused_ && now - h->paused_at_ > limits_.memory_wait_ns) return true;
+    if (!h->paused_ || now - h->paused_at_ <= limits_.memory_wait_ns) continue;
+    MXRING_PROBE("memory: eviction, a pause has lasted too long");
+    return true;
   }
   return false;
 }
@@ -198,6 +209,7 @@ void MemoryGate::evict(MemoryHolder& holder) {
     return;
   }
   holder.going_ = true;
+  MXRING_PROBE("memory: a connection without a message goes");
   going_bytes_ += holder.counted_.sum();
   holder.account_->going += holder.counted_.sum();
   holder.cut_off_for_memory();
@@ -212,6 +224,7 @@ void MemoryGate::resume_paused() {
   if (favoured_ == nullptr) grants = std::max(grants, 1U);
   for (MemoryHolder* h = receiving_.front(); h != nullptr && grants > 0; h = receiving_.next(*h)) {
     if (!h->paused_) continue;
+    MXRING_PROBE("memory: reading goes on");
     end_pause(*h);
     --grants;
   }

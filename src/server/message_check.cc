@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/probe.h"
 
 namespace mxring::server {
 
@@ -38,6 +39,7 @@ void MessageCheck::begin(const mailauth::spf::Request& request, CheckSubject& su
 }
 
 void MessageCheck::stop() {
+  if (answers_missing()) MXRING_PROBE("check: dropped with questions under way");
   for (const auto& ask : asks_) ask->cancel();
   const bool hashing = stage_ == Stage::kReceiving || stage_ == Stage::kComplete;
   if (hashing || stage_ == Stage::kVerifying) evaluation_.abandon();
@@ -54,7 +56,10 @@ void MessageCheck::give_up() {
   for (const auto& ask : asks_) ask->cancel();
   missing_.fill(0);
   evaluation_.give_up();
-  if (stage_ == Stage::kConcluded) stage_ = Stage::kDecided;
+  if (stage_ == Stage::kConcluded) {
+    MXRING_PROBE("check: decided without the policy");
+    stage_ = Stage::kDecided;
+  }
   owner_.check_answered(*this);
 }
 

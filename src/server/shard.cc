@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "obs/allocations.h"
 #include "server/acceptor.h"
 #include "server/block_list_check.h"
@@ -219,6 +220,7 @@ void Shard::run(std::function<void(std::string)> started) {
     crash_report::watch(number_, &turns_);
     while (!finished()) turn();
     core_->ring->submit();  // what the last turn closed
+    check_at_rest();
     crash_report::forget(number_);
     update_counters();
   }
@@ -323,7 +325,8 @@ void Shard::end_turn() {
   resume_starved();
   // With a crowd the look at all of them comes less often, or it would be the turn's main cost.
   const bool crowd = core.conversations.live() > kCheckEachTurnMax;
-  if (kCheckEachTurn && (!crowd || progress() % kCheckEachTurnMax == 0)) check_invariants();
+  const bool check = kCheckEachTurn || base::in_simulation();
+  if (check && (!crowd || progress() % kCheckEachTurnMax == 0)) check_invariants();
   if (core.context.now.mono.ns - core.last_update_ns >= kCountersEveryNs) update_counters();
   core.stages.end_turn();
 }
@@ -336,13 +339,24 @@ void Shard::check_invariants() {
   core.conversations.for_each([](Conversation& conversation) { conversation.invariants(); });
 }
 
+// Nobody is connected and nothing is on its way: everything has come back.
+void Shard::check_at_rest() {
+  Core& core = *core_;
+  check_invariants();
+  MXRING_ASSERT(core.conversations.live() == 0 && core.delivery.in_flight() == 0);
+  MXRING_ASSERT(core.buffers.held_buffers() == 0 && core.outputs.lent() == 0);
+  MXRING_ASSERT(!core.checks || core.checks->live() == 0);
+  MXRING_ASSERT(core.memory.heap_bytes() == 0 && core.timers.empty());
+}
+
 // Few messages leave hash lanes empty and make a small commit. Then the ring is looked at once
 // more, without waiting, and again while each look brings more: true as long as that goes on.
 bool Shard::gathers_more() {
   Core& core = *core_;
   const std::size_t touched = core.checks ? core.checks->touched() : 0;
   const std::size_t gathered = touched + core.delivery.unannounced();
-  const bool more = gathered > core.gathered && gathered < kGatheredEnough;
+  const bool more = gathered > core.gathered && gathered < kGatheredEnough &&
+                    !MXRING_BUGGIFY("a short batch", 300);
   core.gathered = more ? gathered : 0;
   return more;
 }
@@ -356,7 +370,10 @@ void Shard::run_handshakes() {
   while (ConversationMarks* marks = core.context.handshakes.front()) {
     core.context.handshakes.remove(*marks);
     conversation_of(*marks).step_handshake();
-    if (base::read_clocks().mono.ns >= end_ns) return;
+    if (base::read_clocks().mono.ns >= end_ns) {
+      MXRING_PROBE("TLS: handshakes are left for the next turn");
+      return;
+    }
   }
 }
 
@@ -439,9 +456,13 @@ void Shard::on_accept(const uring::Completion& completion) {
   Acceptor::Newcomer newcomer;
   if (!core.acceptor.on_accept(completion, &newcomer)) return;
   base::SlotRef ref;
-  Conversation* conversation = core.conversations.acquire(&ref, core.context, core.connections,
-                                                          newcomer.fd, newcomer.peer, ref);
+  Conversation* conversation = nullptr;
+  if (!MXRING_BUGGIFY("no place for a conversation", 50)) {
+    conversation = core.conversations.acquire(&ref, core.context, core.connections, newcomer.fd,
+                                              newcomer.peer, ref);
+  }
   if (conversation == nullptr) {
+    MXRING_PROBE("accept: no place for a conversation");
     core.acceptor.leave(newcomer.place);
     core.acceptor.turn_away(newcomer, replies::kTooManyConnections);
     return;
@@ -464,6 +485,7 @@ void Shard::take_decided() {
   while (Message* message = core.delivery.next_decided()) {
     // Its client may have gone: it is kept all the same, only the reply is lost.
     Conversation* conversation = core.conversations.find(message->client);
+    if (conversation == nullptr) MXRING_PROBE("committed after its client has gone");
     if (conversation != nullptr) conversation->on_decided(*message);
     if (message->is_refused()) {
       counters_.add(obs::Counter::kMessagesRefused);
@@ -487,6 +509,7 @@ void Shard::take_decided() {
 void Shard::resume_starved() {
   TurnContext& context = core_->context;
   std::uint32_t grants = core_->buffers.offered_buffers();
+  if (grants > 1 && MXRING_BUGGIFY("one starved connection goes on", 500)) grants = 1;
   for (std::size_t left = context.starved.size(); left > 0 && grants > 0; --left) {
     Conversation& conversation = conversation_of(*context.starved.front());
     context.starved.remove(conversation);
@@ -498,6 +521,7 @@ void Shard::resume_starved() {
 void Shard::start_draining() {
   Core& core = *core_;
   core.context.draining = true;
+  MXRING_PROBE("drain: it begins");
   core.acceptor.drain();
   const bool failed = shared_.writer.failed();
   core.drain_deadline_ns =
@@ -514,6 +538,7 @@ void Shard::drain_overdue() {
   const bool give_up = now_ns >= core.drain_deadline_ns + kDrainGraceNs;
   core.conversations.for_each([&](Conversation& conversation) {
     if (give_up) {
+      MXRING_PROBE("drain: a client is cut off");
       conversation.cut_off();
     } else if (conversation.hold() != Conversation::Hold::kCommit) {
       conversation.say_last_words(replies::kDraining);

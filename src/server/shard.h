@@ -93,6 +93,7 @@ class Shard final {
   void end_turn();
   void resume_starved();
   void check_invariants();
+  void check_at_rest();
 
   void start_draining();
   void drain_overdue();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "tests/sim/points.h"
 #include "uring/fault.h"
 
 namespace mxring::sim {
@@ -40,6 +41,7 @@ Life::Life(const LifeOptions& options)
     : options_(options), world_(options.seed), dice_(world_.dice().fork()), resolver_(world_) {
   world_.set_readable(options.readable);
   base::seed_random(options.seed);
+  wake_points(world_, options.seed);
 }
 
 bool Life::wants(FaultKind kind, std::uint64_t chance) {
@@ -345,6 +347,7 @@ bool Life::clients_over() const {
 // Faults stop, and what they have done is repaired.
 void Life::calm_down() {
   troubled_ = false;
+  rest_points();
   world_.trace("all is calm");
   world_.disk().plan = {};
   world_.disk().capacity = 1ULL << 30;

@@ -5,6 +5,8 @@
 //   mxring_sim --seed S [--trace]                one, with a readable trace on stderr
 //   mxring_sim --minimise S                      the same finding with less
 //
+// With --probes it says at the end which situations never happened (base/probe.h).
+//
 // Exit: 0 all lives were good; 1 one was not, and the command that replays it is printed; 2 usage.
 #include <fmt/format.h>
 #include <poll.h>
@@ -24,7 +26,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/assertion_hook.h"
 #include "tests/sim/life.h"
+#include "tests/sim/points.h"
 
 namespace mxring::sim {
 
@@ -53,17 +57,24 @@ void on_timer(int) {
     g_switches_seen = world->switches();
     return;
   }
+  keep_probes();
   tell("bad a turn does not end: nothing but computing for seconds of CPU time\n");
   ::_exit(1);
 }
 
+void on_assertion(const char* condition, const char* file, int line) noexcept {
+  convict(fmt::format("assertion {} fails at {}:{}", condition, file, line));
+}
+
 [[noreturn]] void live(const LifeOptions& options) {
+  base::set_assertion_hook(&on_assertion);
   std::signal(SIGVTALRM, &on_timer);
   const itimerval every{{kStuckSeconds, 0}, {kStuckSeconds, 0}};
   ::setitimer(ITIMER_VIRTUAL, &every, nullptr);
   // Not destroyed: what was killed in it cannot be.
   auto* life = new Life(options);
   const LifeReport report = life->run();
+  keep_probes();
   tell(fmt::format("good {} {} {} {} {}\n", report.hash, report.simulated, report.accepted,
                    report.connections, report.restarts));
   ::_exit(0);
@@ -124,7 +135,14 @@ struct Wanted {
   double hours = 0;
   unsigned jobs = 2;
   bool keep_going = false;
+  bool probes = false;
 };
+
+void say_probes() {
+  const std::vector<std::string> missed = probes_missed();
+  fmt::print("{} of {} situations have happened\n", probes_known() - missed.size(), probes_known());
+  for (const std::string& name : missed) fmt::print("  never: {}\n", name);
+}
 
 int many(const Wanted& wanted) {
   const auto begun = std::chrono::steady_clock::now();
@@ -167,6 +185,7 @@ int many(const Wanted& wanted) {
              findings, sum.connections, sum.accepted, sum.restarts);
   fmt::print("{:.0f} simulated seconds in {:.1f} s: {:.0f} a second\n", simulated, passed(),
              simulated / passed());
+  if (wanted.probes) say_probes();
   fmt::print("trace {:016x}\n", sum.hash);
   return findings == 0 ? 0 : 1;
 }
@@ -215,8 +234,8 @@ int minimise(LifeOptions options) {
 int usage() {
   fmt::print(stderr,
              "usage: mxring_sim --seeds N | --hours H | --seed S [--trace] | --minimise S\n"
-             "                  [--from S] [--jobs J] [--keep-going] [--faults BITS] "
-             "[--clients N]\n");
+             "                  [--from S] [--jobs J] [--keep-going] [--probes] "
+             "[--faults BITS] [--clients N]\n");
   return 2;
 }
 
@@ -224,6 +243,7 @@ int usage() {
 
 void convict(const std::string& what) {
   if (World* world = World::current()) world->trace("JUDGE: " + what);
+  keep_probes();
   tell("bad " + what + "\n");
   ::_exit(1);
 }
@@ -239,6 +259,8 @@ int run(int count, char** words) {
       options.readable = true;
     } else if (word == "--keep-going") {
       wanted.keep_going = true;
+    } else if (word == "--probes") {
+      wanted.probes = true;
     } else if (word == "--seeds") {
       wanted.seeds = std::stoull(value());
       mode = Mode::kMany;
@@ -263,6 +285,7 @@ int run(int count, char** words) {
       return usage();
     }
   }
+  share_probes();
   switch (mode) {
     case Mode::kMany:
       return many(wanted);

@@ -26,13 +26,18 @@ Client::Client(World& world, Ledger& ledger, std::string client_name, Script scr
   }
 }
 
-bool Client::connect(std::uint16_t port, const sockaddr_storage& from) {
-  stream_ = world_.net().connect(port, from);
+bool Client::connect(std::uint16_t port, const Person& person) {
+  person_ = person;
+  asker_.ip = person.ip;
+  connected_at_ = world_.now();
+  stream_ = world_.net().connect(port, person.address);
   if (stream_ == nullptr) {
     over_ = true;
     return false;
   }
-  world_.trace(fmt::format("{}: connects as stream {}", name_, stream_->number));
+  world_.trace(fmt::format("{}: connects as stream {} for {}", name_, stream_->number, asker_.ip));
+  unsent_ = person_.header;
+  queued_ = unsent_.size();
   waiting_.push_back({.act = Act::kBanner});
   stream_->on_change = [self = shared_from_this()] { self->pump(); };
   if (!manners_.waits_for_banner) begin_group();
@@ -100,9 +105,13 @@ void Client::begin_group() {
 }
 
 void Client::note_sent(const Command& command) {
+  if (command.act == Act::kMail || command.act == Act::kRcpt) {
+    ledger_.rates.sent({person_.process, asker_.ip}, command.act == Act::kRcpt);
+  }
   if (command.act != Act::kContent && command.act != Act::kLastChunk) return;
   Promise& promise = ledger_.mails.at(script_.mails[command.mail].mark);
   promise.complete = true;
+  promise.ip = asker_.ip;
   promise.faults = tolerance_.faults;
   promise.dns = tolerance_.dns;
 }
@@ -119,6 +128,9 @@ void Client::send_some() {
   if (taken > 0) world_.trace(fmt::format("{}: sends {} bytes", name_, taken));
   while (!ends_.empty() && ends_.front().first <= sent_) {
     note_sent(ends_.front().second);
+    if (waiting_.size() >= ends_.size()) {
+      waiting_[waiting_.size() - ends_.size()].sent_at = world_.now();
+    }
     ends_.erase(ends_.begin());
   }
   if (sent_ >= manners_.gives_up_after) {
@@ -191,7 +203,9 @@ void Client::take_line(std::string line) {
 void Client::on_reply(const std::string& reply, const std::string& last_word) {
   if (waiting_.empty()) {
     // Told without being asked: only a farewell may be.
-    if (reply.starts_with("421") && (tolerance_.faults || tolerance_.slow || given_up_)) {
+    const bool fine = tolerance_.faults || tolerance_.slow || given_up_ ||
+                      (model_.guessed_too_often() && reply == "421 4.7.0");
+    if (reply.starts_with("421") && fine) {
       end("told to go");
       return;
     }
@@ -208,8 +222,11 @@ void Client::on_reply(const std::string& reply, const std::string& last_word) {
     return;
   }
   if (given_up_) tolerance.slow = true;
-  const std::string wrong = model_.judge(command.act, fate, reply, tolerance);
+  const std::set<std::string> right_ones = right_replies(command);
+  const std::string wrong =
+      model_.judge(command.act, fate, reply, tolerance, right_ones.empty() ? nullptr : &right_ones);
   if (!wrong.empty()) convict(fmt::format("{}: {}; {}", name_, wrong, describe()));
+  note_reply(command, reply);
   switch (command.act) {
     case Act::kMail:
     case Act::kReset:
@@ -218,7 +235,7 @@ void Client::on_reply(const std::string& reply, const std::string& last_word) {
       recipients_.clear();
       break;
     case Act::kRcpt:
-      if (reply[0] == '2') recipients_.push_back(command.recipient);
+      if (reply[0] == '2') recipients_.push_back(command.word);
       break;
     case Act::kData:
       skip_content_ = reply != "354";
@@ -245,6 +262,72 @@ void Client::on_reply(const std::string& reply, const std::string& last_word) {
   }
 }
 
+// What else than the one good answer there may be; empty: only that.
+std::set<std::string> Client::right_replies(const Command& command) {
+  const base::Limits& limits = ledger_.limits;
+  const RateBook::Who who{person_.process, asker_.ip};
+  std::set<std::string> all;
+  if (command.act == Act::kBanner && person_.refused) return {"421 4.3.0"};
+  if (command.act == Act::kBanner && !person_.header.empty() && tolerance_.slow) {
+    return {"220", "421 4.3.0"};
+  }
+  if (command.act == Act::kMail) {
+    all = {"250 2.1.0"};
+    if (ledger_.rates.may_be_too_many(who, false, limits.messages_per_minute)) {
+      all.insert("450 4.7.0");
+    }
+  }
+  if (command.act == Act::kRcpt) {
+    all = ledger_.policy->answers(states_, asker_, command.word, tolerance_.dns);
+    if (ledger_.rates.may_be_too_many(who, true, limits.recipients_per_minute)) {
+      all.insert("450 4.7.0");
+    }
+  }
+  return all;
+}
+
+// What it makes known about who is asking.
+void Client::note_reply(const Command& command, const std::string& reply) {
+  const RateBook::Who who{person_.process, asker_.ip};
+  const base::Limits& limits = ledger_.limits;
+  const bool good = reply[0] == '2';
+  switch (command.act) {
+    case Act::kBanner:
+      states_ = ledger_.policy->in_force(connected_at_, world_.now());
+      return;
+    case Act::kEhlo:
+    case Act::kHelo:
+      if (good) asker_.helo = named_hello_.empty() ? command.word : named_hello_;
+      return;
+    case Act::kXclient:
+      if (!good) return;
+      asker_.ip = command.ip;
+      asker_.helo.clear();
+      if (!command.word.empty()) named_hello_ = command.word;
+      return;
+    case Act::kMail:
+      if (!good) return;
+      asker_.sender = script_.mails[command.mail].from;
+      if (ledger_.rates.taken(who, false, command.sent_at, world_.now(),
+                              limits.messages_per_minute)) {
+        return;
+      }
+      convict(fmt::format("{}: more messages of {} within a minute than twice {}", name_, asker_.ip,
+                          limits.messages_per_minute));
+    case Act::kRcpt:
+      // Known or not, it was counted.
+      if (reply == "450 4.7.0" || reply == "503 5.5.1" || reply == "452 4.5.3") return;
+      if (ledger_.rates.taken(who, true, command.sent_at, world_.now(),
+                              limits.recipients_per_minute)) {
+        return;
+      }
+      convict(fmt::format("{}: more recipients of {} within a minute than twice {}", name_,
+                          asker_.ip, limits.recipients_per_minute));
+    default:
+      return;
+  }
+}
+
 void Client::note_end_of_mail(const Command& command, const std::string& reply,
                               const std::string& last_word) {
   Promise& promise = ledger_.mails.at(script_.mails[command.mail].mark);
@@ -261,6 +344,7 @@ void Client::note_end_of_mail(const Command& command, const std::string& reply,
   const std::uint64_t offset = std::stoull(last_word);
   promise.offset = static_cast<std::int64_t>(offset);
   promise.recipients = recipients_;
+  promise.ip = asker_.ip;
   if (!promise.complete) convict(fmt::format("{}: 250 for half a message", name_));
   const auto [known, fresh] = ledger_.by_offset.emplace(offset, script_.mails[command.mail].mark);
   if (!fresh) {

@@ -12,6 +12,7 @@
 #include "tests/sim/grammar.h"
 #include "tests/sim/model.h"
 #include "tests/sim/net.h"
+#include "tests/sim/policy.h"
 
 namespace mxring::sim {
 
@@ -26,12 +27,26 @@ struct Promise {
   std::string refused;       // any other answer
   bool faults = false;       // there were some while it was under way
   bool dns = false;
+  std::string ip;       // of the client it came from
   bool in_log = false;  // the judge has found it
 };
 
 struct Ledger {
   std::map<std::string, Promise> mails;  // by mark
   std::map<std::uint64_t, std::string> by_offset;
+  RateBook rates;
+  const PolicyBook* policy = nullptr;
+  base::Limits limits;
+};
+
+// As whom a client comes.
+struct Person {
+  sockaddr_storage address{};
+  std::string ip;        // that the connection speaks for
+  std::string header;    // of a balancer, before everything else
+  bool proxy = false;    // whose XCLIENT is believed
+  bool refused = false;  // 421 4.3.0: the header is wrong, or is none
+  int process = 0;       // of the receiver
 };
 
 struct Manners {
@@ -49,7 +64,7 @@ class Client : public std::enable_shared_from_this<Client> {
   Client(World& world, Ledger& ledger, std::string name, Script script, Manners manners,
          Tolerance tolerance);
   // False when nobody listens.
-  bool connect(std::uint16_t port, const sockaddr_storage& from);
+  bool connect(std::uint16_t port, const Person& person);
 
   bool over() const { return over_; }
   Tolerance& tolerance() { return tolerance_; }
@@ -65,6 +80,8 @@ class Client : public std::enable_shared_from_this<Client> {
   void give_up();
   void end(const char* why);
   void note_sent(const Command& command);
+  void note_reply(const Command& command, const std::string& reply);
+  std::set<std::string> right_replies(const Command& command);
   void note_end_of_mail(const Command& command, const std::string& reply,
                         const std::string& last_word);
   void schedule(Ns delay);
@@ -91,6 +108,11 @@ class Client : public std::enable_shared_from_this<Client> {
   bool over_ = false;
   bool scheduled_ = false;
   std::vector<std::string> recipients_;  // of the transaction
+  Person person_;
+  Asker asker_;
+  std::string named_hello_;          // by XCLIENT, whatever EHLO says
+  std::vector<std::size_t> states_;  // of the policy, that may hold here
+  Ns connected_at_ = 0;
 };
 
 }  // namespace mxring::sim

@@ -172,6 +172,32 @@ int Disk::open(const std::string& path, int flags, unsigned mode, std::shared_pt
   return 0;
 }
 
+void Disk::put(const std::string& path, std::string_view content) {
+  std::string name;
+  Inode* parent = parent_of(path, &name);
+  if (parent == nullptr) {
+    const std::string folder = path.substr(0, path.rfind('/'));
+    Inode* above = parent_of(folder, &name);
+    auto made = std::make_shared<Inode>();
+    made->number = next_inode_++;
+    made->directory = true;
+    made->mode = 0755;
+    above->names[name] = above->durable_names[name] = made;
+    parent = parent_of(path, &name);
+  }
+  auto inode = std::make_shared<Inode>();
+  inode->number = next_inode_++;
+  inode->changed_us = world_.wall_us();
+  inode->size = content.size();
+  for (std::size_t at = 0; at < content.size(); at += kPageBytes) {
+    auto page = std::make_shared<std::string>(content.substr(at, kPageBytes));
+    page->resize(kPageBytes, '\0');
+    inode->pages.push_back(std::move(page));
+  }
+  make_durable(*inode);
+  parent->names[name] = parent->durable_names[name] = inode;
+}
+
 Page& Disk::page_for_writing(Inode& inode, std::size_t index) {
   if (inode.pages.size() <= index) inode.pages.resize(index + 1);
   Page& page = inode.pages[index];

@@ -101,6 +101,8 @@ class Disk {
   void close(OpenFile& file);
 
   std::uint64_t used() const;
+  // A file that is there, and durable, without a call of the program.
+  void put(const std::string& path, std::string_view content);
   // What is there after the power came back.
   void lose_power();
   // Nothing is lost: the page cache outlives a process.

@@ -17,12 +17,20 @@ class Author {
     pipelines_ = dice_.permille(600);
     if (!wishes_.orderly && dice_.permille(150)) stray();
     hello();
+    if (wishes_.guesses) return guess();
+    if (!wishes_.orderly && dice_.permille(30)) stand_for();
+    if (wishes_.believed && dice_.permille(700)) stand_for();
     const std::uint64_t messages = dice_.below(wishes_.messages_max + 1);
     for (std::uint64_t i = 0; i < messages; ++i) {
       message();
       if (!wishes_.orderly && dice_.permille(150)) hello();
     }
     if (!wishes_.orderly && dice_.permille(300)) stray();
+    return finish();
+  }
+
+ private:
+  Script finish() {
     if (dice_.permille(800)) {
       put({.act = Act::kQuit, .bytes = "QUIT\r\n"});
       break_group();
@@ -30,8 +38,49 @@ class Author {
     break_group();
     return std::move(script_);
   }
-
- private:
+  // Who sends nothing and asks for many.
+  Script guess() {
+    script_.mails.push_back(compose(0));
+    put({.act = Act::kMail,
+         .bytes = fmt::format("MAIL FROM:<{}>\r\n", script_.mails[0].from),
+         .mail = 0});
+    for (std::uint64_t i = dice_.below(40); i > 0; --i) {
+      const std::string path = fmt::format("guess{}@users.test", i);
+      put({.act = Act::kRcpt, .bytes = fmt::format("RCPT TO:<{}>\r\n", path), .word = path});
+    }
+    break_group();
+    put({.act = Act::kReset, .bytes = "RSET\r\n"});
+    return finish();
+  }
+  // What a proxy says of its client, or a stranger would like to be believed.
+  void stand_for() {
+    break_group();
+    const std::string ip = dice_.permille(700) ? fmt::format("192.0.2.{}", 1 + dice_.below(40))
+                                               : fmt::format("2001:db8::{:x}", 1 + dice_.below(40));
+    const bool named = dice_.permille(500);
+    const std::string name =
+        named ? dice_.pick({"bad.client.example", "other.client.example"}) : "";
+    const std::string words =
+        fmt::format("XCLIENT ADDR={}{} PORT=4711{}{}\r\n", ip.contains(':') ? "IPV6:" : "", ip,
+                    dice_.permille(300) ? " NAME=[UNAVAILABLE]" : "",
+                    named ? fmt::format(" HELO={}", name) : "");
+    if (!wishes_.believed) {
+      put({.act = Act::kXclientOther, .bytes = words});
+      ++errors_;
+      break_group();
+      return;
+    }
+    if (errors_ < 8 && dice_.permille(200)) {
+      ++errors_;
+      put({.act = Act::kXclientBad,
+           .bytes = dice_.pick<std::string>({"XCLIENT ADDR=300.1.1.1\r\n", "XCLIENT COLOUR=red\r\n",
+                                             "XCLIENT ADDR=192.0.2.1 ADDR=192.0.2.1\r\n"})});
+      break_group();
+    }
+    put({.act = Act::kXclient, .bytes = words, .word = name, .ip = ip});
+    break_group();
+    hello();
+  }
   void put(Command command) {
     group_.push_back(std::move(command));
     if (!pipelines_) break_group();
@@ -55,8 +104,10 @@ class Author {
       put({.act = Act::kBadHello, .bytes = extended ? "EHLO\r\n" : "HELO\r\n"});
       ++errors_;
     }
+    const std::string name = dice_.permille(150) ? "bad.client.example" : "client.example";
     put({.act = extended ? Act::kEhlo : Act::kHelo,
-         .bytes = cased(extended ? "EHLO" : "HELO") + " client.example\r\n"});
+         .bytes = fmt::format("{} {}\r\n", cased(extended ? "EHLO" : "HELO"), name),
+         .word = name});
     break_group();
   }
 
@@ -201,6 +252,8 @@ class Author {
     } else {
       data(number);
     }
+    // Where all recipients may have been refused the transaction is still open.
+    if (wishes_.policy->active()) put({.act = Act::kReset, .bytes = "RSET\r\n"});
   }
 
   void bad_mail() {
@@ -232,10 +285,10 @@ class Author {
         put({.act = Act::kRcptNoTo, .bytes = "RCPT FROM:<a@b.example>\r\n"});
       }
     }
-    const std::string path = fmt::format("r{}-{}@mx.test", mail, i);
+    const std::string path = wishes_.policy->draw_recipient(dice_, mail, i);
     put({.act = Act::kRcpt,
          .bytes = fmt::format("{} TO:<{}>\r\n", cased("RCPT"), path),
-         .recipient = path});
+         .word = path});
   }
 
   void data(std::size_t number) {

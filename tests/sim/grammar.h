@@ -9,6 +9,7 @@
 
 #include "tests/sim/dice.h"
 #include "tests/sim/model.h"
+#include "tests/sim/policy.h"
 
 namespace mxring::sim {
 
@@ -23,7 +24,9 @@ struct Command {
   Act act = Act::kNoop;
   std::string bytes = {};              // with everything that goes with it
   std::size_t mail = ~std::size_t{0};  // of kMail, kContent, kChunk, kLastChunk
-  std::string recipient = {};          // of kRcpt
+  std::string word = {};               // the recipient, or the name at EHLO
+  std::string ip = {};                 // of kXclient: whom it names
+  Ns sent_at = 0;
 };
 
 struct Script {
@@ -40,6 +43,9 @@ struct Wishes {
   std::uint64_t messages_max = 4;
   bool orderly = false;  // nothing wrong, nothing odd
   bool verdicts = true;
+  bool guesses = false;   // recipients, and sends nothing
+  bool believed = false;  // XCLIENT
+  const PolicyBook* policy = nullptr;
 };
 
 Script make_script(Dice& dice, const Wishes& wishes);

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "base/random.h"
+#include "server/policy_files.h"
+#include "tests/sim/persons.h"
 #include "tests/sim/points.h"
 #include "uring/fault.h"
 
@@ -16,6 +18,8 @@ namespace {
 
 constexpr std::uint16_t kPort = 25;
 const char* const kLogFolder = "/sim/log";
+const char* const kRecipientsFile = "/sim/etc/recipients";
+const char* const kAccessFile = "/sim/etc/access";
 constexpr Ns kBootTime = 120 * kSecond;
 constexpr Ns kLivenessBound = 4000 * kSecond;  // of virtual time: longer than any limit
 
@@ -32,13 +36,18 @@ struct Life::Receiver {
   std::unique_ptr<server::Server> server;
   std::string start_error;
   bool started = false;
+  int operators = 0;   // that speak to it
   bool ended = false;  // it returned
   bool killed = false;
   int exit_code = -1;
 };
 
 Life::Life(const LifeOptions& options)
-    : options_(options), world_(options.seed), dice_(world_.dice().fork()), resolver_(world_) {
+    : options_(options),
+      world_(options.seed),
+      dice_(world_.dice().fork()),
+      resolver_(world_),
+      policy_(world_, dice_.next()) {
   world_.set_readable(options.readable);
   base::seed_random(options.seed);
   wake_points(world_, options.seed);
@@ -79,6 +88,12 @@ void Life::draw() {
   config_.log.commit_window_ns = dice_.permille(300) ? dice_.between(100, 5000) * kUs : 0;
   config_.auth.spf = config_.auth.dkim = config_.auth.dmarc = !dice_.permille(100);
 
+  config_.listen.proxy = {*base::IpNetwork::parse("198.51.100.0/24")};
+  config_.listen.xclient = {*base::IpNetwork::parse("203.0.113.0/24")};
+  policy_.draw(config_, resolver_);
+  ledger_.policy = &policy_;
+  ledger_.limits = limits;
+
   wants(kPowerCuts, 350);
   wants(kKills, 200);
   wants(kDiskErrors, 120);
@@ -102,8 +117,11 @@ void Life::say_configuration() const {
 }
 
 void Life::fill_resolver() {
+  if (policy_.active()) world_.trace("policy: " + policy_.describe());
   resolver_.add_address("none.example", std::string("\xC0\0\2\1", 4));
-  resolver_.add_text("pass.example", "v=spf1 ip4:192.0.2.0/24 -all");
+  resolver_.add_text("pass.example",
+                     "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 ip4:203.0.113.0/24 "
+                     "ip6:2001:db8::/32 -all");
   resolver_.add_text("_dmarc.pass.example", "v=DMARC1; p=reject");
   resolver_.add_text("reject.example", "v=spf1 -all");
   resolver_.add_text("_dmarc.reject.example", "v=DMARC1; p=reject");
@@ -134,14 +152,35 @@ void Life::boot() {
   receiver_->process = static_cast<int>(receivers_.size());
   receiver_->faults.make_engine = [this] { return std::make_unique<SimEngine>(world_, mood()); };
   world_.trace(fmt::format("process {} starts", receiver_->process));
+  policy_.begin_anew();
+  write_policy(false);
   Receiver& receiver = *receiver_;
   receiver.owner = world_.spawn("owner", receiver.process, [this, &receiver] { own(receiver); });
 }
 
+void Life::write_policy(bool broken) {
+  const PolicyText& text = policy_.written();
+  const std::string mistake = "nonsense here\n";
+  world_.disk().put(kRecipientsFile, text.recipients_file() + (broken ? mistake : ""));
+  world_.disk().put(kAccessFile, text.access_file() + (broken ? mistake : ""));
+}
+
+server::ConfigDraft Life::configured() const {
+  server::ConfigDraft draft{config_, {}};
+  const PolicyText& text = policy_.written();
+  draft.config.recipients.domains = text.domains;
+  if (text.has_recipients) draft.config.recipients.file = kRecipientsFile;
+  if (!text.rules.empty()) draft.config.access.file = kAccessFile;
+  server::read_policy_files(draft);
+  return draft;
+}
+
 // The main thread of the receiver.
 void Life::own(Receiver& receiver) {
+  const server::ConfigDraft draft = configured();
+  if (!draft.mistakes.empty()) convict("good files have mistakes: " + draft.mistakes[0].text);
   auto started = server::Server::start(
-      config_, [this](const std::string& line) { world_.trace("notice: " + line); },
+      draft.config, [this](const std::string& line) { world_.trace("notice: " + line); },
       &receiver.faults);
   if (!started) {
     receiver.start_error = started.error().message;
@@ -151,6 +190,7 @@ void Life::own(Receiver& receiver) {
     receiver.started = true;
     world_.trace("ready");
     receiver.exit_code = receiver.server->wait();
+    while (receiver.operators > 0) world_.wait_on(&receiver, world_.now() + kMs);
     receiver.server.reset();
     world_.trace(fmt::format("exits {}", receiver.exit_code));
   }
@@ -267,27 +307,43 @@ void Life::operate() {
   const bool drains = dice_.permille(400);
   world_.spawn("operator", receiver.process, [this, &receiver, drains] {
     if (receiver.server == nullptr) return;
+    ++receiver.operators;
     if (drains) {
       world_.trace("operator: drain");
       receiver.server->begin_drain();
-      return;
+    } else {
+      rewrite_policy(receiver);
+      world_.trace(fmt::format("operator: status of {} bytes", receiver.server->status().size()));
     }
-    server::Config fresh = config_;
-    fresh.limits.command_wait_ns = (100 + static_cast<Ns>(dice_.below(200))) * kSecond;
-    const auto said = receiver.server->reload(fresh);
-    world_.trace("operator: reload, " + (said ? *said : said.error()));
-    if (receiver.server == nullptr) return;
-    world_.trace(fmt::format("operator: status of {} bytes", receiver.server->status().size()));
+    --receiver.operators;
   });
 }
 
-sockaddr_storage Life::address_of(std::uint64_t client) {
-  sockaddr_storage storage{};
-  auto& in = reinterpret_cast<sockaddr_in&>(storage);
-  in.sin_family = AF_INET;
-  in.sin_port = htons(static_cast<std::uint16_t>(10'000 + client));
-  in.sin_addr.s_addr = htonl(0xC0000200U + static_cast<std::uint32_t>(1 + client % 40));
-  return storage;
+// A file with a mistake changes nothing; a good one holds for who comes from then on.
+void Life::rewrite_policy(Receiver& receiver) {
+  if (dice_.permille(250)) {
+    write_policy(true);
+    const server::ConfigDraft draft = configured();
+    const bool noticed = !draft.mistakes.empty() ||
+                         (draft.config.recipients.file.empty() && draft.config.access.file.empty());
+    write_policy(false);
+    if (!noticed) convict("a broken file is taken for a good one");
+    return;
+  }
+  if (policy_.active()) policy_.write_anew();
+  if (policy_.active()) world_.trace("policy: " + policy_.describe());
+  write_policy(false);
+  server::ConfigDraft draft = configured();
+  draft.config.limits.command_wait_ns = (100 + static_cast<Ns>(dice_.below(200))) * kSecond;
+  const auto said = receiver.server->reload(draft.config);
+  world_.trace("operator: reload, " + (said ? *said : said.error()));
+  if (said && policy_.active()) policy_.took_force();
+}
+
+Person Life::draw_person(std::uint64_t client) {
+  Person person = sim::draw_person(dice_, client);
+  person.process = receiver_ == nullptr ? 0 : receiver_->process;
+  return person;
 }
 
 void Life::start_client(std::uint64_t number, bool calm) {
@@ -321,10 +377,15 @@ void Life::start_client(std::uint64_t number, bool calm) {
     wishes.orderly = true;
     wishes.messages_max = 1;
   }
+  const Person person = draw_person(number);
+  wishes.policy = &policy_;
+  wishes.believed = person.proxy;
+  wishes.guesses = !calm && policy_.active() && dice_.permille(60);
+  if (person.refused) tolerance.slow = true;
   const auto client = std::make_shared<Client>(
       world_, ledger_, fmt::format("{}client {}", calm ? "calm " : "", number),
       make_script(dice_, wishes), manners, tolerance);
-  if (!client->connect(kPort, address_of(number))) {
+  if (!client->connect(kPort, person)) {
     if (calm) convict("nobody listens, although all is calm");
     return;
   }
@@ -400,6 +461,10 @@ void Life::judge_record(const JudgedRecord& record) {
   promise.in_log = true;
   if (!promise.refused.empty() && (promise.refused[0] == '5' || !promise.faults)) {
     convict(fmt::format("record {} was refused with {}", record.offset, promise.refused));
+  }
+  if (record.client_ip != promise.ip) {
+    convict(fmt::format("record {} came from {} and not from {}", record.offset, promise.ip,
+                        record.client_ip));
   }
   if (promise.offset >= 0) {
     if (static_cast<std::uint64_t>(promise.offset) != record.offset) {

@@ -14,6 +14,7 @@
 #include "tests/sim/client.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/log_judge.h"
+#include "tests/sim/policy.h"
 #include "tests/sim/resolver.h"
 #include "tests/sim/sim_engine.h"
 #include "tests/sim/world.h"
@@ -77,7 +78,11 @@ class Life {
   void judge_record(const JudgedRecord& record);
   bool clients_over() const;
   bool wants(FaultKind kind, std::uint64_t chance);
-  sockaddr_storage address_of(std::uint64_t client);
+  Person draw_person(std::uint64_t client);
+  // In a fiber of the receiver.
+  server::ConfigDraft configured() const;
+  void write_policy(bool broken);
+  void rewrite_policy(Receiver& receiver);
   EngineMood mood() const;
 
   LifeOptions options_;
@@ -85,6 +90,7 @@ class Life {
   Dice dice_;
   server::Config config_;
   SimResolver resolver_;
+  PolicyBook policy_;
   Ledger ledger_;
   LifeReport report_;
   std::vector<std::unique_ptr<Receiver>> receivers_;

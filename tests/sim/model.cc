@@ -8,7 +8,7 @@ namespace mxring::sim {
 
 namespace {
 
-constexpr std::array<std::string_view, 26> kActs{"banner",
+constexpr std::array<std::string_view, 29> kActs{"banner",
                                                  "EHLO",
                                                  "HELO",
                                                  "bad hello",
@@ -33,7 +33,10 @@ constexpr std::array<std::string_view, 26> kActs{"banner",
                                                  "empty",
                                                  "too long",
                                                  "AUTH",
-                                                 "QUIT"};
+                                                 "QUIT",
+                                                 "XCLIENT",
+                                                 "bad XCLIENT",
+                                                 "XCLIENT of a stranger"};
 constexpr std::array<std::string_view, 10> kFates{
     "accept",  "quarantine", "reject",    "NUL",       "bare CR",
     "bare LF", "long line",  "too large", "no author", "no field"};
@@ -137,6 +140,12 @@ std::string Model::expected(Act act, Fate fate) const {
       return "502 5.5.1";
     case Act::kQuit:
       return "221 2.0.0";
+    case Act::kXclient:
+      return "220";
+    case Act::kXclientBad:
+      return "501 5.5.4";
+    case Act::kXclientOther:
+      return "550 5.7.0";
   }
   return "";
 }
@@ -153,6 +162,8 @@ void Model::follow(Act act, std::string_view reply) {
     case Act::kReset:
     case Act::kContent:
     case Act::kLastChunk:
+      // Octets that came without a transaction, or without recipients, end none.
+      if (act == Act::kLastChunk && (reply == "554 5.5.1" || reply == "503 5.5.1")) return;
       mail_ = false;
       chunks_ = false;
       refused_.clear();
@@ -163,6 +174,13 @@ void Model::follow(Act act, std::string_view reply) {
       return;
     case Act::kRcpt:
       if (good) ++recipients_;
+      if (good) guesses_ = 0;
+      if (reply == "550 5.1.1") ++guesses_;
+      return;
+    case Act::kXclient:
+      if (!good) return;
+      hello_ = false;
+      guesses_ = 0;
       return;
     case Act::kChunk:
       if (good) {
@@ -179,9 +197,14 @@ void Model::follow(Act act, std::string_view reply) {
   }
 }
 
-std::string Model::judge(Act act, Fate fate, std::string_view reply, const Tolerance& tolerance) {
-  const std::string right = expected(act, fate);
+std::string Model::judge(Act act, Fate fate, std::string_view reply, const Tolerance& tolerance,
+                         const std::set<std::string>* right_ones) {
+  std::string right = guessed_too_often() ? "421 4.7.0" : expected(act, fate);
   bool ok = reply == right;
+  if (right_ones != nullptr && right[0] == '2') {
+    ok = right_ones->contains(std::string(reply));
+    right = fmt::format("{}", fmt::join(*right_ones, " or "));
+  }
   // Content that is faulty is so at its last chunk, or as soon as that is seen.
   if (!ok && act == Act::kChunk && right[0] == '2' && shows_in_content(fate) &&
       reply == end_of(fate)) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -36,6 +37,9 @@ enum class Act : std::uint8_t {
   kTooLong,
   kAuth,
   kQuit,
+  kXclient,
+  kXclientBad,
+  kXclientOther,  // from whom nobody believes
 };
 
 // What a message's end must be answered.
@@ -62,12 +66,17 @@ class Model {
  public:
   // "" when `reply` ("250 2.1.0", "250" for greetings) is a right answer to it; else which would
   // be.
-  std::string judge(Act act, Fate fate, std::string_view reply, const Tolerance& tolerance);
+  // `right_ones`, where not null, take the place of what a good command is answered.
+  std::string judge(Act act, Fate fate, std::string_view reply, const Tolerance& tolerance,
+                    const std::set<std::string>* right_ones = nullptr);
+  // So many unknown recipients that the connection is at its end.
+  bool guessed_too_often() const { return guesses_ >= kGuessesMax; }
   bool closed() const { return closed_; }
   bool in_transaction() const { return mail_; }
   std::uint32_t recipients() const { return recipients_; }
 
  private:
+  static constexpr std::uint32_t kGuessesMax = 20;
   std::string expected(Act act, Fate fate) const;
   void follow(Act act, std::string_view reply);
 
@@ -77,6 +86,7 @@ class Model {
   std::string refused_;  // what all chunks hear after one that was faulty
   std::uint32_t recipients_ = 0;
   std::uint32_t errors_ = 0;
+  std::uint32_t guesses_ = 0;  // unknown recipients in a row
   bool closed_ = false;
 };
 

@@ -60,14 +60,33 @@ bool SimResolver::parse(std::string_view query, Asked* out) {
   return true;
 }
 
+const SimResolver::Zone* SimResolver::zone_of(std::string_view name, std::string_view* rest) const {
+  for (const auto& [zone, answers] : zones_) {
+    if (!name.ends_with("." + zone)) continue;
+    *rest = name.substr(0, name.size() - zone.size() - 1);
+    return &answers;
+  }
+  return nullptr;
+}
+
 std::string SimResolver::answer(std::string_view query, const Asked& about, int code,
                                 bool truncated) const {
   const auto node = records_.find(about.name);
   bool below = false;  // an empty non-terminal
   for (const auto& [name, unused] : records_) below |= name.ends_with("." + about.name);
-  if (code == 0 && node == records_.end() && !below) code = 3;
   std::string sections;
   std::uint16_t count = 0;
+  std::string_view rest;
+  if (const Zone* zone = zone_of(about.name, &rest); zone != nullptr) {
+    const std::string address = about.type == kAddress ? (*zone)(rest) : std::string();
+    below = !address.empty();
+    if (code == 0 && !truncated && below) {
+      sections = number(0xC00C, 2) + number(kAddress, 2) + number(1, 2) + number(300, 4) +
+                 number(address.size(), 2) + address;
+      ++count;
+    }
+  }
+  if (code == 0 && node == records_.end() && !below) code = 3;
   if (code == 0 && !truncated && node != records_.end()) {
     for (const Record& record : node->second) {
       if (record.type != about.type) continue;
@@ -101,6 +120,9 @@ void SimResolver::on_query(std::shared_ptr<Datagrams> from, const std::string& q
   if (!parse(query, &about)) convict("a DNS query that is none");
   world_.trace(fmt::format("dns: asked for {} type {}", about.name, about.type));
   const Ns delay = latency();
+  std::string_view rest;
+  const Zone* zone = zone_of(about.name, &rest);
+  if (zone != nullptr && (*zone)(rest) == "silent") return;
   if (dice_.permille(mood.silent)) return;
   if (dice_.permille(mood.wrong_id)) {
     std::string forged = answer(query, about, 3, false);

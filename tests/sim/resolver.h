@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/sim/net.h"
@@ -35,6 +37,9 @@ class SimResolver {
 
   void add_text(const std::string& name, const std::string& text);
   void add_address(const std::string& name, const std::string& four_bytes);
+  // Names below: four bytes, "" for none, or "silent".
+  using Zone = std::function<std::string(std::string_view rest)>;
+  void add_zone(const std::string& name, Zone zone) { zones_[name] = std::move(zone); }
 
   ResolverMood mood;
   std::uint64_t asked = 0;
@@ -51,6 +56,7 @@ class SimResolver {
     bool options = false;
   };
   static bool parse(std::string_view query, Asked* out);
+  const Zone* zone_of(std::string_view name, std::string_view* rest) const;
   std::string answer(std::string_view query, const Asked& about, int code, bool truncated) const;
   void on_query(std::shared_ptr<Datagrams> from, const std::string& query);
   void on_stream(const StreamPtr& stream);
@@ -60,6 +66,7 @@ class SimResolver {
   World& world_;
   Dice dice_;
   std::map<std::string, std::vector<Record>> records_;
+  std::map<std::string, Zone> zones_;
 };
 
 }  // namespace mxring::sim

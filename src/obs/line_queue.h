@@ -34,8 +34,8 @@ class LineQueue {
   LineQueue(const LineQueue&) = delete;
   LineQueue& operator=(const LineQueue&) = delete;
 
-  // False when there was no room; the line is counted in dropped() then.
-  bool push(std::string_view line) noexcept {
+  // False when there was no room; the line is counted in dropped() then, if it `counts`.
+  bool push(std::string_view line, bool counts = true) noexcept {
     std::size_t turn = tail_.load(std::memory_order_relaxed);
     for (;;) {
       Slot& slot = slots_[turn & mask_];
@@ -49,7 +49,7 @@ class LineQueue {
           return true;
         }
       } else if (at < turn) {  // still holds a line that nobody has taken
-        dropped_.fetch_add(1, std::memory_order_relaxed);
+        if (counts) dropped_.fetch_add(1, std::memory_order_relaxed);
         return false;
       } else {
         turn = tail_.load(std::memory_order_relaxed);

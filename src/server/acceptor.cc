@@ -115,14 +115,20 @@ void Acceptor::turn_away(const Newcomer& newcomer, smtp::ReplyId why) {
 void Acceptor::journal(const Newcomer& newcomer, smtp::ReplyId why) {
   Journal* const journal = context_.journal;
   if (journal == nullptr || !journal->wants(why)) return;
-  if (!journal->admit(why, smtp::Stage::kConnect, context_.now.wall)) return;
+  const CutOff unsaid =
+      why == replies::kDraining ? CutOff::kDrainingBeforeTls : CutOff::kTooManyBeforeTls;
+  const bool admitted = newcomer.implicit_tls
+                            ? journal->admit(unsaid, context_.now.wall)
+                            : journal->admit(why, smtp::Stage::kConnect, context_.now.wall);
+  if (!admitted) return;
   JournalLine line;
   line.time = context_.now.wall;
   line.session = context_.next_session();
   const std::string ip = newcomer.peer.address.to_string();
   line.ip = ip;
   line.port = newcomer.peer.port;
-  journal->say(line, why, smtp::Stage::kConnect);
+  newcomer.implicit_tls ? journal->say(line, unsaid)
+                        : journal->say(line, why, smtp::Stage::kConnect);
 }
 
 void Acceptor::invariants() const {

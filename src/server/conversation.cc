@@ -567,8 +567,8 @@ void Conversation::cut_off_for_memory() {
   MXRING_PROBE("memory: a connection is cut off");
   // Who has not read the replies so far will not read this one.
   if (connection_.has_unsent() || phase_ != Phase::kTalking) {
-    if (phase_ == Phase::kTalking) journal_reply(replies::kMemoryTaken, smtp::Stage::kCommand);
-    return cut_off();
+    return cut_off(phase_ == Phase::kHandshake ? CutOff::kMemoryBeforeTls
+                                               : CutOff::kNotReadingMemory);
   }
   say_last_words(replies::kMemoryTaken);
 }

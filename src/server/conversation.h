@@ -124,7 +124,7 @@ class Conversation final : public ConversationMarks,
   void on_buffers();  // some are free again: it has been taken off TurnContext::starved
   void step_handshake();
   void say_last_words(const smtp::Reply& reply);
-  void cut_off();  // without a word
+  void cut_off(CutOff why);  // without a word
 
   // The turn. A conversation that parses in one turn does so once or twice.
   void parse();
@@ -215,6 +215,7 @@ class Conversation final : public ConversationMarks,
 
   // conversation_end.cc: time, and the way to a closed connection.
   void shut();
+  void cut_off();
   void on_rate_tick();
   void set_timer();
   std::int64_t command_wait_ns();

@@ -65,7 +65,6 @@ void Conversation::take_header(const net::ProxyHeader& header) {
   if (header.has_client && !stand_for({header.client, header.client_port},
                                       header.version == 1 ? "proxy-v1" : "proxy-v2")) {
     context_.counters.add(obs::Counter::kConnectionsRefused);
-    if (implicit_tls) journal_reply(replies::kTooManyConnections, smtp::Stage::kConnect);
     return say_last_words(replies::kTooManyConnections);
   }
   header_.reset();

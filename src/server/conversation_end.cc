@@ -10,6 +10,24 @@ namespace mxring::server {
 
 namespace replies = smtp::replies;
 
+namespace {
+
+// What the journal has instead of last words that cannot be said.
+CutOff unsaid(smtp::ReplyId id, bool before_tls) {
+  switch (id) {
+    case replies::kDraining:
+      return before_tls ? CutOff::kDrainingBeforeTls : CutOff::kNotReadingDraining;
+    case replies::kTooManyConnections:
+      return CutOff::kTooManyBeforeTls;
+    case replies::kMemoryTaken:
+      return before_tls ? CutOff::kMemoryBeforeTls : CutOff::kNotReadingMemory;
+    default:
+      return CutOff::kNotReadingTimeout;
+  }
+}
+
+}  // namespace
+
 void Conversation::on_timer() {
   switch (phase_) {
     case Phase::kShut:
@@ -17,9 +35,8 @@ void Conversation::on_timer() {
     case Phase::kHandshake:
       context_.counters.add(obs::Counter::kTimeouts);
       MXRING_PROBE("timer: the TLS handshake takes too long");
-      journal_cut_off(CutOff::kTlsTimeout);
       trace_tls("timed out");
-      [[fallthrough]];
+      return cut_off(CutOff::kTlsTimeout);
     case Phase::kLastWords:
     case Phase::kLingering:
       MXRING_PROBE("timer: the last words are not read");
@@ -53,7 +70,7 @@ void Conversation::on_timer() {
     context_.counters.add(obs::Counter::kTimeouts);
     if (connection_.has_unsent()) {
       MXRING_PROBE("timer: replies are not read");
-      cut_off();  // it has not read our replies for all this time
+      cut_off(CutOff::kNotReadingTimeout);  // for all this time
     } else {
       MXRING_PROBE("timer: 421, no command came");
       say_last_words(replies::kCommandTimeout);
@@ -116,7 +133,7 @@ void Conversation::set_timer() {
 
 void Conversation::say_last_words(const smtp::Reply& reply) {
   const bool wants_tls = header_ != nullptr && header_->implicit_tls;
-  if (phase_ == Phase::kHandshake || wants_tls) return cut_off();  // nothing can be said to it
+  if (phase_ == Phase::kHandshake || wants_tls) return cut_off(unsaid(reply.id(), true));
   if (phase_ != Phase::kTalking) return;
   give_up();
   smtp::ReplyBuffer out(connection_.output(), this);
@@ -126,12 +143,18 @@ void Conversation::say_last_words(const smtp::Reply& reply) {
     connection_.wrote(out.size());
   } else {
     MXRING_PROBE("last words: no room for them");
-    journal_reply(reply, smtp::Stage::kCommand);
+    journal_cut_off(unsaid(reply.id(), false));
   }
   enter(Phase::kLastWords);
   connection_.drop_input();
   set_timer();
   mark();
+}
+
+// Who is in its last words already has been told why, or is told no more.
+void Conversation::cut_off(CutOff why) {
+  if (phase_ == Phase::kTalking || phase_ == Phase::kHandshake) journal_cut_off(why);
+  cut_off();
 }
 
 void Conversation::cut_off() {

@@ -82,7 +82,8 @@ void describe(const smtp::Reply& reply, smtp::Stage stage, JournalLine& line) {
 
 void describe(CutOff why, JournalLine& line) {
   line.event = JournalEvent::kCutOff;
-  line.stage = word(smtp::Stage::kStartTls);
+  line.stage = word(stage_of(why));
+  line.codes = {};  // no reply
   line.text = words(why);
 }
 
@@ -342,10 +343,40 @@ std::string_view words(CutOff why) {
       return "the TLS handshake took too long";
     case CutOff::kTlsFailed:
       return "the TLS handshake failed";
+    case CutOff::kTooManyBeforeTls:
+      return "too many connections; before TLS nothing can be said";
+    case CutOff::kDrainingBeforeTls:
+      return "shutting down; before TLS nothing can be said";
+    case CutOff::kMemoryBeforeTls:
+      return "holds too much memory; before TLS nothing can be said";
+    case CutOff::kNotReadingTimeout:
+      return "timed out, and it does not read replies";
+    case CutOff::kNotReadingMemory:
+      return "holds too much memory, and does not read replies";
+    case CutOff::kNotReadingDraining:
+      return "shutting down, and it does not read replies";
     case CutOff::kCount:
       break;
   }
   return {};
+}
+
+smtp::Stage stage_of(CutOff why) {
+  switch (why) {
+    case CutOff::kTlsTimeout:
+    case CutOff::kTlsFailed:
+      return smtp::Stage::kStartTls;
+    case CutOff::kTooManyBeforeTls:
+    case CutOff::kDrainingBeforeTls:
+    case CutOff::kMemoryBeforeTls:
+      return smtp::Stage::kConnect;
+    case CutOff::kNotReadingTimeout:
+    case CutOff::kNotReadingMemory:
+    case CutOff::kNotReadingDraining:
+    case CutOff::kCount:
+      break;
+  }
+  return smtp::Stage::kCommand;
 }
 
 Journal::~Journal() {
@@ -406,22 +437,27 @@ bool Journal::admit(std::size_t key, base::WallTime now) noexcept {
       state.spent.fetch_add(1, std::memory_order_relaxed) < state.options.rate) {
     return true;
   }
-  state.folded[key].fetch_add(1, std::memory_order_relaxed);
-  if (!state.folding.load(std::memory_order_relaxed)) {
-    state.folding.store(true, std::memory_order_relaxed);
-    state.wake.wake();
-  }
+  fold(key);
   return false;
+}
+
+void Journal::fold(std::size_t key) noexcept {
+  MXRING_ASSERT(key < kFoldKeys);
+  State& state = *state_;
+  state.folded[key].fetch_add(1, std::memory_order_relaxed);
+  if (state.folding.load(std::memory_order_relaxed)) return;
+  state.folding.store(true, std::memory_order_relaxed);
+  state.wake.wake();
 }
 
 void Journal::say(JournalLine& line, const smtp::Reply& reply, smtp::Stage stage) noexcept {
   describe(reply, stage, line);
-  push(line);
+  push(line, key_of(reply.id(), stage));
 }
 
 void Journal::say(JournalLine& line, CutOff why) noexcept {
   describe(why, line);
-  push(line);
+  push(line, key_of(why));
 }
 
 void Journal::say_removed(std::string_view text) noexcept {
@@ -430,15 +466,18 @@ void Journal::say_removed(std::string_view text) noexcept {
   line.event = JournalEvent::kRemoved;
   line.time = base::read_clocks().wall;
   line.text = text;
-  push(line);
+  push(line, kFoldKeys);
 }
 
-void Journal::push(const JournalLine& line) noexcept {
+// `key`: what it is folded under where it finds no room; kFoldKeys: it is one of a kind.
+void Journal::push(const JournalLine& line, std::size_t key) noexcept {
   char whole[obs::LineQueue::kLineBytesMax];
   whole[0] = kJournalLine;
   const std::size_t size =
       write_line(line, state_->options.format, state_->run_id, std::span<char>(whole).subspan(1));
-  state_->queue.push(std::string_view(whole, 1 + size));
+  const bool may_fold = key < kFoldKeys;
+  const bool queued = state_->queue.push(std::string_view(whole, 1 + size), !may_fold);
+  if (!queued && may_fold) return fold(key);
   state_->wake.wake();
 }
 

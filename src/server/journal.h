@@ -1,11 +1,12 @@
 // What the operator is told while the server runs: notices in words, and the journal, one line for
 // everything that was refused, put off, cut off, accepted if so configured, or removed. Any thread
 // says a line; one thread writes them. Nobody waits for whoever reads them: a line that finds no
-// room is dropped, and as soon as there is room again the count of these is said.
+// room is dropped, if it cannot be folded, and as soon as there is room again the count of these is
+// said.
 //
-// Journal lines beyond `rate` in a second are folded: those equal in event, stage and reply become
-// one line at the end of the second, whose `repeated` says how many they were. A flood then costs
-// its shard one counter each.
+// Journal lines beyond `rate` in a second, and those that find no room, are folded: those equal in
+// event, stage and reply become one line at the end of the second, whose `repeated` says how many
+// they were. A flood then costs its shard one counter each, and every refusal is in the sum.
 //
 // At its end the journal writes what is left, for a second at most; a write that a stopped reader
 // holds up is interrupted.
@@ -26,11 +27,18 @@ namespace mxring::server {
 
 // Ends of connections that no reply announces.
 enum class CutOff : std::uint8_t {
-  kTlsTimeout,  // the handshake took too long
-  kTlsFailed,   // not TLS, or not ours
+  kTlsTimeout,          // the handshake took too long
+  kTlsFailed,           // not TLS, or not ours
+  kTooManyBeforeTls,    // 421, if there were TLS already
+  kDrainingBeforeTls,   // the same
+  kMemoryBeforeTls,     // the same
+  kNotReadingTimeout,   // it has not read our replies, so it would not read that its time is up
+  kNotReadingMemory,    // ... or that it holds too much memory
+  kNotReadingDraining,  // ... or that the server stops
   kCount
 };
 std::string_view words(CutOff why);
+smtp::Stage stage_of(CutOff why);
 
 class Journal {
  public:
@@ -84,7 +92,8 @@ class Journal {
  private:
   struct State;
   bool admit(std::size_t key, base::WallTime now) noexcept;
-  void push(const JournalLine& line) noexcept;
+  void push(const JournalLine& line, std::size_t key) noexcept;
+  void fold(std::size_t key) noexcept;
 
   // Also the thread's: one that cannot even be interrupted is left alone at the end, with it.
   std::shared_ptr<State> state_;

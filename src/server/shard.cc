@@ -22,6 +22,7 @@
 #include "server/check_batch.h"
 #include "server/conversation.h"
 #include "server/crash_report.h"
+#include "server/journal.h"
 #include "server/memory_gate.h"
 #include "server/trace.h"
 #include "server/turn_context.h"
@@ -539,7 +540,7 @@ void Shard::drain_overdue() {
   core.conversations.for_each([&](Conversation& conversation) {
     if (give_up) {
       MXRING_PROBE("drain: a client is cut off");
-      conversation.cut_off();
+      conversation.cut_off(CutOff::kNotReadingDraining);
     } else if (conversation.hold() != Conversation::Hold::kCommit) {
       conversation.say_last_words(replies::kDraining);
     }

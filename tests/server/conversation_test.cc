@@ -3,11 +3,18 @@
 #include "server/conversation.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "server/journal.h"
 #include "smtp/reply.h"
 #include "tests/server/shard_parts.h"
 
@@ -343,7 +350,7 @@ const std::vector<Way> kWays = {
     {"Reset", [](ShardParts& s, Peer& p) { s.receive_ends(p, -ECONNRESET); }},
     {"Closed", [](ShardParts& s, Peer& p) { s.receive_ends(p, 0); }},
     {"LastWords", [](ShardParts& s, Peer& p) { s.of(p).say_last_words(smtp::replies::kDraining); }},
-    {"CutOff", [](ShardParts& s, Peer& p) { s.of(p).cut_off(); }},
+    {"CutOff", [](ShardParts& s, Peer& p) { s.of(p).cut_off(CutOff::kNotReadingDraining); }},
     {"ForMemory", [](ShardParts& s, Peer& p) { s.of(p).give_up_for_memory(); }},
     {"CutOffForMemory", [](ShardParts& s, Peer& p) { s.of(p).cut_off_for_memory(); }},
     {"SendFails",
@@ -427,6 +434,80 @@ TEST(Conversation, WhoIsCutOffForMemoryHears421AndIsGone) {
   shard.turn();
   EXPECT_TRUE(has(peer.heard, "421 4.3.2")) << peer.heard;
   EXPECT_TRUE(peer.freed) << "it must not linger";
+}
+
+// ---- what the journal has of those who hear nothing
+
+class Journalled : public testing::Test {
+ protected:
+  Journalled() {
+    EXPECT_TRUE(journal_->configure({.to = path_}));
+    shard_.context->journal = &*journal_;
+  }
+  ~Journalled() override { std::filesystem::remove(path_); }
+  // A client that asks and asks and reads none of the replies.
+  Peer& deaf() {
+    Peer& peer = shard_.connect();
+    peer.reads = false;
+    shard_.say(peer, "EHLO c.example\r\nNOOP\r\n");
+    EXPECT_TRUE(peer.sending);
+    return peer;
+  }
+  // All lines, once the journal has ended.
+  std::string lines() {
+    shard_.context->journal = nullptr;
+    journal_.reset();
+    std::ifstream file(path_);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  void expect_cut_off(const std::string& why) {
+    EXPECT_EQ(shard_.count(obs::Counter::kReplies4xx), 0U) << "no reply was given";
+    const std::string all = lines();
+    EXPECT_TRUE(has(all, "\"event\":\"cut_off\"")) << all;
+    EXPECT_TRUE(has(all, "\"reply\":null,\"text\":\"" + why + "\"")) << all;
+    EXPECT_EQ(std::ranges::count(all, '\n'), 1) << all;
+  }
+
+  const std::string path_ =
+      testing::TempDir() + "/mxring-conversation." + std::to_string(::getpid());
+  std::optional<Journal> journal_{std::in_place, STDERR_FILENO};
+  ShardParts shard_;
+};
+
+TEST_F(Journalled, WhoReadsNothingUntilItsTimeIsUp) {
+  Peer& peer = deaf();
+  shard_.pass(shard_.config.limits.command_wait_ns + base::kNsPerSecond);
+  EXPECT_TRUE(peer.freed);
+  expect_cut_off("timed out, and it does not read replies");
+}
+
+TEST_F(Journalled, WhoReadsNothingAndHoldsTooMuch) {
+  Peer& peer = deaf();
+  shard_.of(peer).cut_off_for_memory();
+  shard_.turn();
+  EXPECT_TRUE(peer.freed);
+  expect_cut_off("holds too much memory, and does not read replies");
+}
+
+TEST_F(Journalled, WhoReadsNothingWhileTheServerStops) {
+  Peer& peer = deaf();
+  shard_.of(peer).cut_off(CutOff::kNotReadingDraining);
+  shard_.turn();
+  EXPECT_TRUE(peer.freed);
+  expect_cut_off("shutting down, and it does not read replies");
+}
+
+TEST_F(Journalled, WhoWaitsForLastWordsIsNotCutOffTwice) {
+  Peer& peer = shard_.connect();
+  shard_.of(peer).say_last_words(smtp::replies::kDraining);
+  shard_.turn();
+  EXPECT_EQ(shard_.of(peer).phase(), Conversation::Phase::kLingering);
+  shard_.of(peer).cut_off(CutOff::kNotReadingDraining);
+  shard_.turn();
+  EXPECT_TRUE(peer.freed);
+  const std::string all = lines();
+  EXPECT_EQ(std::ranges::count(all, '\n'), 1) << all;
+  EXPECT_TRUE(has(all, "421 4.3.2 Shutting down")) << all;
 }
 
 TEST(Conversation, AnEnvelopeCountsInWhatItHolds) {

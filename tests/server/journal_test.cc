@@ -170,6 +170,52 @@ TEST_F(JournalTest, LinesBeyondTheRateAreFoldedAndNoneIsLost) {
   EXPECT_EQ(sums["452 4.3.1 Insufficient system storage"], 1U);
 }
 
+TEST_F(JournalTest, LinesThatFindNoRoomAreFoldedToo) {
+  constexpr std::uint64_t kRefusals =
+      3000;  // more than wait for the thread, which is not there yet
+  {
+    Journal journal(console_);
+    ASSERT_TRUE(journal.configure({.to = path_, .rate = 1'000'000}));
+    for (std::uint64_t i = 0; i < kRefusals; ++i) {
+      refuse(journal, smtp::replies::kNotOurs, {1'000'000});
+    }
+    JournalLine line = sample();
+    ASSERT_TRUE(journal.admit(CutOff::kNotReadingMemory, {1'000'000}));
+    journal.say(line, CutOff::kNotReadingMemory);
+    journal.start();
+    EXPECT_EQ(journal.dropped(), 0U);
+  }
+  const auto all = lines(path_);
+  EXPECT_LT(all.size(), kRefusals / 2);
+  std::uint64_t refused = 0;
+  std::uint64_t cut_off = 0;
+  for (const json& line : all) {
+    (line["reply"].is_null() ? cut_off : refused) += line["repeated"].get<std::uint64_t>();
+  }
+  EXPECT_EQ(refused, kRefusals);
+  EXPECT_EQ(cut_off, 1U);
+}
+
+TEST_F(JournalTest, EveryEndWithoutAReplyHasItsLine) {
+  {
+    Journal journal(console_);
+    ASSERT_TRUE(journal.configure({.to = path_}));
+    journal.start();
+    for (std::size_t why = 0; why < static_cast<std::size_t>(CutOff::kCount); ++why) {
+      JournalLine line = sample();
+      ASSERT_TRUE(journal.admit(static_cast<CutOff>(why), {1'000'000}));
+      journal.say(line, static_cast<CutOff>(why));
+    }
+  }
+  std::map<std::string, unsigned> texts;
+  for (const json& line : lines(path_)) {
+    EXPECT_EQ(line["event"], "cut_off");
+    EXPECT_TRUE(line["reply"].is_null());
+    ++texts[line["text"]];
+  }
+  EXPECT_EQ(texts.size(), static_cast<std::size_t>(CutOff::kCount)) << "each its own words";
+}
+
 TEST_F(JournalTest, EveryReplyOfTheTableHasItsLine) {
   {
     Journal journal(console_);

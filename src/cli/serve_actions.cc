@@ -16,6 +16,7 @@ std::expected<std::string, std::string> ServeActions::reload() {
   if (const auto config = load_config(options_); config) {
     result = receiver_.reload(*config);
   } else {
+    receiver_.reload_refused();
     result = std::unexpected(config.error().message);
   }
   obs::notify_service("READY=1");

@@ -27,7 +27,7 @@ namespace {
 
 constexpr std::size_t kFileBytesMax = 1024 * 1024;
 constexpr std::int64_t kSecondsPerDay = 86'400;
-constexpr std::int64_t kWarnBeforeDays = 7;
+constexpr std::int64_t kWarnBeforeDays = 14;  // as the alert rule in tuning/observe
 
 std::unexpected<TlsError> refuse(std::string message) {
   return std::unexpected(TlsError{std::move(message)});

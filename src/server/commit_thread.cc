@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/probe.h"
+#include "base/units.h"
 #include "server/retention_words.h"
 
 namespace mxring::server {
@@ -25,8 +26,10 @@ constexpr std::uint64_t kGroupBytesMax = 16ULL << 20;
 constexpr std::size_t kBusyGroup = 4;
 constexpr std::int64_t kIdleNs = base::kNsPerSecond;
 constexpr std::int64_t kNoticeEveryNs = 60 * base::kNsPerSecond;
-// A disk that hovers around its reserve is not worth a line every second.
+// Every client of a group waits for it.
+constexpr std::int64_t kSlowCommitNs = base::kNsPerSecond;
 constexpr std::chrono::milliseconds kLateWakeup{40};  // in the simulator
+// A disk that hovers around its reserve is not worth a line every second.
 constexpr std::int64_t kSayNs = 5 * base::kNsPerSecond;
 
 }  // namespace
@@ -151,7 +154,9 @@ void CommitThread::commit_group() {
   committing_since_ns_.store(before.ns, std::memory_order_relaxed);
   const auto first_offset = setup_.writer.commit(appends_);
   committing_since_ns_.store(0, std::memory_order_relaxed);
-  commit_ns_.record(static_cast<std::uint64_t>(base::read_clocks().mono - before));
+  const base::MonoTime after = base::read_clocks().mono;
+  commit_ns_.record(static_cast<std::uint64_t>(after - before));
+  if (after - before >= kSlowCommitNs) say_slow(after - before, after.ns);
   if (first_offset) {
     MXRING_ASSERT(*first_offset >= next_offset_.load(std::memory_order_relaxed));
     setup_.counters->add(obs::Counter::kCommits);
@@ -175,6 +180,19 @@ void CommitThread::commit_group() {
   failed_.store(true, std::memory_order_relaxed);
   give_back(CommitOutcome::kFailed, 0);
   setup_.on_failure(std::string(setup_.writer.failure()));
+}
+
+void CommitThread::say_slow(std::int64_t took_ns, std::int64_t now_ns) {
+  ++slow_commits_;
+  if (!setup_.notice || (slow_said_ns_ != 0 && now_ns - slow_said_ns_ < kNoticeEveryNs)) return;
+  setup_.notice(
+      fmt::format("warning: a commit took {}{}: the disk of the log is slow, and clients "
+                  "wait for it; look for its other users, and at its health",
+                  base::format_duration(took_ns),
+                  slow_commits_ == 1 ? std::string()
+                                     : fmt::format(", one of {} above a second", slow_commits_)));
+  slow_said_ns_ = now_ns;
+  slow_commits_ = 0;
 }
 
 // Nothing of the group was written, and nothing is wrong with the log.

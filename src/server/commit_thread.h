@@ -88,6 +88,7 @@ class CommitThread {
   void gather();
   void commit_group();
   void refuse_for_now(seglog::CommitError why);
+  void say_slow(std::int64_t took_ns, std::int64_t now_ns);
   void give_back(CommitOutcome outcome, std::uint64_t first_offset);
   void watch_storage();
   void say_room();
@@ -127,6 +128,8 @@ class CommitThread {
   std::uint64_t wake_calls_ = 0;
   std::int64_t last_watch_ns_ = 0;
   std::int64_t last_notice_ns_ = INT64_MIN / 2;
+  std::uint64_t slow_commits_ = 0;  // since the last line about them
+  std::int64_t slow_said_ns_ = 0;
   bool said_low_ = false;
   std::int64_t said_at_ns_ = 0;
   std::string said_held_;  // the group that retention was said to wait for

@@ -135,7 +135,7 @@ std::uint64_t Live::Sample::sum(Counter counter) const {
   return all;
 }
 
-Live::Live(Setup setup) : setup_(std::move(setup)) {
+Live::Live(Setup setup) : setup_(std::move(setup)), group_watch_(setup_.log, setup_.notice) {
   take_sample();
   point_begin_ = samples_.back();
 }
@@ -160,8 +160,17 @@ void Live::run() {
   while (!ends_.wait_for(lock, std::chrono::seconds(1), [this] { return ending_; })) {
     lock.unlock();
     take_sample();
+    watch_groups();
     lock.lock();
   }
+}
+
+void Live::watch_groups() {
+  if (!setup_.notice) return;
+  const std::int64_t now_ns = base::read_clocks().mono.ns;
+  if (groups_watched_ns_ != 0 && now_ns - groups_watched_ns_ < kGroupsNs) return;
+  groups_watched_ns_ = now_ns;
+  group_watch_.look(groups());
 }
 
 Live::Sample Live::look() const {

@@ -22,6 +22,7 @@
 #include "obs/counters.h"
 #include "obs/histogram.h"
 #include "server/group_facts.h"
+#include "server/group_watch.h"
 
 namespace mxring::server {
 
@@ -30,6 +31,7 @@ class Live {
   static constexpr std::size_t kSamples = 6;  // five seconds
   static constexpr std::int64_t kPointNs = 10 * base::kNsPerSecond;
   static constexpr std::size_t kPoints = 360;  // an hour
+  static constexpr std::int64_t kGroupsNs = 10 * base::kNsPerSecond;
 
   struct Gauges {
     std::uint64_t connections = 0;
@@ -43,6 +45,7 @@ class Live {
     std::string log;
     std::function<Gauges()> gauges;
     std::function<void(base::JsonWriter&)> members;  // of the document, beside ours
+    std::function<void(const std::string&)> notice;  // of groups that need somebody
   };
 
   explicit Live(Setup setup);
@@ -83,6 +86,7 @@ class Live {
   void run();
   Sample look() const;
   void take_sample();
+  void watch_groups();
   Point point(const Sample& from, const Sample& to) const;
   void write_shards(base::JsonWriter& json, const Between& between) const;
   void write_groups(base::JsonWriter& json) const;
@@ -98,6 +102,8 @@ class Live {
   mutable std::vector<GroupFacts> groups_;
   mutable std::int64_t groups_at_ns_ = 0;
   mutable std::int64_t groups_cost_ns_ = 0;
+  GroupWatch group_watch_;  // the thread's
+  std::int64_t groups_watched_ns_ = 0;
   std::thread thread_;
 };
 

@@ -101,27 +101,35 @@ std::expected<void, StartError> Server::Impl::load_certificates() {
   return {};
 }
 
+std::unexpected<std::string> Server::Impl::refuse_reload(ReloadPart part, std::string why) {
+  reload_failed[part].store(true, std::memory_order_relaxed);
+  return std::unexpected(std::move(why));
+}
+
 // Whatever can fail comes before the first change.
 std::expected<std::string, std::string> Server::Impl::reload(const Config& fresh) {
   const std::lock_guard lock(reload_mutex);
   if (draining.load(std::memory_order_relaxed)) return std::unexpected("draining: nothing is read");
   auto made = change_config(configured, fresh);
-  if (!made) return std::unexpected(made.error().message);
+  if (!made) return refuse_reload(kOfConfiguration, made.error().message);
   ConfigChange& change = *made;
   change.config.policy_files = fresh.policy_files;
   if (const auto valid = validate(change.config); !valid) {
-    return std::unexpected(fmt::format("with what cannot change while running ({}): {}",
-                                       fmt::join(change.kept, ", "), valid.error().message));
+    return refuse_reload(kOfConfiguration,
+                         fmt::format("with what cannot change while running ({}): {}",
+                                     fmt::join(change.kept, ", "), valid.error().message));
   }
   if (certificates != nullptr) {
     if (const auto loaded = certificates->reload(change.config.tls); !loaded) {
       // Its message begins with the key.
       const std::string key = loaded.error().substr(0, loaded.error().find(':'));
-      return std::unexpected(
+      return refuse_reload(
+          kOfCertificates,
           fmt::format("the certificates were not loaded again, the old ones stay in use: {}{}",
                       place_of(change.config, key), loaded.error()));
     }
   }
+  for (auto& failed : reload_failed) failed.store(false, std::memory_order_relaxed);
   configured = change.config;
   Config& fitted = change.config;
   fitted.hostname = config.hostname;
@@ -325,7 +333,8 @@ void Server::Impl::start_watching() {
                         return Live::Gauges{gate.all(), writer->room().free_bytes,
                                             counters.sum(obs::Counter::kMemoryInFlight)};
                       },
-                  .members = [this](base::JsonWriter& json) { describe(json); }});
+                  .members = [this](base::JsonWriter& json) { describe(json); },
+                  .notice = notice});
   live->start();
 }
 
@@ -433,6 +442,10 @@ const std::vector<base::Endpoint>& Server::smtps_endpoints() const {
 
 std::expected<std::string, std::string> Server::reload(const Config& fresh) {
   return impl_->reload(fresh);
+}
+
+void Server::reload_refused() {
+  impl_->reload_failed[Impl::kOfConfiguration].store(true, std::memory_order_relaxed);
 }
 
 std::string Server::status() const {

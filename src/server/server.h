@@ -74,6 +74,9 @@ class Server {
   // what waits for a restart; or why nothing changed at all. Any thread.
   std::expected<std::string, std::string> reload(const Config& fresh);
 
+  // The configuration did not even get as far as reload(): for the metric. Any thread.
+  void reload_refused();
+
   // What /status and /live say: one JSON object each. Any thread, until wait() returns.
   std::string status() const;
   std::string live() const;

@@ -48,6 +48,14 @@ std::string Server::Impl::metrics() const {
   obs::append_prometheus_gauge(out, "shards", "receiving threads", std::uint64_t{shards.size()});
   if (certificates != nullptr) append_certificate_metrics(out, certificates->expiries());
   out +=
+      "# HELP mxring_reload_failed whether the last reload failed, and what did not check\n"
+      "# TYPE mxring_reload_failed gauge\n";
+  for (const auto& [of, part] :
+       {std::pair{"configuration", kOfConfiguration}, std::pair{"certificates", kOfCertificates}}) {
+    out += fmt::format("mxring_reload_failed{{of=\"{}\"}} {}\n", of,
+                       reload_failed[part].load(std::memory_order_relaxed) ? 1 : 0);
+  }
+  out +=
       "# HELP mxring_build_info the version, as a label\n# TYPE mxring_build_info gauge\n"
       "mxring_build_info{version=\"" MXRING_VERSION "\"} 1\n";
   append_process_metrics(out);

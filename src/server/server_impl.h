@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -55,7 +56,10 @@ struct Server::Impl {
 
   std::expected<void, StartError> start(uring::FaultPlan* faults);
   std::expected<void, StartError> load_certificates();
+  // What a reload can fail for; the metric says of which of them the last one did.
+  enum ReloadPart { kOfConfiguration, kOfCertificates, kReloadParts };
   std::expected<std::string, std::string> reload(const Config& fresh);
+  std::unexpected<std::string> refuse_reload(ReloadPart part, std::string why);
   std::expected<void, StartError> take_over_sockets();
   std::expected<net::Listener, net::ListenError> listener_of(
       base::Endpoint& endpoint, const std::vector<net::Listener>& handed, std::size_t index,
@@ -84,6 +88,7 @@ struct Server::Impl {
   std::optional<RulesBoard> rules;
   Config configured;  // what was asked for, before it was fitted to this host
   std::mutex reload_mutex;
+  std::array<std::atomic<bool>, kReloadParts> reload_failed{};
   ClientRates rates;
   ConnectionGate gate;
   LogFolder log_folder;

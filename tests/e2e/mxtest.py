@@ -407,9 +407,10 @@ class TestCase(unittest.TestCase):
             if server.alive():
                 server.kill()
         outcome = self._outcome
-        failed = outcome is not None and any(
-            error for _, error in getattr(outcome, "errors", [])) if hasattr(
-                outcome, "errors") else not outcome.success
+        failed = any(error and test is self for test, error in getattr(outcome, "errors", []))
+        result = getattr(outcome, "result", None)  # from Python 3.11 on, failures are there at once
+        failed |= any(test is self for test, _ in
+                      getattr(result, "failures", []) + getattr(result, "errors", []))
         if failed:
             print(f"scratch kept: {self.directory}", file=sys.stderr)
             for server in self.servers:

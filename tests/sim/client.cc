@@ -225,6 +225,9 @@ void Client::on_reply(const std::string& reply, const std::string& last_word) {
   const std::set<std::string> right_ones = right_replies(command);
   const std::string wrong =
       model_.judge(command.act, fate, reply, tolerance, right_ones.empty() ? nullptr : &right_ones);
+  if (!wrong.empty() && command.mail != ~std::size_t{0} && world_.readable()) {
+    std::fprintf(stderr, "the message:\n%s\n", script_.mails[command.mail].content.c_str());
+  }
   if (!wrong.empty()) convict(fmt::format("{}: {}; {}", name_, wrong, describe()));
   note_reply(command, reply);
   switch (command.act) {

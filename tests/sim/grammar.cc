@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "tests/sim/signer.h"
+
 namespace mxring::sim {
 
 namespace {
@@ -193,6 +195,10 @@ class Author {
                          : mail.fate == Fate::kQuarantine ? "quarantine.example"
                          : dice_.permille(300)            ? "pass.example"
                                                           : "none.example";
+    const bool signs = wishes_.verdicts &&
+                       (mail.fate == Fate::kAccept || mail.fate == Fate::kReject) &&
+                       dice_.permille(250);
+    if (signs) domain = dice_.permille(700) ? "signed.example" : "sub.signed.example";
     mail.from = fmt::format("{}@{}", mail.mark, domain);
     std::string& text = mail.content;
     if (mail.fate != Fate::kNoAuthor) text += fmt::format("From: <{}>\r\n", mail.from);
@@ -211,6 +217,7 @@ class Author {
                                  : bytes_max;
     while (text.size() < std::min(bytes_max, room)) text += line() + "\r\n" + mail.mark + "\r\n";
     spoil(mail);
+    if (signs) mail.fate = Signer::sign(dice_, mail.content) ? Fate::kAccept : Fate::kReject;
     return mail;
   }
 

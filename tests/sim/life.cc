@@ -10,6 +10,7 @@
 #include "server/policy_files.h"
 #include "tests/sim/persons.h"
 #include "tests/sim/points.h"
+#include "tests/sim/signer.h"
 #include "uring/fault.h"
 
 namespace mxring::sim {
@@ -117,6 +118,7 @@ void Life::say_configuration() const {
 }
 
 void Life::fill_resolver() {
+  if (config_.auth.dmarc) Signer::publish(resolver_);
   if (policy_.active()) world_.trace("policy: " + policy_.describe());
   resolver_.add_address("none.example", std::string("\xC0\0\2\1", 4));
   resolver_.add_text("pass.example",

@@ -34,7 +34,12 @@ SimResolver::SimResolver(World& world) : world_(world), dice_(world.dice().fork(
 }
 
 void SimResolver::add_text(const std::string& name, const std::string& text) {
-  records_[name].push_back({kText, number(text.size(), 1) + text});
+  std::string data;
+  for (std::size_t at = 0; at < text.size(); at += 255) {
+    const std::string piece = text.substr(at, 255);
+    data += number(piece.size(), 1) + piece;
+  }
+  records_[name].push_back({kText, std::move(data)});
 }
 
 void SimResolver::add_address(const std::string& name, const std::string& four_bytes) {

@@ -1,5 +1,6 @@
 #include "seglog/writer.h"
 
+#include <fcntl.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -89,6 +90,7 @@ struct Writer::Impl {
   std::expected<void, OpenError> identify();
   std::string group_beyond() const;
   std::expected<void, OpenError> first_segment();
+  std::expected<void, OpenError> forget_poison();
   std::expected<std::uint64_t, CommitError> commit(std::span<const Append> batch);
   std::uint64_t plan(std::span<const Append> batch, std::uint64_t unit, std::size_t* rolls);
   std::uint64_t next_segment_bytes();
@@ -141,9 +143,22 @@ std::expected<void, OpenError> Writer::Impl::open(const std::function<void(doubl
   kept->retention().begin(base::read_clocks(), newest_us);
   if (auto made = first_segment(); !made) return made;
   publish(false);
+  if (auto forgotten = forget_poison(); !forgotten) return forgotten;
   spares->refill();
   refresh_space();
   return {};
+}
+
+// A page that still says *poisoned* after a power cut would take away all that was acknowledged
+// since. Whether it was written back is else the kernel's own business.
+std::expected<void, OpenError> Writer::Impl::forget_poison() {
+  if (!recovered.report.was_poisoned || options.sync == Sync::kNone) return {};
+  const std::string path = options.directory.string() + "/" + std::string(kStateName);
+  auto page = uring::File::open(path, O_RDWR, 0, options.faults);
+  const auto synced = page ? page->sync_data() : std::unexpected(page.error());
+  if (synced) return {};
+  return std::unexpected(
+      refuse(OpenErrorKind::kIo, "the state page cannot be synced: " + reason(synced.error())));
 }
 
 // A log without records is a new one, whatever file says otherwise: somebody has emptied it. A

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include "seglog/verify.h"
 #include "tests/seglog/log_fixture.h"
@@ -208,6 +210,41 @@ TEST_F(KilledLog, APoisonedLogEndsAtItsDurableOffsetWhateverFollows) {
   expect_messages(after, 0, 8);
   expect_messages(after, 8, 9, 1);
   EXPECT_FALSE(open_or_die(in_memory(log)).recovery().was_poisoned);
+}
+
+// Else a power cut brings the old page back, and recovery cuts what was acknowledged since.
+TEST_F(KilledLog, ThatALogIsPoisonedNoLongerIsDurableBeforeAnythingIsTaken) {
+  const fs::path from = place(build({4, 4, 6}));
+  add_state(8, true);
+  const fs::path log = directory() / "again";  // where a sync means something
+  const auto place_again = [&] {
+    fs::remove_all(log);
+    fs::copy(from, log);
+  };
+  place_again();
+  uring::FaultPlan plan;
+  plan.set_trace(true);
+  WriterOptions options = small();
+  options.directory = log;
+  options.faults = &plan;
+  { const Writer writer = open_or_die(options); }
+  const std::vector<std::string> lines = plan.trace();
+  std::uint64_t syncs = 0;
+  std::optional<std::uint64_t> of_page;
+  for (std::size_t i = 0; i + 1 < lines.size() && !of_page; ++i) {
+    if (lines[i].starts_with("file_sync ")) ++syncs;
+    const bool opens = lines[i].starts_with("file_open ") &&
+                       lines[i].find((log / kStateName).string()) != std::string::npos;
+    if (opens && lines[i + 1] == "file_sync data -> ok") of_page = syncs;
+  }
+  ASSERT_TRUE(of_page);
+  place_again();
+  uring::FaultPlan failing;
+  failing.add({.point = uring::FaultPoint::kFileSync, .nth = *of_page, .error = EIO});
+  options.faults = &failing;
+  const auto refused = Writer::open(options);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, OpenErrorKind::kIo);
 }
 
 TEST_F(KilledLog, AnUnreadableHeaderOfTheNewestSegment) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
@@ -122,9 +123,12 @@ std::string configuration_page() {
       "a wrong type or an impossible value is an error. Each key is shown with its default.\n";
   std::istringstream lines(server::to_toml(server::default_config(), true));
   std::string meaning;
+  bool before_keys = true;
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with("# ")) {
       meaning += line.substr(2) + "\n";
+    } else if (line.empty() && std::exchange(before_keys, false)) {
+      out += fmt::format(".PP\n{}", roff(std::exchange(meaning, {})));
     } else if (line.starts_with("[")) {
       out += fmt::format(".SH \"{}\"\n", roff(line));
     } else if (!line.empty()) {

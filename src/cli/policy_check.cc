@@ -75,6 +75,7 @@ std::uint64_t line_of(const server::Config& config, const std::string& key) {
   const auto at = config.set_at.find(key);
   if (at == config.set_at.end()) return 0;
   const std::size_t column = at->second.rfind(':');
+  if (column == std::string::npos) return 0;  // in no file, but in the environment
   const std::size_t line = at->second.rfind(':', column - 1);
   return std::strtoull(at->second.c_str() + line + 1, nullptr, 10);
 }
@@ -221,7 +222,8 @@ int decide(const server::Config& config, const PolicyOptions& options,
   if (ruling.refusal || (rule != nullptr && !decision.refusal)) {
     decision.deciding = {config.access.file, rule->line};
   } else if (listed != decision.listings.end()) {
-    decision.deciding = {options.file, line_of(config, "access.dnsbl")};
+    const std::uint64_t line = line_of(config, "access.dnsbl");
+    if (line != 0) decision.deciding = {options.file, line};
   } else {
     decision.deciding = deciding_recipient_line(config, options.recipient);
   }
@@ -268,7 +270,7 @@ void add_policy(CLI::App& program, Commands& commands) {
   CLI::App* command =
       policy->add_subcommand("check", "Whether a recipient is accepted, and which line decides");
   const auto options = std::make_shared<PolicyOptions>();
-  command->add_option("-c,--config", options->file, "The configuration")->required();
+  command->add_option("-c,--config", options->file, "The configuration; none: the environment's");
   command->add_option("--client", options->client, "The client's IP address")->required();
   command->add_option("--helo", options->helo, "What it said after EHLO or HELO");
   command->add_option("--sender", options->sender, "The reverse-path; \"\" or <>: none");

@@ -182,8 +182,9 @@ void add_serve(CLI::App& program, Commands& commands) {
       "SIGTERM drains; SIGHUP opens the journal's file anew and reads the configuration,\n"
       "certificates and keys again (as does\n"
       "`mxring ctl reload`, which says what changed); SIGUSR1 prints where the CPU time went.\n"
-      "Flags go over the file; without a file: 127.0.0.1:2525, TLS on 127.0.0.1:4650, log in\n"
-      "./mxring-log.");
+      "Flags go over the environment (MXRING_LISTEN__SMTP=0.0.0.0:25, see --help-config), that "
+      "over\n"
+      "the file; without any of them: 127.0.0.1:2525, TLS on 127.0.0.1:4650, log in ./mxring-log.");
   for (const char* repeatable : {"--smtp", "--smtps", "--resolver"}) {
     serve->get_option(repeatable)
         ->expected(1)

@@ -50,9 +50,7 @@ void lay_over(const char* flag, const char* key, const std::string& text, std::s
 }
 
 server::ConfigDraft draft_of(const ServeOptions& options) {
-  server::ConfigDraft draft = options.file.empty()
-                                  ? server::ConfigDraft{server::default_config(), {}}
-                                  : server::read_config_file(options.file);
+  server::ConfigDraft draft = server::read_config_file(options.file);
   server::Config& config = draft.config;
   lay_over({"--smtp", "listen.smtp", options.smtp, config.listen.smtp, false}, draft);
   lay_over({"--smtps", "listen.smtps", options.smtps, config.listen.smtps, false}, draft);
@@ -89,9 +87,7 @@ int check_config(const ServeOptions& options) {
     good = false;
   };
   if (const auto valid = server::validate(draft); !valid) mistake(valid.error().message);
-  // A file that could not be read at all says nothing about what would have been in it.
-  const bool read = draft.mistakes.empty() || !draft.config.set_at.empty();
-  if (read) {
+  if (draft.read) {
     for (const server::HostFinding& finding : server::host_findings(draft.config)) {
       finding.mistake ? mistake(finding.text) : complain("warning: " + finding.text);
     }

@@ -1,5 +1,5 @@
-// The configuration that `mxring serve` runs with: the file over the defaults, the flags over the
-// file. Read at the start, by -t, and again on reload.
+// The configuration that `mxring serve` runs with: the file over the defaults, the environment over
+// the file, the flags over the environment. Read at the start, by -t, and again on reload.
 #pragma once
 
 #include <expected>

@@ -6,9 +6,7 @@
 namespace mxring::cli {
 
 std::expected<server::Config, std::string> config_to_tune(const std::string& file) {
-  auto config = file.empty()
-                    ? std::expected<server::Config, server::ConfigError>(server::default_config())
-                    : server::load_config(file);
+  auto config = server::load_config(file);
   if (!config) return std::unexpected(config.error().message);
   if (const auto valid = server::validate(*config); !valid) {
     return std::unexpected(valid.error().message);

@@ -1,5 +1,6 @@
-// What the receiver runs with: the TOML file's contents (contract: README, "Configuration") with
-// command-line flags laid over it. A plain value; checked as a whole by validate() before use.
+// What the receiver runs with: the TOML file's contents (contract: README, "Configuration"), over
+// them the environment's (server/config_environment.h), over these the command line's flags. A
+// plain value; checked as a whole by validate() before use.
 #pragma once
 
 #include <cstdint>
@@ -142,8 +143,8 @@ struct Config {
   // What `recipients` and `access` name, read by load_config(); null where no file was loaded.
   std::shared_ptr<const PolicyFiles> policy_files;
 
-  // Where each key of the file was set, "limits.message_size" -> "mxring.toml:12:1", so that a
-  // check of the whole can still point at a line. A flag names itself; defaults are not here.
+  // Where each key was set, "limits.message_size" -> "mxring.toml:12:1", so that a check of the
+  // whole can still point at a line. A variable or a flag names itself; defaults are not here.
   std::map<std::string, std::string> set_at;
 };
 
@@ -167,11 +168,14 @@ struct ConfigMistake {
 struct ConfigDraft {
   Config config;
   std::vector<ConfigMistake> mistakes;
+  bool read = true;  // false: nothing is known of what the file would have said
 };
 
 // Parses TOML text laid over the defaults. `file` is only for messages. A file that is no TOML has
 // one mistake, its first.
 ConfigDraft read_config(std::string_view text, std::string_view file);
+
+// The file ("" = none) over the defaults, and this process's environment over the file.
 ConfigDraft read_config_file(const std::string& file);
 
 // The same for those who want a whole configuration or none.

@@ -202,11 +202,8 @@ std::expected<void, ConfigError> validate(const ConfigDraft& draft) {
       return mistake.key == key || (!mistake.key.empty() && key.starts_with(mistake.key + '.'));
     });
   };
-  // No TOML: there is nothing of the whole yet.
-  const bool any_read =
-      draft.mistakes.empty() || !draft.config.set_at.empty() || !draft.mistakes.front().key.empty();
   for (const ConfigRule& rule : config_rules(draft.config)) {
-    if (rule.holds || !any_read || std::ranges::any_of(rule.keys, unread)) continue;
+    if (rule.holds || !draft.read || std::ranges::any_of(rule.keys, unread)) continue;
     lines.push_back(fmt::format("{}{} {}", place_of(draft.config, rule.keys.front()),
                                 rule.keys.front(), rule.message));
   }

@@ -1,6 +1,6 @@
 // The kinds of values that configuration keys have: each with a name for people, a strict read()
-// from TOML, and a show() whose text read() takes back. Private to config.cc, the only file that
-// includes toml++ (it is slow to compile).
+// from TOML, and a show() whose text read() takes back. Private to what reads the
+// configuration, the only files that include toml++ (it is slow to compile).
 //
 // Thread: any. Failure: read() leaves the value alone and notes one line in Faults.
 #pragma once
@@ -42,6 +42,14 @@ class Faults {
  public:
   void add(const toml::source_region& where, std::string_view key, std::string message) {
     found_.push_back({where.begin, std::string(key), std::move(message)});
+  }
+  // Of a value that stands in no file, but in a variable of this name.
+  std::vector<ConfigMistake> take_of_variable(std::string_view name) {
+    std::vector<ConfigMistake> all;
+    for (Fault& fault : found_) {
+      all.push_back({std::move(fault.key), fmt::format("{}: {}", name, fault.message)});
+    }
+    return all;
   }
   // In the order of the file, each with its place.
   std::vector<ConfigMistake> take(std::string_view file) {
@@ -104,6 +112,7 @@ struct Hostname : Text {
 };
 
 struct Flag {
+  static constexpr bool kBare = true;
   static constexpr std::string_view kName = "true or false";
   static void read(const toml::node& node, bool& out, const Reading& reading) {
     const auto* flag = node.as_boolean();
@@ -115,6 +124,7 @@ struct Flag {
 
 template <std::uint32_t Min, std::uint32_t Max>
 struct Count {
+  static constexpr bool kBare = true;
   static constexpr std::string_view kName = "whole number";
   static void read(const toml::node& node, std::uint32_t& out, const Reading& reading) {
     const auto* number = node.as_integer();
@@ -475,31 +485,31 @@ struct Word {
   T value;
 };
 
-constexpr std::array kEngineWords{
+inline constexpr std::array kEngineWords{
     Word<uring::EngineChoice>{"auto", uring::EngineChoice::kAuto},
     Word<uring::EngineChoice>{"io_uring", uring::EngineChoice::kIoUring},
     Word<uring::EngineChoice>{"epoll", uring::EngineChoice::kEpoll}};
-constexpr std::array kSyncWords{Word<SyncMode>{"commit", SyncMode::kCommit},
-                                Word<SyncMode>{"none", SyncMode::kNone}};
-constexpr std::array kHoldFullWords{Word<HoldFull>{"refuse", HoldFull::kRefuse},
-                                    Word<HoldFull>{"drop", HoldFull::kDrop}};
-constexpr std::array kJournalWords{Word<JournalFormat>{"json", JournalFormat::kJson},
-                                   Word<JournalFormat>{"logfmt", JournalFormat::kLogfmt}};
-constexpr std::array kRejectWords{
+inline constexpr std::array kSyncWords{Word<SyncMode>{"commit", SyncMode::kCommit},
+                                       Word<SyncMode>{"none", SyncMode::kNone}};
+inline constexpr std::array kHoldFullWords{Word<HoldFull>{"refuse", HoldFull::kRefuse},
+                                           Word<HoldFull>{"drop", HoldFull::kDrop}};
+inline constexpr std::array kJournalWords{Word<JournalFormat>{"json", JournalFormat::kJson},
+                                          Word<JournalFormat>{"logfmt", JournalFormat::kLogfmt}};
+inline constexpr std::array kRejectWords{
     Word<mailauth::Disposition>{"reject", mailauth::Disposition::kReject},
     Word<mailauth::Disposition>{"quarantine", mailauth::Disposition::kQuarantine},
     Word<mailauth::Disposition>{"accept", mailauth::Disposition::kAccept}};
-constexpr std::array kQuarantineWords{
+inline constexpr std::array kQuarantineWords{
     Word<mailauth::Disposition>{"quarantine", mailauth::Disposition::kQuarantine},
     Word<mailauth::Disposition>{"accept", mailauth::Disposition::kAccept}};
-constexpr std::array kTemperrorWords{
+inline constexpr std::array kTemperrorWords{
     Word<mailauth::Disposition>{"accept", mailauth::Disposition::kAccept},
     Word<mailauth::Disposition>{"quarantine", mailauth::Disposition::kQuarantine},
     Word<mailauth::Disposition>{"tempfail", mailauth::Disposition::kTempfail}};
-constexpr std::array kNoAuthorWords{Word<NoAuthor>{"bounces", NoAuthor::kBounces},
-                                    Word<NoAuthor>{"reject", NoAuthor::kReject},
-                                    Word<NoAuthor>{"accept", NoAuthor::kAccept}};
-constexpr std::array kTlsWords{Word<std::string_view>{"1.2", "1.2"},
-                               Word<std::string_view>{"1.3", "1.3"}};
+inline constexpr std::array kNoAuthorWords{Word<NoAuthor>{"bounces", NoAuthor::kBounces},
+                                           Word<NoAuthor>{"reject", NoAuthor::kReject},
+                                           Word<NoAuthor>{"accept", NoAuthor::kAccept}};
+inline constexpr std::array kTlsWords{Word<std::string_view>{"1.2", "1.2"},
+                                      Word<std::string_view>{"1.3", "1.3"}};
 
 }  // namespace mxring::server

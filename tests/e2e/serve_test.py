@@ -124,6 +124,51 @@ command_wait = "999999999h"
         self.assertEqual(self.run_serve("-c", again, "-t").stdout.decode(), text)
         self.assertFalse(os.path.exists(os.path.join(self.directory, "mxring-log")))
 
+    def test_environment(self):
+        path = self.file('hostname = "mx.example.org"\n[limits]\nrecipients = 500\n'
+                         '[journal]\naccepted = true\n')
+
+        def check(variables, *args):
+            done = subprocess.run([BINARY, "serve", *args, "-t"], capture_output=True, text=True,
+                                  timeout=60, env={**os.environ, **variables})
+            return done.returncode, done.stdout, done.stderr
+
+        # Flags go over the environment, that over the file, the file over the defaults.
+        code, text, said = check({"MXRING_LISTEN__SMTP": "127.0.0.1:2526,127.0.0.1:2527",
+                                  "MXRING_HOSTNAME": "mx.example.net",
+                                  "MXRING_LIMITS__RECIPIENTS": "600",
+                                  "MXRING_PORT": "tcp://10.0.0.7:25"},
+                                 "-c", path, "--hostname", "mx.example.com")
+        self.assertEqual((code, said), (0, ""))
+        for line in ('hostname = "mx.example.com"', "recipients = 600", "accepted = true",
+                     'smtp = ["127.0.0.1:2526", "127.0.0.1:2527"]', "smtps = []"):
+            self.assertIn("\n" + line + "\n", text)
+        # All mistakes, those of the file with their line and those of variables with their name.
+        code, text, said = check({"MXRING_LISTEN__SMPT": "x", "MXRING_LIMITS__RECIPIENTS": "many"},
+                                 "-c", self.file("hostnam = 1\n"))
+        self.assertEqual((code, text), (78, ""))
+        self.assertRegex(said, r":1:1: unknown key \"hostnam\"")
+        self.assertIn("MXRING_LISTEN__SMPT: no key has this name; did you mean "
+                      "MXRING_LISTEN__SMTP?\n", said)
+        self.assertIn("MXRING_LIMITS__RECIPIENTS: limits.recipients must be a whole number", said)
+        # Without any file the receiver runs on the environment alone, its policy included.
+        recipients = self.file("known@mx.test\n")
+        server = self.serve(env={**os.environ, "MXRING_RECIPIENTS__FILE": recipients,
+                                 "MXRING_LIMITS__MESSAGE_SIZE": "150MiB",
+                                 "MXRING_LOG__SEGMENT_BYTES": "256MiB"})
+        with Wire(server.address) as wire:
+            self.assertIn("SIZE 157286400", wire.hello())
+            wire.ask("MAIL FROM:<a@client.test>")
+            self.assertTrue(wire.ask("RCPT TO:<known@mx.test>").startswith("250"))
+            self.assertTrue(wire.ask("RCPT TO:<other@mx.test>").startswith("550 5.1.1"))
+        self.assertEqual(server.stop(), 0)
+        done = subprocess.run([BINARY, "policy", "check", "--client", "192.0.2.1", "--recipient",
+                               "other@mx.test", "--json"], capture_output=True, text=True,
+                              timeout=60, env={**os.environ,
+                                               "MXRING_RECIPIENTS__FILE": recipients})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("550 5.1.1", done.stdout)
+
     def test_documented_keys_are_a_configuration(self):
         done = self.run_serve("--help-config")
         self.assertEqual(done.returncode, 0)

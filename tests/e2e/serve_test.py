@@ -154,10 +154,10 @@ command_wait = "999999999h"
         # Without any file the receiver runs on the environment alone, its policy included.
         recipients = self.file("known@mx.test\n")
         server = self.serve(env={**os.environ, "MXRING_RECIPIENTS__FILE": recipients,
-                                 "MXRING_LIMITS__MESSAGE_SIZE": "150MiB",
+                                 "MXRING_LIMITS__MESSAGE_SIZE": "100MiB",
                                  "MXRING_LOG__SEGMENT_BYTES": "256MiB"})
         with Wire(server.address) as wire:
-            self.assertIn("SIZE 157286400", wire.hello())
+            self.assertIn("SIZE 104857600", wire.hello())
             wire.ask("MAIL FROM:<a@client.test>")
             self.assertTrue(wire.ask("RCPT TO:<known@mx.test>").startswith("250"))
             self.assertTrue(wire.ask("RCPT TO:<other@mx.test>").startswith("550 5.1.1"))

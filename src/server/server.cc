@@ -397,6 +397,7 @@ int Server::Impl::wait() {
   if (!waited) {
     waited = true;
     for (auto& shard : shards) shard->join();
+    MXRING_ASSERT(shards.empty() || gate.all() == 0);  // each connection has given its place back
     if (writer) writer->stop();
     admin.reset();
     desk.store(nullptr, std::memory_order_relaxed);

@@ -197,10 +197,12 @@ void Client::take_line(std::string line) {
   const std::string word = line.substr(4, space == std::string::npos ? space : space - 4);
   const bool enhanced = word.size() >= 5 && word[0] == code[0] && word[1] == '.';
   if (enhanced) reply += ' ' + word;
+  told_of_drain_ = line.contains("Shutting down");
   on_reply(reply, line.substr(line.rfind(' ') + 1));
 }
 
 void Client::on_reply(const std::string& reply, const std::string& last_word) {
+  judge_time(waiting_.empty() ? nullptr : &waiting_.front(), reply, told_of_drain_);
   if (waiting_.empty()) {
     // Told without being asked: only a farewell may be.
     const bool fine = tolerance_.faults || tolerance_.slow || given_up_ ||

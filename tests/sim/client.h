@@ -37,6 +37,11 @@ struct Ledger {
   RateBook rates;
   const PolicyBook* policy = nullptr;
   base::Limits limits;
+  // Of the receiver that runs.
+  Ns drain_began = -1;                // by its operator
+  bool log_may_fail = false;          // there are faults of the disk in this life
+  std::uint64_t refusals_heard = 0;   // since it started
+  std::uint64_t promised_before = 0;  // offsets
 };
 
 // As whom a client comes.
@@ -75,6 +80,8 @@ class Client : public std::enable_shared_from_this<Client> {
   void read_replies();
   void take_line(std::string line);
   void on_reply(const std::string& reply, const std::string& last_word);
+  // `command`: what is answered, if anything was asked.
+  void judge_time(const Command* command, const std::string& reply, bool draining);
   void begin_group();
   void send_some();
   void give_up();
@@ -113,6 +120,8 @@ class Client : public std::enable_shared_from_this<Client> {
   std::string named_hello_;          // by XCLIENT, whatever EHLO says
   std::vector<std::size_t> states_;  // of the policy, that may hold here
   Ns connected_at_ = 0;
+  Ns last_reply_at_ = 0;
+  bool told_of_drain_ = false;  // by the last line
 };
 
 }  // namespace mxring::sim

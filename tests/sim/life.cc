@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "server/policy_files.h"
+#include "tests/sim/judge_counters.h"
 #include "tests/sim/persons.h"
 #include "tests/sim/points.h"
 #include "tests/sim/signer.h"
@@ -92,6 +93,7 @@ void Life::draw() {
   config_.listen.proxy = {*base::IpNetwork::parse("198.51.100.0/24")};
   config_.listen.xclient = {*base::IpNetwork::parse("203.0.113.0/24")};
   policy_.draw(config_, resolver_);
+  draw_shortage();
   ledger_.policy = &policy_;
   ledger_.limits = limits;
 
@@ -105,6 +107,25 @@ void Life::draw() {
   wants(kEngineFaults, 400);
   wants(kOperator, 200);
   wants(kRudeClients, 700);
+  ledger_.log_may_fail = (active_ & (kDiskErrors | kFullDisk)) != 0;
+}
+
+// In some lives something is scarce: places for connections, questions, or memory for a crowd of
+// large messages.
+void Life::draw_shortage() {
+  base::Limits& limits = config_.limits;
+  if (dice_.permille(150)) {
+    limits.connections = static_cast<std::uint32_t>(dice_.between(4, 12));
+    limits.connections_per_ip = static_cast<std::uint32_t>(dice_.between(1, 4));
+  }
+  if (dice_.permille(150)) {
+    limits.dns_outstanding_per_ip = static_cast<std::uint32_t>(dice_.between(16, 24));
+  }
+  crowd_ = dice_.permille(120);
+  if (!crowd_) return;
+  limits.message_bytes = 128 * 1024;
+  limits.memory_bytes = 2 * limits.message_bytes;
+  config_.shards.count = 1;
 }
 
 void Life::say_configuration() const {
@@ -154,6 +175,9 @@ void Life::boot() {
   receiver_->process = static_cast<int>(receivers_.size());
   receiver_->faults.make_engine = [this] { return std::make_unique<SimEngine>(world_, mood()); };
   world_.trace(fmt::format("process {} starts", receiver_->process));
+  ledger_.drain_began = -1;
+  ledger_.refusals_heard = 0;
+  ledger_.promised_before = ledger_.by_offset.size();
   policy_.begin_anew();
   write_policy(false);
   Receiver& receiver = *receiver_;
@@ -192,6 +216,7 @@ void Life::own(Receiver& receiver) {
     receiver.started = true;
     world_.trace("ready");
     receiver.exit_code = receiver.server->wait();
+    if (receiver.exit_code == 0) judge_counters(*receiver.server, ledger_, in_peace_);
     while (receiver.operators > 0) world_.wait_on(&receiver, world_.now() + kMs);
     receiver.server.reset();
     world_.trace(fmt::format("exits {}", receiver.exit_code));
@@ -312,6 +337,7 @@ void Life::operate() {
     ++receiver.operators;
     if (drains) {
       world_.trace("operator: drain");
+      ledger_.drain_began = world_.now();
       receiver.server->begin_drain();
     } else {
       rewrite_policy(receiver);
@@ -363,7 +389,7 @@ void Life::start_client(std::uint64_t number, bool calm) {
   tolerance.dns = !calm || (active_ & kDnsFaults) != 0;
   if (dice_.permille(500)) manners.pieces = Manners::Pieces::kRandom;
   if (rude) {
-    wishes.body_bytes_max = 4000;
+    wishes.body_bytes_max = crowd_ ? wishes.message_bytes_max * 9 / 10 : 4000;
     tolerance.slow = true;
     if (dice_.permille(200)) manners.pieces = Manners::Pieces::kBytes;
     manners.pause_max = dice_.pick<Ns>({kMs, kSecond, 20 * kSecond});
@@ -507,13 +533,15 @@ LifeReport Life::run() {
   trouble_ends_ = begun + dice_.between(5, 200) * kSecond;
   boot();
   plan_faults();
-  const std::uint64_t count = std::min<std::uint64_t>(1 + dice_.skewed(16), options_.clients_max);
+  const std::uint64_t wanted = crowd_ ? 8 + dice_.below(17) : 1 + dice_.skewed(16);
+  const std::uint64_t count = std::min(wanted, options_.clients_max);
   plan_clients(begun + kSecond, trouble_ends_, count, false);
   world_.run([this] { return world_.now() >= trouble_ends_; }, trouble_ends_);
   calm_down();
   // A new start, which recovers whatever was left, and mail in peace.
   drain_and_end();
   world_.run([] { return false; }, world_.now() + 40 * kSecond);  // what was sent late arrives
+  in_peace_ = true;
   boot();
   Receiver& last = *receiver_;
   if (!world_.run([&] { return last.started || last.ended; }, world_.now() + kBootTime) ||
@@ -522,6 +550,7 @@ LifeReport Life::run() {
   }
   plan_clients(world_.now(), world_.now() + 10 * kSecond, 1 + dice_.below(3), true);
   calm_down();
+  world_.run([] { return false; }, world_.now() + 5 * kSecond);  // nobody is being told to go
   drain_and_end();
   if (last.exit_code != 0) convict(fmt::format("the receiver exits {}", last.exit_code));
   judge_log();

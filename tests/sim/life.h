@@ -61,6 +61,7 @@ class Life {
   struct Receiver;  // one process of it
 
   void draw();
+  void draw_shortage();
   void say_configuration() const;
   void fill_resolver();
   void boot();
@@ -100,6 +101,8 @@ class Life {
   std::uint64_t clients_begun_ = 0;
   std::uint64_t active_ = 0;  // kinds of fault
   bool troubled_ = true;      // faults may happen
+  bool in_peace_ = false;     // the receiver that runs has never seen any
+  bool crowd_ = false;        // of large messages, with little memory
   Ns trouble_ends_ = 0;
 };
 

@@ -74,6 +74,7 @@ class Model {
   bool closed() const { return closed_; }
   bool in_transaction() const { return mail_; }
   std::uint32_t recipients() const { return recipients_; }
+  std::uint32_t errors() const { return errors_; }
 
  private:
   static constexpr std::uint32_t kGuessesMax = 20;

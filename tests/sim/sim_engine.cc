@@ -17,6 +17,10 @@ using uring::Completion;
 using uring::Request;
 using Kind = uring::Request::Kind;
 
+namespace {
+constexpr std::uint32_t kIdleLooksMax = 2000;
+}  // namespace
+
 SimEngine::SimEngine(World& world, const EngineMood& mood)
     : world_(world), mood_(mood), dice_(world.dice().fork()) {
   world_.net().engines.push_back(this);
@@ -283,6 +287,9 @@ void SimEngine::submit_and_wait(std::int64_t timeout_ns, std::vector<Completion>
   }
   if (timeout_ns == 0) world_.maybe_yield(300);
   const std::size_t count = std::min(done_.size(), mood_.completions_max);
+  // Work that is left over is worked off sooner or later; who only looks around burns a processor.
+  idle_looks_ = timeout_ns == 0 && count == 0 ? idle_looks_ + 1 : 0;
+  if (idle_looks_ > kIdleLooksMax) convict("a shard goes round and round with nothing to do");
   out.insert(out.end(), done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(count));
   done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(count));
 }

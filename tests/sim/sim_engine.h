@@ -85,6 +85,7 @@ class SimEngine final : public uring::Engine {
   uring::BufferGroup group_;
   std::vector<Buffer> buffers_;
   std::uint64_t system_calls_ = 0;
+  std::uint32_t idle_looks_ = 0;  // in a row, without a completion
 };
 
 }  // namespace mxring::sim

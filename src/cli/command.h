@@ -42,6 +42,7 @@ void add_log_verify(CLI::App& log, Commands& commands);
 void add_log_export(CLI::App& log, Commands& commands);
 void add_log_find(CLI::App& log, Commands& commands);
 void add_log_renew_id(CLI::App& log, Commands& commands);
+void add_log_serve(CLI::App& log, Commands& commands);
 void add_groups(CLI::App& program, Commands& commands);  // `groups` and everything below it
 void add_relay(CLI::App& program, Commands& commands);
 void add_auth(CLI::App& program, Commands& commands);

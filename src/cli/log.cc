@@ -14,6 +14,7 @@ void add_log(CLI::App& program, Commands& commands) {
   add_log_verify(*log, commands);
   add_log_export(*log, commands);
   add_log_find(*log, commands);
+  add_log_serve(*log, commands);
   add_log_renew_id(*log, commands);
   // Behind the others, which would have it in their help too.
   log->footer("All of them but renew-id may run while the server writes.");

@@ -8,8 +8,7 @@
 #include <array>
 #include <string_view>
 
-#include "base/ip_address.h"
-#include "base/text.h"
+#include "net/http_request.h"
 #include "server/page_files.h"
 
 namespace mxring::server {
@@ -60,15 +59,6 @@ std::string first_line(const std::string& file) {
   return std::string(all.substr(0, all.find_first_of("\r\n")));
 }
 
-// Takes as long whichever byte differs.
-bool same_secret(std::string_view a, std::string_view b) {
-  unsigned differs = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    differs |= static_cast<unsigned>(a[i] ^ (i < b.size() ? b[i] : '\0'));
-  }
-  return differs == 0;
-}
-
 AdminAnswer json(std::string text) {
   text += '\n';
   return {.type = "application/json",
@@ -77,17 +67,6 @@ AdminAnswer json(std::string text) {
 }
 
 }  // namespace
-
-// "mx.example.org:9925", "127.0.0.1", "[::1]:9925".
-bool AdminPages::is_ours(std::string_view host) const {
-  const std::size_t bracket = host.find(']');
-  const std::size_t colon = host.find(':', bracket == host.npos ? 0 : bracket);
-  std::string_view name = host.substr(0, colon);
-  if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
-  if (base::IpAddress::parse(name) || base::ascii_iequals(name, "localhost")) return true;
-  return std::ranges::any_of(
-      names, [&](const std::string& ours) { return base::ascii_iequals(name, ours); });
-}
 
 AdminAnswer AdminPages::about_mail(const AdminRequest& request) const {
   if (!mail) return {.status = "503 Service Unavailable", .body = "not yet\n"};
@@ -100,11 +79,8 @@ AdminAnswer AdminPages::about_mail(const AdminRequest& request) const {
                           "listen.admin_token_file\n"
                         : "listen.admin_token_file cannot be read, or its first line is empty\n"};
   }
-  constexpr std::string_view kBearer = "Bearer ";
-  const std::string_view given = request.authorization;
-  const bool bearer = given.size() > kBearer.size() &&
-                      base::ascii_iequals(given.substr(0, kBearer.size()), kBearer);
-  if (!bearer || !same_secret(given.substr(kBearer.size()), token)) {
+  const std::string_view given = net::bearer_token(request.authorization);
+  if (given.empty() || !net::same_secret(given, token)) {
     return {.status = "401 Unauthorized",
             .body = "this wants the token: Authorization: Bearer ...\n",
             .more_fields = "WWW-Authenticate: Bearer\r\n"};
@@ -145,7 +121,8 @@ AdminAnswer AdminPages::answer(const AdminRequest& request) const {
             .body = "try /, /live, /metrics, /status, /healthz or /readyz\n"};
   }
   const bool health = path != nullptr && path->answers == Answers::kHealth;
-  if (!health && !request.over_unix && !request.host.empty() && !is_ours(request.host)) {
+  if (!health && !request.over_unix && !request.host.empty() &&
+      !net::is_host_of(request.host, names)) {
     return {.status = "421 Misdirected Request",
             .body =
                 "the Host field names somebody else; listen.admin_names has the names that "

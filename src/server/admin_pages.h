@@ -33,7 +33,6 @@ struct AdminPages {
  private:
   AdminAnswer page(const AdminRequest& request) const;
   AdminAnswer about_mail(const AdminRequest& request) const;
-  bool is_ours(std::string_view host) const;
 };
 
 }  // namespace mxring::server

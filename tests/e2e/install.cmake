@@ -7,6 +7,7 @@ if(NOT result EQUAL 0)
 endif()
 foreach(file bin/mxring include/mxring/log_reader.h lib/systemd/system/mxring.service
     lib/systemd/system/mxring-relay@.service
+    lib/systemd/system/mxring-log-serve.service
     lib/systemd/system/mxring-report.service lib/systemd/system/mxring-report.timer
     share/doc/mxring/LICENSE share/doc/mxring/README.md share/doc/mxring/FORMAT.md
     share/doc/mxring/tuning/README.md share/doc/mxring/tuning/60-mxring.conf

@@ -386,9 +386,8 @@ def sample_message(size=400, marker="hello"):
     body = b".\r\n..\r\n.leading dot\r\nFrom the start\r\n>From quoted\r\n"
     body = b"First line.\r\n" + body
     line = b"The quick brown fox jumps over the lazy dog, again and again and again.\r\n"
-    while len(head) + len(body) < size:
-        body += line
-    return head + body
+    missing = max(0, size - len(head) - len(body))
+    return head + body + line * (-(-missing // len(line)))
 
 
 class TestCase(unittest.TestCase):

@@ -267,6 +267,9 @@ soak() {
     MXRING_E2E_DIR=$root/build/e2e python3 -B "$root/tests/e2e/soak_test.py" \
       --binary "$root/build/release/mxring" --minutes "$((minutes == 0 ? 60 : minutes))" \
       --seed "$rounds" || status=1
+    say "each kind of abuse alone: does memory grow?"
+    MXRING_E2E_DIR=$root/build/e2e python3 -B "$root/tests/e2e/soak_test.py" --growth \
+      --binary "$root/build/release/mxring" --minutes "$((minutes == 0 ? 30 : minutes))" || status=1
     MXRING_E2E_DIR=$root/build/e2e MXRING_BINARY=$root/build/release/mxring \
       MXRING_BUILD_TYPE=Release MXRING_RELOADS=100 MXRING_GUESSES=1000000 \
       python3 -B "$root/tests/e2e/policy_load_test.py" || status=1

@@ -25,6 +25,12 @@ namespace {
 // near 1 KiB.
 constexpr std::size_t kKeepLineBytes = 128;
 
+// Octets come after this line, or would if it could be read.
+bool announces_payload(std::string_view line) {
+  const std::string_view start = line.substr(0, line.find_first_of(" \t\r\n"));
+  return (find_command(start).flags & kHasPayload) != 0;
+}
+
 bool has_control_byte(std::string_view line) {
   bool found = false;
   for (const char c : line) found |= static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
@@ -132,8 +138,12 @@ bool Session::take_line(std::string_view& rest, std::string_view& line) {
     line = piece;
     return true;
   }
-  if (before == 0) partial_line_.clear();
+  if (before == 0) {
+    partial_line_.clear();
+    payload_line_ = false;
+  }
   if (total > keep_max) {
+    if (before <= keep_max) look_at_start(piece);
     // Never parsed: only its length and its end matter. The end may be cut between CR and LF.
     after_cr_ = piece.size() >= 2       ? piece[piece.size() - 2] == '\r'
                 : partial_line_.empty() ? after_cr_
@@ -147,6 +157,16 @@ bool Session::take_line(std::string_view& rest, std::string_view& line) {
   line_bytes_copied_ += piece.size();
   line = partial_line_;
   return whole;
+}
+
+// Of a line that is about to be forgotten: its name, however it was cut.
+void Session::look_at_start(std::string_view piece) {
+  char start[16];
+  const std::size_t known = std::min(partial_line_.size(), sizeof start);
+  std::memcpy(start, partial_line_.data(), known);
+  const std::size_t more = std::min(piece.size(), sizeof start - known);
+  std::memcpy(start + known, piece.data(), more);
+  payload_line_ = announces_payload({start, known + more});
 }
 
 bool Session::line_ends_in_crlf(std::string_view line) const {
@@ -164,8 +184,8 @@ void Session::trim_line() {
 
 // What cannot be read may have been a BDAT: then what follows it must not be read either.
 Session::Outcome Session::bad_line(ReplyId reply, std::string_view line, ReplyBuffer& out) {
-  const std::string_view start = line.substr(0, line.find_first_of(" \t\r\n"));
-  if ((find_command(start).flags & kHasPayload) != 0) return close(reply, out);
+  const bool payload = line.empty() ? payload_line_ : announces_payload(line);
+  if (payload) return close(reply, out);
   return error(reply, out);
 }
 

@@ -214,6 +214,7 @@ class Session {
   Outcome end_line(std::string_view line, const Input& behind, ReplyBuffer& out);
   Outcome run_command(std::string_view line, const Input& behind, ReplyBuffer& out);
   std::string_view with_tabs_as_spaces(std::string_view line);
+  void look_at_start(std::string_view piece);
   bool line_ends_in_crlf(std::string_view line) const;
   void forget_line();
   void trim_line();  // the memory an idle session need not keep
@@ -272,6 +273,7 @@ class Session {
   bool mail_refused_ = false;  // the last MAIL was refused by the owner
   bool tainted_ = false;       // the last line ended in a bare LF: nothing counts up to CRLF
   bool after_cr_ = false;      // the last byte of a line not kept was CR
+  bool payload_line_ = false;  // a line not kept began as a BDAT does
 };
 
 }  // namespace mxring::smtp

@@ -16,26 +16,42 @@ TRANSACTION = "EHLO abuse.test\r\nMAIL FROM:<{sender}>\r\nRCPT TO:<b@mx.test>\r\
 
 
 class Target:
-    def __init__(self, host, port, tls_port, zone="abuse.test"):
-        self.host, self.port, self.tls_port, self.zone = host, port, tls_port, zone
+    """`tls_share` of the SMTP connections are made over TLS."""
 
-    def connect(self, port=None, receive_buffer=None, timeout=5):
+    def __init__(self, host, port, tls_port, zone="abuse.test", tls_share=0.2):
+        self.host, self.port, self.tls_port, self.zone = host, port, tls_port, zone
+        self.rng, self.tls_share = random.Random(port), tls_share
+
+    def connect(self, port=None, receive_buffer=None, timeout=1, banner=True):
+        """With the banner heard, where there is one: who talks before it is sent away at once."""
+        tls = port is None and self.rng.random() < self.tls_share
         s = socket.socket()
         s.settimeout(timeout)
         if receive_buffer:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        s.connect((self.host, port or self.port))
-        return s
+        try:
+            s.connect((self.host, port or (self.tls_port if tls else self.port)))
+            s = CONTEXT.wrap_socket(s) if tls else s
+            if port is None and banner:
+                self.talk(s, b"", b"220 ")
+            return s
+        except OSError:
+            s.close()
+            raise
 
     def begin(self, sender="a@abuse.test"):
         """A connection at which content is expected."""
         s = self.connect()
-        self.talk(s, TRANSACTION.format(sender=sender).encode(), b"354")
+        try:
+            self.talk(s, TRANSACTION.format(sender=sender).encode(), b"354")
+        except OSError:
+            s.close()
+            raise
         return s
 
     @staticmethod
-    def talk(s, data, until, seconds=5):
+    def talk(s, data, until, seconds=1):
         s.sendall(data)
         got, end = b"", time.monotonic() + seconds
         while until not in got and time.monotonic() < end:
@@ -51,6 +67,20 @@ def context():
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
     return made
+
+
+CONTEXT = context()
+
+
+def hear(s):
+    """What has been answered by now. All kinds take turns in one thread: none may wait for long."""
+    s.settimeout(0.02)
+    try:
+        return s.recv(65536)
+    except TimeoutError:
+        return b""
+    finally:
+        s.settimeout(1)
 
 
 def forever(attack):
@@ -78,7 +108,7 @@ def given_up_while_checked(target, rng):
         s.sendall((b"x" * 76 + b"\r\n") * rng.randint(1000, 100_000))
         s.sendall(rng.choice([b"\0", b"x\ny", b"x\ry", b"y" * 70000]) + b"\r\n.\r\n")
         yield
-        s.recv(1024)
+        hear(s)
 
 
 @forever
@@ -92,7 +122,7 @@ def many_signatures(target, rng):
         s.sendall(header + b"From: a@" + target.zone.encode() + b"\r\n\r\n" + b"body\r\n" * 2000)
         yield
         s.sendall(b".\r\n")
-        s.recv(1024)
+        hear(s)
     yield
 
 
@@ -106,20 +136,21 @@ def colliding_fields(target, rng):
                           for _ in range(990))
         s.sendall(fields + b"From: a@abuse.test\r\n\r\nx\r\n.\r\n")
         yield
-        s.recv(1024)
+        hear(s)
 
 
 @forever
 def dns_eater(target, rng):
-    """Senders whose DNS never answers, or answers with a chain."""
+    """Senders whose names nobody has asked for before; the DNS of some never answers."""
     s = target.connect()
     with s:
         target.talk(s, b"EHLO abuse.test\r\n", b"250 ")
-        for _ in range(30):
-            name = b"%d.silent.%s" % (rng.randrange(10**9), target.zone.encode())
-            s.sendall(b"MAIL FROM:<a@" + name + b">\r\nRSET\r\n")
+        for _ in range(4):
+            kind = rng.choice([b"silent", b"known", b"known"])
+            s.sendall(b"".join(b"MAIL FROM:<a@%d.%s.%s>\r\nRSET\r\n" % (
+                rng.randrange(10**9), kind, target.zone.encode()) for _ in range(24)))
             yield
-            s.recv(4096)
+        hear(s)
 
 
 @forever
@@ -132,7 +163,7 @@ def envelope_hoard(target, rng):
             s.sendall(b"".join(b"RCPT TO:<%s%d@mx.test>\r\n" % (b"r" * 300, i * 50 + k)
                                for k in range(50)))
             yield
-            s.recv(65536)
+            hear(s)
         for _ in range(rng.randint(1, 200)):
             yield
 
@@ -163,7 +194,7 @@ def half_open_tls(target, rng):
     s = target.connect(target.tls_port)
     with s:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        link = context().wrap_bio(incoming, outgoing)
+        link = CONTEXT.wrap_bio(incoming, outgoing)
         try:
             link.do_handshake()
         except ssl.SSLWantReadError:
@@ -180,7 +211,7 @@ def partial_records(target, rng):
     s = target.connect(target.tls_port)
     with s:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        link = context().wrap_bio(incoming, outgoing)
+        link = CONTEXT.wrap_bio(incoming, outgoing)
         while True:
             try:
                 link.do_handshake()
@@ -214,7 +245,7 @@ def broken_records(target, rng):
 @forever
 def noise(target, rng):
     """Bytes of no protocol at all."""
-    s = target.connect(rng.choice([target.port, target.tls_port]))
+    s = target.connect(rng.choice([target.port, target.tls_port, None]))
     with s:
         for _ in range(rng.randint(1, 20)):
             s.sendall(os.urandom(rng.randint(1, 5000)))
@@ -231,7 +262,7 @@ def smuggler(target, rng):
                   b"MAIL FROM:<smuggled@abuse.test>\r\nRCPT TO:<smuggled@mx.test>\r\nDATA\r\n"
                   b"From: smuggled@abuse.test\r\n\r\nsmuggled\r\n.\r\nQUIT\r\n")
         yield
-        s.recv(4096)
+        hear(s)
 
 
 @forever
@@ -245,14 +276,54 @@ def chunk_liar(target, rng):
         s.sendall(b"BDAT " + size + rng.choice([b"", b" LAST"]) +
                   b"\r\nMAIL FROM:<smuggled@abuse.test>\r\nRCPT TO:<smuggled@mx.test>\r\nDATA\r\n")
         yield
-        s.recv(4096)
+        hear(s)
+
+
+@forever
+def chunks_cut_short(target, rng):
+    """BDAT in small pieces, and gone in the middle of one, at its end or before the last."""
+    s = target.connect()
+    with s:
+        target.talk(s, b"EHLO abuse.test\r\nMAIL FROM:<a@abuse.test>\r\nRCPT TO:<b@mx.test>\r\n",
+                    b"2.1.5")
+        for _ in range(rng.randint(1, 40)):
+            size = rng.choice([1, 2, 100, 5000])
+            s.sendall(b"BDAT %d\r\n" % size + b"x" * (size - rng.choice([0, 0, 0, 0, 1])))
+            yield
+        hear(s)
+
+
+@forever
+def wrong_door(target, rng):
+    """Headers of a balancer, requests of a browser, XCLIENT: from where they are not believed."""
+    s = target.connect(banner=rng.random() < 0.5)
+    with s:
+        s.sendall(rng.choice([
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + b"\x7f\0\0\1" * 3,
+            b"EHLO abuse.test\r\nXCLIENT ADDR=192.0.2.1\r\n", b"STARTTLS\r\nNOOP\r\n"]))
+        yield
+        hear(s)
+
+
+@forever
+def half_gone(target, rng):
+    """Whole messages whose sender closes its side, or resets, before the answer."""
+    s = target.begin("half@abuse.test")
+    with s:
+        s.sendall(b"From: a@abuse.test\r\n\r\n" + b"h" * rng.randint(1, 900) + b"\r\n.\r\n")
+        if rng.random() < 0.5:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            s.shutdown(socket.SHUT_WR)
+        yield
 
 
 @forever
 def slammer(target, rng):
     """Connects and goes, with and without a reset."""
     for _ in range(10):
-        s = target.connect()
+        s = target.connect(banner=rng.random() < 0.5)
         if rng.random() < 0.5:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         s.close()
@@ -281,12 +352,12 @@ def large_and_honest(target, rng):
             yield
         s.sendall(b".\r\n")
         yield
-        s.recv(1024)
+        hear(s)
 
 
 KINDS = [given_up_while_checked, many_signatures, colliding_fields, dns_eater, envelope_hoard,
          never_reads, dribbler, half_open_tls, partial_records, broken_records, noise, smuggler,
-         chunk_liar, slammer, idler, large_and_honest]
+         chunk_liar, chunks_cut_short, wrong_door, half_gone, slammer, idler, large_and_honest]
 
 
 def run(target, seconds, seed, each=3, steps_per_second=400, kinds=tuple(KINDS)):

@@ -349,7 +349,7 @@ class Attacks(CountedCase):
         in_the_clear = [abuse.given_up_while_checked, abuse.colliding_fields,
                         abuse.envelope_hoard, abuse.never_reads, abuse.dribbler, abuse.noise,
                         abuse.smuggler, abuse.chunk_liar, abuse.slammer, abuse.idler]
-        steps = abuse.run(abuse.Target("127.0.0.1", tap.port, tap.port), 3, 7, each=2,
+        steps = abuse.run(abuse.Target("127.0.0.1", tap.port, tap.port, tls_share=0), 3, 7, each=2,
                           kinds=in_the_clear)
         self.assertGreater(steps, 10)
         mxtest.wait_until(lambda: tap.busy == 0, SECONDS, "all connections end")

@@ -6,9 +6,11 @@ As a test (`soak_test.py Short`) it takes half a minute. `./run.sh soak MINUTES`
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -25,9 +27,15 @@ GOOD_RATE = 150  # messages a second, open loop: what good clients would send an
 CONFIG = {
     "listen": {"smtp": ["127.0.0.1:0"], "smtps": ["127.0.0.1:0"], "admin": "127.0.0.1:0"},
     "auth": {"spf": True, "dkim": True, "dmarc": True},
-    "limits": {"memory": "96MiB", "data_rate": "0"},
+    # What is kept for its own sake reaches its bound soon, so that growth is seen as such.
+    "limits": {"memory": "96MiB", "data_rate": "0", "dns_cache": "2MiB"},
     "log": {"segment_bytes": "64MiB", "retain_bytes": "2GiB"},
 }
+
+# To see growth: every store of this one is full after a moment of abuse.
+SMALL = dict(CONFIG, shards={"count": 1}, limits={
+    "memory": "32MiB", "message_size": "8MiB", "data_rate": "0", "dns_cache": "1MiB",
+    "dns_outstanding": 1024, "memory_wait": "500ms"})
 
 
 class Zone:
@@ -185,6 +193,78 @@ def judge(found, p99_times):
     return wrong
 
 
+class Steps:
+    """Some abusers that go on where they stopped, as many steps as one likes."""
+
+    def __init__(self, target, kinds, each, seed=1):
+        rng = random.Random(seed)
+        self.running = [kind(target, random.Random(rng.random()))
+                        for kind in kinds for _ in range(each)]
+
+    def make(self, steps, seconds):
+        """So many steps, or as many as there is time for; how many they were."""
+        end, made = time.monotonic() + seconds, 0
+        while made < steps and time.monotonic() < end:
+            for attack in self.running:
+                next(attack)
+                made += 1
+            time.sleep(0.002)
+        return made
+
+    def close(self):
+        for attack in self.running:
+            attack.close()
+
+
+def small_server(directory, zone):
+    return mxtest.Server(directory, config=dict(
+        SMALL, dns={"servers": [zone.address], "timeout": "300ms"}))
+
+
+def growth(server, target, kinds, each, steps, seconds):
+    """Abuse to warm up, then N steps, then 2N: the memory after each, N, and what `seconds` allowed.
+
+    What the abusers themselves make the receiver keep comes and goes, so each figure is the least of
+    some, a moment after they have gone.
+    """
+    figures, made = [], steps
+    for times in (2, 1, 2):
+        abusers = Steps(target, kinds, each, seed=len(figures))
+        done = abusers.make(made * times, seconds * times)
+        abusers.close()
+        made = done if len(figures) == 1 else made
+        looks = []
+        for _ in range(6):
+            time.sleep(0.1)
+            looks.append(server.memory_bytes())
+        figures.append(min(looks))
+    return figures, made
+
+
+def grown(figures):
+    """Whether twice as much abuse left more than as much again: bytes, or 0 within what an
+    allocator's pages move by."""
+    more = figures[2] - figures[1]
+    return more if more > (4 << 20) + figures[1] // 20 else 0
+
+
+class Growth(mxtest.TestCase):
+    """One kind of abuse N and 2N times; `--growth` does so with each kind, for longer."""
+
+    def test_memory_is_flat(self):
+        zone = Zone()
+        self.addCleanup(zone.close)
+        server = small_server(self.directory, zone)
+        self.servers.append(server)
+        tls_port = int(server.ready["smtps"].rsplit(":", 1)[1])
+        target = abuse.Target("127.0.0.1", server.port, tls_port)
+        for kinds in ([abuse.dns_eater], abuse.KINDS):
+            figures, made = growth(server, target, kinds, 8 // len(kinds) + 1, 1 << 30, 0.6)
+            self.assertGreater(made, 20)
+            self.assertEqual(grown(figures), 0, (kinds[0].__name__, made, figures))
+        self.assertEqual(server.stop(), 0)
+
+
 class Short(mxtest.TestCase):
     def test_half_a_minute_of_everything(self):
         said = []
@@ -194,16 +274,44 @@ class Short(mxtest.TestCase):
         self.assertEqual(judge(found, p99_times=None), [], "\n".join(said))
 
 
+def growth_of_each(seconds, say):
+    """Each kind alone against a receiver of its own; those after which memory had grown."""
+    wrong = []
+    for kind in abuse.KINDS:
+        zone = Zone()
+        with contextlib.closing(zone), tempfile.TemporaryDirectory(dir=mxtest.SCRATCH) as directory:
+            server = small_server(directory, zone)
+            try:
+                tls_port = int(server.ready["smtps"].rsplit(":", 1)[1])
+                target = abuse.Target("127.0.0.1", server.port, tls_port)
+                figures, made = growth(server, target, [kind], 8, 1 << 30, seconds)
+                code = server.stop(timeout=90)
+            finally:
+                server.kill()
+        say(f"{kind.__name__:24} {made:8} steps: " +
+            ", ".join(f"{figure / (1 << 20):.1f}" for figure in figures) + " MiB")
+        if grown(figures) or code != 0:
+            wrong.append(kind.__name__)
+    return wrong
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--strength", type=int, default=6, help="abusers of each kind")
     parser.add_argument("--p99-times", type=float, default=2.0)
+    parser.add_argument("--growth", action="store_true",
+                        help="each kind of abuse alone, N and 2N times: does memory grow?")
     parser.add_argument("--binary", default=mxtest.BINARY)
     options = parser.parse_args()
     mxtest.BINARY = os.path.abspath(options.binary)
     os.makedirs(mxtest.SCRATCH, exist_ok=True)
+    if options.growth:
+        wrong = growth_of_each(options.minutes * 60 / len(abuse.KINDS) / 5,
+                               lambda line: print(line, flush=True))
+        print("memory grew with: " + ", ".join(wrong) if wrong else "memory is flat")
+        return 1 if wrong else 0
     with tempfile.TemporaryDirectory(dir=mxtest.SCRATCH) as directory:
         found = soak(directory, int(options.minutes * 60), lambda line: print(line, flush=True),
                      options.seed, options.strength)

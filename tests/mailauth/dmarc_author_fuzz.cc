@@ -44,7 +44,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // A second address makes it ambiguous, unless it is the same again.
   MXRING_ASSERT(!parse_author_domain(text + ",a@example.org", scratch));
   const auto second = parse_author_domain(text + "<a@example.org>", scratch);
-  MXRING_ASSERT(!second || *second == domain);
+  // (A single label or a number is nobody: as if only the second were there.)
+  const std::size_t dot = domain.rfind('.');
+  const bool nobody = dot == std::string::npos ||
+                      domain.find_first_not_of("0123456789", dot + 1) == std::string::npos;
+  MXRING_ASSERT(!second || *second == domain || nobody);
   // White space and a comment around it change nothing; with a comment it has to be strict syntax.
   const auto spaced = parse_author_domain(" " + text + "\t", scratch);
   MXRING_ASSERT(spaced && *spaced == domain);

@@ -68,6 +68,7 @@ struct LoadArguments {
   std::string connect_timeout = "10s";
   std::string reply_timeout = "30s";
   std::string time_limit;
+  std::string acknowledged;
   int server_pid = 0;
   bool json = false;
 };
@@ -170,6 +171,7 @@ Problem read_plan(const LoadArguments& arguments, Plan& plan) {
     return fmt::format("--helo {}: not a name", base::escaped(arguments.helo));
   }
   options.server_pid = arguments.server_pid;
+  options.keep_acknowledged = !arguments.acknowledged.empty();
   options.stop = &g_stop;
   return std::nullopt;
 }
@@ -271,6 +273,18 @@ std::expected<std::unique_ptr<TemporaryServer>, std::string> start_server(Plan& 
   return server;
 }
 
+// Also called before the run, with nothing: nobody waits for one whose result cannot be kept.
+bool save_acknowledged(const std::string& file, std::string_view lines) {
+  if (file.empty()) return true;
+  std::FILE* out = std::fopen(file.c_str(), "we");
+  bool good = out != nullptr && std::fwrite(lines.data(), 1, lines.size(), out) == lines.size();
+  if (out != nullptr) good &= std::fclose(out) == 0;
+  if (!good) {
+    complain(fmt::format("{}: {}", base::escaped(file), std::system_category().message(errno)));
+  }
+  return good;
+}
+
 int run_command(const LoadArguments& arguments) {
   Plan plan;
   Problem problem = read_address(arguments, plan);
@@ -298,6 +312,7 @@ int run_command(const LoadArguments& arguments) {
     }
     plan.options.server = *found;
   }
+  if (!save_acknowledged(arguments.acknowledged, {})) return kFailed;
   if ((problem = raise_descriptor_limit(arguments.connections))) {
     complain(*problem);
     return kFailed;
@@ -326,6 +341,7 @@ int run_command(const LoadArguments& arguments) {
     complain(results.error());
     return kFailed;
   }
+  if (!save_acknowledged(arguments.acknowledged, results->acknowledged)) return kFailed;
   Output output;
   output.write(arguments.json ? load::results_json(*results) : load::results_table(*results));
   output.flush();
@@ -422,6 +438,10 @@ void add_result_options(CLI::App& app, LoadArguments& arguments) {
                  "Measure this process's CPU time per message")
       ->check(CLI::PositiveNumber.description(""))
       ->type_name("PID");
+  app.add_option("--acknowledged", arguments.acknowledged,
+                 "Write what each reply that accepts a message ends with, its offset in\n"
+                 "mxring's log, to this file: a line each, in no order")
+      ->type_name("FILE");
   app.add_flag("--json", arguments.json, "One JSON object");
 }
 

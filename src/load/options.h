@@ -43,6 +43,7 @@ struct Options {
   int server_pid = 0;                                // whose CPU time is measured; 0 = nobody's
   MessageSource::Options content;
   std::vector<std::string> message_paths;
+  bool keep_acknowledged = false;  // the last word of every reply that accepts a message
   // Set by somebody else: end early, and report what there is.
   const std::atomic<bool>* stop = nullptr;
 };

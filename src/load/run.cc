@@ -115,6 +115,7 @@ void add(Results& results, const Worker& worker) {
   results.lost += tally.lost.load();
   results.recipients += tally.recipients;
   results.connections += tally.connections;
+  results.acknowledged += tally.acknowledged;
   results.latency_ns->merge(tally.latency_ns);
   add(results.codes, tally.codes);
   add(results.recipient_codes, tally.recipient_codes);

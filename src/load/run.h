@@ -51,6 +51,7 @@ struct Results {
   std::unique_ptr<obs::Histogram> latency_ns;  // of accepted messages
   double client_cpu_us = 0;                    // per message sent
   std::optional<ServerCpu> server_cpu;
+  std::string acknowledged;        // Tally::acknowledged of all, in no order
   std::vector<std::string> notes;  // lines a reader of the figures should know
   // Why the run could not do what it was asked to; empty when it did.
   std::string failure;

@@ -56,7 +56,8 @@ struct Tally {
   std::uint64_t recipients = 0;   // RCPT commands that were answered, after an accepted MAIL
   CodeCounts recipient_codes;     // of those that were refused
   std::uint64_t connections = 0;  // opened, with a session greeted
-  std::string first_failure;      // what the first failure to open a session was
+  std::string acknowledged;   // with Options::keep_acknowledged: what each 250 ended with, a line
+  std::string first_failure;  // what the first failure to open a session was
 
   // One writer: a load and a store, no locked add.
   static void bump(std::atomic<std::uint64_t>& value, std::uint64_t by = 1) {

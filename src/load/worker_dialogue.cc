@@ -232,6 +232,11 @@ void Worker::on_data_reply(Client& client, int code) {
 void Worker::on_content_reply(Client& client, int code) {
   if (is_success(code)) {
     tally_.accept(now_.mono - client.planned, client.message.content_bytes);
+    if (options_.keep_acknowledged) {
+      const std::string_view text = client.parser.text();
+      tally_.acknowledged += text.substr(text.rfind(' ') + 1);
+      tally_.acknowledged += '\n';
+    }
     decided(client);
   } else if (is_refusal(code) && options_.chunking && client.recipients_taken == 0) {
     return give_up_transaction(client, true);  // refused with its recipients

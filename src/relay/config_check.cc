@@ -245,6 +245,11 @@ FileCheck check_files(const Config& config) {
   if (config.sink == SinkKind::kNats) {
     look("nats.credentials_file", config.nats.credentials_file);
     look("nats.ca_file", config.nats.ca_file);
+    if (config.give_up_after_ns != 0) {
+      check.notices.push_back(
+          "retry.give_up_after does nothing for [nats]: a stream that is away is waited for, what "
+          "is too large for it is a dead letter at once");
+    }
   }
   if (config.sink != SinkKind::kWebhook) return check;
   const WebhookConfig& webhook = config.webhook;

@@ -76,7 +76,7 @@ void EventWriter::write_record(const Item& item, bool claim) {
   // The envelope's keys bear the names of `log cat`; what the message says of itself comes below
   // "message".
   decode::write_members(json_, record);
-  const bool large = !inside && shape_.payload != Payload::kRaw;
+  const bool large = !inside && (shape_.payload != Payload::kRaw || claim);
   // Without a mail its texts stay away too: they may be as large. A report's facts are what it is.
   if (inside || (full && !claim && facts.kind != decode::Kind::kMail)) {
     decode::write_json_members(facts, json_);
@@ -94,13 +94,19 @@ void EventWriter::write_record(const Item& item, bool claim) {
   }
   json_.key("claim");
   if (large && !shape_.claim_url.empty()) {
-    json_.begin_object().key("url").value(
-        fmt::format("{}/v1/body/{}", shape_.claim_url, item.id()));
+    json_.begin_object().key("url").value(claim_of(item));
     json_.key("expires_at").null().end_object();  // it stays until retention takes the record
   } else {
     json_.null();
   }
   json_.end_object().end_object();
+}
+
+std::string EventWriter::claim_of(const Item& item) const {
+  if (shape_.claim_url.empty()) return {};
+  // What would be in the event: as delivered, or as it was received.
+  return fmt::format("{}/v1/body/{}{}", shape_.claim_url, item.id(),
+                     shape_.delivered ? "?form=delivered" : "");
 }
 
 EventWriter::Event EventWriter::write(const Item& item, bool claim) {

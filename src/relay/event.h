@@ -41,6 +41,8 @@ class EventWriter {
   };
   // `claim`: without the message, whatever its size.
   Event write(const Item& item, bool claim = false);
+  // Where `mxring log serve` has the message; "" without [claim] url.
+  std::string claim_of(const Item& item) const;
 
  private:
   void write_record(const Item& item, bool claim);

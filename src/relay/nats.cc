@@ -308,7 +308,7 @@ natsMsg* Nats::message_of(const Item& item, const EventWriter::Event& event, boo
   natsMsgHeader_Set(message, "Content-Type", event.content_type);
   natsMsgHeader_Set(message, "Mx-Type", std::string(event.type).c_str());
   natsMsgHeader_Set(message, "Mx-Offset", std::to_string(item.record().offset).c_str());
-  if (claim) natsMsgHeader_Set(message, "Mx-Claim", "1");
+  if (claim) natsMsgHeader_Set(message, "Mx-Claim", writer_.claim_of(item).c_str());
   return message;
 }
 

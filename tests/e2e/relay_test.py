@@ -355,7 +355,7 @@ class Webhook(RelayCase):
         self.assertEqual(relay.stop(), 0)
         large, small = (event["data"] for event in hook.events())
         self.assertIsNone(large["raw_base64"])
-        self.assertEqual(large["claim"]["url"], "https://mx.test:9930/v1/body/" + large["id"])
+        self.assertEqual(large["claim"]["url"], "https://mx.test:9930/v1/body/" + large["id"] + "?form=delivered")
         self.assertIsNone(small["claim"])
         self.assertIsNotNone(small["raw_base64"])
 

@@ -214,5 +214,103 @@ class Hostile(mxtest.TestCase):
         self.finish(evicted=False)  # they wait, or hear 452 at MAIL
 
 
+class Crowd(mxtest.TestCase):
+    """As many connections as the configuration allows, all of which mean harm, on default limits:
+    the receiver stays inside what it was told, and still takes mail.
+
+    `MXRING_SOAK_CONNECTIONS=20000` needs as many descriptors on both sides, which root may have.
+    """
+
+    MEMORY = 64 * MIB
+
+    def setUp(self):
+        super().setUp()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = CROWD + 1000
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+        except (OSError, ValueError):
+            self.skipTest(f"{CROWD} connections need {wanted} descriptors; there are {hard}")
+        # Only root may go up again, and then the limit of this process matters to nobody.
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE,
+                        (min(soft, max(hard, wanted)), max(hard, wanted)))
+        self.server = self.serve({
+            "listen": {"smtp": ["127.0.0.1:0"], "smtps": ["127.0.0.1:0"], "admin": "127.0.0.1:0"},
+            "shards": {"count": 2},
+            "limits": {"memory": f"{self.MEMORY >> 20}MiB", "message_size": "8MiB",
+                       "connections": CROWD, "connections_per_ip": 50, "drain": "1s"}})
+        host, port = self.server.ready["smtps"].rsplit(":", 1)
+        self.tls_address = (host, int(port))
+        self.open = []
+        self.addCleanup(lambda: [raw.close() for raw in self.open])
+
+    def silent(self, source):
+        return connect(self.server.address, source)
+
+    def half_a_command(self, source):
+        raw = self.silent(source)
+        read_until(raw, b"220 ")
+        raw.sendall(b"EHLO c.example\r\nMAIL FROM:<" + b"a" * 400)
+        return raw
+
+    def half_a_message(self, source):
+        raw = self.silent(source)
+        read_until(raw, b"220 ")
+        raw.sendall(b"EHLO c.example\r\nMAIL FROM:<a@c.example>\r\nRCPT TO:<b@mx.test>\r\n")
+        read_until(raw, b"250 2.1.5")
+        raw.sendall(b"DATA\r\n")
+        read_until(raw, b"354 ")
+        raw.sendall(b"From: a@c.example\r\n\r\n" + b"x" * 3000)
+        return raw
+
+    def many_recipients(self, source):
+        raw = self.silent(source)
+        read_until(raw, b"220 ")
+        raw.sendall(b"EHLO c.example\r\nMAIL FROM:<a@c.example>\r\n" +
+                    b"".join(b"RCPT TO:<r%d@mx.test>\r\n" % i for i in range(40)))
+        return raw
+
+    def half_a_handshake(self, source):
+        raw = connect(self.tls_address, source)
+        raw.sendall(b"\x16\x03\x01\x20\x00\x01\x00\x1f\xfc" + b"h" * 4000)
+        return raw
+
+    def test_all_of_them_at_once(self):
+        kinds = [self.silent, self.half_a_command, self.half_a_message, self.many_recipients,
+                 self.half_a_handshake]
+        before, most, refused = self.server.memory_bytes(), 0, 0
+        for i in range(CROWD):
+            client = i // 50  # as many as one address may have
+            try:
+                self.open.append(kinds[i % len(kinds)](f"127.1.{client // 250}.{1 + client % 250}"))
+            except OSError:
+                refused += 1
+            if i % 500 == 0:
+                most = max(most, self.server.memory_bytes())
+        most = max(most, self.server.memory_bytes())
+        status = json.loads(self.server.http("/status"))
+        there = status["connections_accepted_total"] - status["connections_closed_total"]
+        held = (most - before) / MIB
+        print(f"{CROWD} connections, {refused} refused while connecting, {there} there; "
+              f"{held:.1f} MiB, {held * 1024 / CROWD:.2f} KiB each")
+        # Two shards' limit, and what idle connections are allowed to cost beside it.
+        self.assertLess(held, (2 * self.MEMORY >> 20) + 24 + CROWD * 4 / 1024)
+        self.assertLess(refused, CROWD // 100 + 1)
+        self.assertGreater(there, CROWD * 9 // 10)
+
+        def taken():
+            for raw in self.open[:50]:
+                raw.close()
+            del self.open[:50]
+            with contextlib.suppress(OSError):
+                with mxtest.Wire(self.server.address) as wire:
+                    wire.hello()
+                    return wire.message(sample_message(20_000)).startswith("250")
+            return False
+
+        mxtest.wait_until(taken, 60, "mail is taken as soon as there is a place")
+        self.assertEqual(self.server.stop(), 0)
+
+
 if __name__ == "__main__":
     mxtest.main()

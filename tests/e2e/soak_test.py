@@ -259,7 +259,7 @@ class Growth(mxtest.TestCase):
         tls_port = int(server.ready["smtps"].rsplit(":", 1)[1])
         target = abuse.Target("127.0.0.1", server.port, tls_port)
         for kinds in ([abuse.dns_eater], abuse.KINDS):
-            figures, made = growth(server, target, kinds, 8 // len(kinds) + 1, 1 << 30, 0.6)
+            figures, made = growth(server, target, kinds, 8 // len(kinds) + 1, 1 << 30, 0.4)
             self.assertGreater(made, 20)
             self.assertEqual(grown(figures), 0, (kinds[0].__name__, made, figures))
         self.assertEqual(server.stop(), 0)

@@ -352,7 +352,9 @@ void Client::note_end_of_mail(const Command& command, const std::string& reply,
   promise.ip = asker_.ip;
   if (!promise.complete) convict(fmt::format("{}: 250 for half a message", name_));
   const auto [known, fresh] = ledger_.by_offset.emplace(offset, script_.mails[command.mail].mark);
-  if (!fresh) {
+  if (!fresh && ledger_.lied) {
+    known->second = script_.mails[command.mail].mark;
+  } else if (!fresh) {
     convict(fmt::format("{}: offset {} was given to {} already", name_, offset, known->second));
   }
 }

@@ -37,6 +37,7 @@ struct Ledger {
   RateBook rates;
   const PolicyBook* policy = nullptr;
   base::Limits limits;
+  bool lied = false;  // the disk has: offsets may be given again
   // Of the receiver that runs.
   Ns drain_began = -1;                // by its operator
   bool log_may_fail = false;          // there are faults of the disk in this life

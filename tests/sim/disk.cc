@@ -199,6 +199,7 @@ void Disk::put(const std::string& path, std::string_view content) {
 }
 
 Page& Disk::page_for_writing(Inode& inode, std::size_t index) {
+  inode.dropped.erase(index);
   if (inode.pages.size() <= index) inode.pages.resize(index + 1);
   Page& page = inode.pages[index];
   if (page == nullptr) {
@@ -227,6 +228,7 @@ std::int64_t Disk::write(OpenFile& file, std::uint64_t at, std::string_view byte
     } else if (piece.size() == kPageBytes && all_zero(piece)) {
       if (inode.pages.size() <= index) inode.pages.resize(index + 1);
       inode.pages[index] = nullptr;
+      inode.dropped.erase(index);
     } else {
       page_for_writing(inode, index)->replace(begin, piece.size(), piece);
     }
@@ -265,7 +267,12 @@ void Disk::make_durable(Inode& inode) {
     inode.changes.clear();
     return;
   }
+  std::vector<Page> before;
+  if (!inode.dropped.empty()) before = inode.durable_pages;
   inode.durable_pages = inode.pages;
+  for (const std::size_t index : inode.dropped) {
+    if (index < inode.durable_pages.size()) inode.durable_pages[index] = page_of(before, index);
+  }
   if (inode.mapped != nullptr) {
     if (inode.durable_pages.empty()) inode.durable_pages.resize(1);
     inode.durable_pages[0] = std::make_shared<std::string>(inode.mapped, kPageBytes);
@@ -281,9 +288,76 @@ int Disk::sync(OpenFile& file) {
     const Ns takes = world_.dice().between(20 * kUs, slow ? 20 * kSecond : plan.sync_ns);
     world_.wait_on(nullptr, world_.now() + takes);
   }
-  if (const int error = before(DiskCall::kSync, what); error != 0) return -error;
+  if (const int error = before(DiskCall::kSync, what); error != 0) {
+    // As Linux has it with most file systems: the next sync says that all is well.
+    if (!inode->directory && world_.dice().permille(600)) {
+      for (std::size_t i = 0; i < inode->pages.size(); ++i) {
+        if (inode->pages[i] != page_of(inode->durable_pages, i)) inode->dropped.insert(i);
+      }
+    }
+    return -error;
+  }
+  if (World::in_fiber() && world_.dice().permille(plan.forgets_permille)) {
+    world_.trace("disk: forgets " + what);
+    return 0;
+  }
   make_durable(*inode);
+  if (World::in_fiber() && !inode->directory && world_.dice().permille(plan.misplaces_permille)) {
+    lie(*inode);
+  }
   return 0;
+}
+
+void Disk::lie(Inode& inode) {
+  std::vector<std::size_t> full;
+  for (std::size_t i = 0; i < inode.durable_pages.size(); ++i) {
+    if (inode.durable_pages[i] != nullptr) full.push_back(i);
+  }
+  if (full.size() < 2) return;
+  const std::size_t from = full[world_.dice().below(full.size())];
+  const std::size_t to = full[world_.dice().below(full.size())];
+  world_.trace(fmt::format("disk: page {} of inode {} goes to the place of page {}", from,
+                           inode.number, to));
+  inode.durable_pages[to] = inode.durable_pages[from];
+  if (world_.dice().permille(500)) inode.durable_pages[from] = nullptr;
+}
+
+void Disk::drop_cache(Inode& inode) {
+  for (const std::size_t index : inode.dropped) {
+    if (index < inode.pages.size()) inode.pages[index] = page_of(inode.durable_pages, index);
+  }
+  inode.dropped.clear();
+}
+
+InodePtr Disk::copy() const {
+  const std::function<InodePtr(const Inode&)> twin = [&](const Inode& inode) {
+    auto made = std::make_shared<Inode>(inode);
+    made->mapped = nullptr;
+    made->changes.clear();
+    made->dropped.clear();
+    if (inode.mapped != nullptr) {
+      if (made->pages.empty()) made->pages.resize(1);
+      made->pages[0] = std::make_shared<std::string>(inode.mapped, kPageBytes);
+    }
+    made->durable_pages = made->pages;
+    made->durable_size = made->size;
+    for (auto& [name, child] : made->names) child = twin(*child);
+    made->durable_names = made->names;
+    return made;
+  };
+  return twin(*root_);
+}
+
+// Other files, as those of a backup are.
+void Disk::put_back(const InodePtr& older) {
+  const std::function<void(Inode&)> number = [&](Inode& inode) {
+    inode.number = next_inode_++;
+    for (auto& [name, child] : inode.names) number(*child);
+  };
+  root_ = older;
+  number(*root_);
+  root_->number = 1;
+  locks_.clear();
 }
 
 int Disk::allocate(OpenFile& file, std::uint64_t at, std::uint64_t bytes) {
@@ -395,6 +469,10 @@ void Disk::settle_file(Inode& inode, Dice& dice) {
     inode.pages[0] = std::make_shared<std::string>(inode.mapped, kPageBytes);
     inode.mapped = nullptr;  // the process that had it is no more
   }
+  for (const std::size_t index : inode.dropped) {
+    if (index < inode.pages.size()) inode.pages[index] = page_of(inode.durable_pages, index);
+  }
+  inode.dropped.clear();
   const std::uint64_t fate = dice.below(4);  // nothing, everything, the first part, any
   const std::size_t count = std::max(inode.pages.size(), inode.durable_pages.size());
   const std::uint64_t prefix = dice.below(count * kPageBytes / kSectorBytes + 1);

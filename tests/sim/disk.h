@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,7 @@ struct Inode {
   std::uint64_t size = 0;
   std::vector<Page> durable_pages;
   std::uint64_t durable_size = 0;
+  std::set<std::size_t> dropped;  // pages that a failed sync left clean: none writes them any more
   char* mapped = nullptr;  // one page, shared with who mapped it; takes the place of pages[0]
   // A directory.
   std::map<std::string, std::shared_ptr<Inode>> names;
@@ -78,6 +80,9 @@ class Disk {
     bool error_stays = false;  // every call of that kind from then on
     Ns sync_ns = 0;            // what a sync takes, at most
     std::uint64_t slow_sync_permille = 0;
+    // A disk that lies: a sync that says so and does nothing, or puts a page in another's place.
+    std::uint64_t forgets_permille = 0;
+    std::uint64_t misplaces_permille = 0;
   };
   Plan plan;
   std::uint64_t calls = 0;
@@ -108,6 +113,11 @@ class Disk {
   // Nothing is lost: the page cache outlives a process.
   void forget_processes() { locks_.clear(); }
   std::string content(const Inode& inode) const;
+  // What the page cache has no longer is read from the disk.
+  void drop_cache(Inode& inode);
+  // A copy of all files as they are, and the copy put in their place.
+  InodePtr copy() const;
+  void put_back(const InodePtr& older);
 
   static std::string normal(std::string_view path);
   static bool is_ours(std::string_view path);
@@ -118,6 +128,7 @@ class Disk {
   Inode* parent_of(const std::string& path, std::string* name) const;
   Page& page_for_writing(Inode& inode, std::size_t index);
   void make_durable(Inode& inode);
+  void lie(Inode& inode);
   void settle_file(Inode& inode, Dice& dice);
   void settle_directory(Inode& inode, Dice& dice);
 

@@ -416,6 +416,9 @@ int fstatvfs64(int fd, struct statvfs64* out) noexcept {
   return fstatvfs(fd, reinterpret_cast<struct statvfs*>(out));
 }
 int posix_fadvise(int fd, off_t at, off_t bytes, int advice) noexcept {
+  if (OpenFile* file = file_of(fd); file != nullptr && advice == POSIX_FADV_DONTNEED) {
+    disk().drop_cache(*file->inode);
+  }
   if (simulated(fd) != nullptr) return 0;
   return MXRING_SIM_REAL(posix_fadvise)(fd, at, bytes, advice);
 }

@@ -107,7 +107,9 @@ void Life::draw() {
   wants(kEngineFaults, 400);
   wants(kOperator, 200);
   wants(kRudeClients, 700);
-  ledger_.log_may_fail = (active_ & (kDiskErrors | kFullDisk)) != 0;
+  wants(kLyingDisk, 80);
+  ledger_.lied = lied();
+  ledger_.log_may_fail = (active_ & (kDiskErrors | kFullDisk | kLyingDisk)) != 0;
 }
 
 // In some lives something is scarce: places for connections, questions, or memory for a crowd of
@@ -179,6 +181,10 @@ void Life::boot() {
   ledger_.refusals_heard = 0;
   ledger_.promised_before = ledger_.by_offset.size();
   policy_.begin_anew();
+  if (backup_ != nullptr && dice_.permille(400)) {
+    world_.trace("disk: an older copy is put back");
+    world_.disk().put_back(std::exchange(backup_, nullptr));
+  }
   write_policy(false);
   Receiver& receiver = *receiver_;
   receiver.owner = world_.spawn("owner", receiver.process, [this, &receiver] { own(receiver); });
@@ -246,7 +252,11 @@ void Life::power_cut() {
   if (receiver_ == nullptr) return;
   Receiver& receiver = *receiver_;
   receiver.killed = true;
-  world_.disk().plan = {};
+  Disk::Plan& plan = world_.disk().plan;
+  const Disk::Plan lies = plan;
+  plan = {};
+  plan.forgets_permille = lies.forgets_permille;
+  plan.misplaces_permille = lies.misplaces_permille;
   world_.kill(receiver.process);
   world_.net().close_all_of(receiver.process, true);
   world_.disk().lose_power();
@@ -299,6 +309,12 @@ void Life::plan_faults() {
   if ((active_ & kSlowDisk) != 0) {
     disk.plan.sync_ns = dice_.between(1, 200) * kMs;
     disk.plan.slow_sync_permille = dice_.pick<std::uint64_t>({0, 0, 20, 200});
+  }
+  if (lied()) {
+    if (dice_.permille(600)) disk.plan.forgets_permille = dice_.below(400);
+    if (dice_.permille(600)) disk.plan.misplaces_permille = dice_.below(200);
+    if (dice_.permille(400)) later([this] { backup_ = world_.disk().copy(); });
+    later([this] { dice_.permille(500) ? power_cut() : kill_receiver(); });
   }
   if ((active_ & kDnsFaults) != 0) {
     const auto chance = [this] { return dice_.permille(400) ? dice_.below(300) : 0; };
@@ -469,7 +485,7 @@ void Life::drain_and_end() {
 void Life::judge_record(const JudgedRecord& record) {
   if (record.disposition == "reject" || record.disposition == "tempfail") {
     if (!record.message.empty()) convict("a refused message is in the log");
-    if (ledger_.by_offset.contains(record.offset)) {
+    if (ledger_.by_offset.contains(record.offset) && !lied()) {
       convict(fmt::format("offset {} was promised and belongs to refused mail", record.offset));
     }
     return;
@@ -514,10 +530,11 @@ void Life::judge_record(const JudgedRecord& record) {
 
 void Life::judge_log() {
   const JudgedLog log = read_log(world_.disk(), kLogFolder);
-  if (!log.trouble.empty()) convict("the log: " + log.trouble);
+  if (!log.trouble.empty() && !lied()) convict("the log: " + log.trouble);
   for (const JudgedRecord& record : log.records) judge_record(record);
   for (const auto& [offset, mark] : ledger_.by_offset) {
-    if (!ledger_.mails.at(mark).in_log) {
+    // What a disk has lost of its own is nobody's promise.
+    if (!ledger_.mails.at(mark).in_log && !lied()) {
       convict(
           fmt::format("{} was answered 250 with offset {} and is not in the log", mark, offset));
     }
@@ -544,8 +561,15 @@ LifeReport Life::run() {
   in_peace_ = true;
   boot();
   Receiver& last = *receiver_;
-  if (!world_.run([&] { return last.started || last.ended; }, world_.now() + kBootTime) ||
-      !last.started) {
+  const bool ready =
+      world_.run([&] { return last.started || last.ended; }, world_.now() + kBootTime) &&
+      last.started;
+  // It may refuse what it cannot read, with a word.
+  if (!ready && lied() && !last.start_error.empty()) {
+    judge_log();
+    return finish(begun);
+  }
+  if (!ready) {
     convict("the receiver does not start, although all is calm: " + last.start_error);
   }
   plan_clients(world_.now(), world_.now() + 10 * kSecond, 1 + dice_.below(3), true);
@@ -554,6 +578,10 @@ LifeReport Life::run() {
   drain_and_end();
   if (last.exit_code != 0) convict(fmt::format("the receiver exits {}", last.exit_code));
   judge_log();
+  return finish(begun);
+}
+
+LifeReport Life::finish(Ns begun) {
   report_.hash = world_.trace_hash();
   report_.simulated = world_.now() - begun;
   return report_;

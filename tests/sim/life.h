@@ -41,7 +41,8 @@ enum FaultKind : std::uint64_t {
   kEngineFaults = 128,
   kOperator = 256,
   kRudeClients = 512,
-  kFaultKinds = 10,
+  kLyingDisk = 1024,
+  kFaultKinds = 11,
 };
 
 struct LifeReport {
@@ -76,8 +77,10 @@ class Life {
   void calm_down();
   void drain_and_end();
   void judge_log();
+  LifeReport finish(Ns begun);
   void judge_record(const JudgedRecord& record);
   bool clients_over() const;
+  bool lied() const { return (active_ & kLyingDisk) != 0; }
   bool wants(FaultKind kind, std::uint64_t chance);
   Person draw_person(std::uint64_t client);
   // In a fiber of the receiver.
@@ -101,6 +104,7 @@ class Life {
   std::uint64_t clients_begun_ = 0;
   std::uint64_t active_ = 0;  // kinds of fault
   bool troubled_ = true;      // faults may happen
+  InodePtr backup_;           // an older copy of the disk
   bool in_peace_ = false;     // the receiver that runs has never seen any
   bool crowd_ = false;        // of large messages, with little memory
   Ns trouble_ends_ = 0;

@@ -258,6 +258,7 @@ class Conversation final : public ConversationMarks,
 
   ConversationTimer timer_;
   DataPace pace_;
+  std::uint64_t swallowed_ = 0;  // commands, when the pace of octets that are no message's began
   // Of the command line that has begun to arrive: when, and how many came before it.
   std::int64_t command_began_ns_ = 0;
   std::uint64_t command_number_ = 0;

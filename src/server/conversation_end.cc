@@ -233,6 +233,10 @@ bool Conversation::go_on() {
     return true;
   }
   if (pauses_.empty()) connection_.resume_receiving();
+  if (session_.swallowing() && swallowed_ != session_.commands()) {
+    swallowed_ = session_.commands();
+    pace_.begin(context_.now.mono);
+  }
   // While data arrives the timer ticks through the rate window on its own.
   const bool ticks = session_.receiving() || hold_ == Hold::kSlowed;
   if (!ticks || !timer_.armed() || !timer_ticks_) set_timer();

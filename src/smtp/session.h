@@ -153,6 +153,8 @@ class Session {
   bool in_transaction() const { return envelope_.active(); }
   // Between 354 and end of data, or within a chunk.
   bool receiving() const { return phase_ == Phase::kContent || phase_ == Phase::kChunk; }
+  // ... and within one that was refused, outside any message.
+  bool swallowing() const { return phase_ == Phase::kChunk && intake_ == Intake::kNone; }
   bool message_open() const { return intake_ != Intake::kNone; }  // ... and between chunks
   bool waiting() const { return phase_ == Phase::kWaiting; }      // finish() is outstanding
   // A final reply was written; said_goodbye(): to QUIT, so that the client closes.

@@ -216,6 +216,22 @@ TEST(Conversation, AMessageMayPauseForMinutes) {
   EXPECT_TRUE(has(peer.heard, "421 4.4.2 Timed out waiting for the message")) << peer.heard;
 }
 
+// Also one that nobody wants, after a dialogue with long silences.
+TEST(Conversation, AChunkThatIsRefusedMayPauseForMinutes) {
+  ShardParts shard;
+  Peer& peer = shard.connect();
+  for (int i = 0; i < 4; ++i) {
+    shard.say(peer, i == 0 ? "EHLO c.example\r\nMAIL FROM:<a@c.example>\r\n" : "NOOP\r\n");
+    for (int j = 0; j < 20; ++j) shard.pass(10 * kSecond);
+  }
+  peer.heard.clear();
+  shard.say(peer, "BDAT 10\r\n12345");
+  for (int i = 0; i < 29; ++i) shard.pass(10 * kSecond);
+  EXPECT_EQ(peer.heard, "");
+  shard.say(peer, "67890");
+  EXPECT_TRUE(peer.heard.starts_with("554 5.5.1 No valid recipients")) << peer.heard;
+}
+
 // Each byte of a command line starts no new wait; while something is short the line has less time.
 TEST(Conversation, ACommandHasItsTimeFromItsFirstByte) {
   for (const bool is_short : {false, true}) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "dns/message.h"
 
 namespace mxring::dns {
@@ -26,6 +27,7 @@ constexpr base::MonoTime kNever{std::numeric_limits<std::int64_t>::max()};
 
 void Health::enter(State state) {
   MXRING_ASSERT(state != state_);
+  if (state == State::kSuspect) MXRING_PROBE("dns: the resolver is suspect");
   // It is not taken for working before something was heard, nor for down without a probe.
   MXRING_ASSERT(state != State::kDown || state_ == State::kSuspect);
   state_ = state;
@@ -115,6 +117,7 @@ void ServerHealth::forget() {
 }
 
 void ServerHealth::case_changed() {
+  MXRING_PROBE("dns: a reply repeats the question in another case");
   if (keeps_case_ && ++case_changes_ >= kCaseChangesMax) keeps_case_ = false;
 }
 

@@ -1,5 +1,6 @@
 #include "mailauth/disposition.h"
 
+#include "base/probe.h"
 #include "base/text.h"
 
 namespace mxring::mailauth {
@@ -25,7 +26,11 @@ Disposition of_temperror(const dmarc::Outcome& outcome, const DispositionRules& 
       (!outcome.record_found || outcome.policy_uncertain) &&
       (rules.on_reject != Disposition::kAccept || rules.on_quarantine != Disposition::kAccept);
   if (!known_to_matter && !may_matter) return Disposition::kAccept;
-  if (outcome.not_asked) return Disposition::kTempfail;
+  if (outcome.not_asked) {
+    MXRING_PROBE("verdict: put off, it was not asked for");
+    return Disposition::kTempfail;
+  }
+  MXRING_PROBE("verdict: temperror where it may matter");
   return known_to_matter || rules.on_temperror == Disposition::kTempfail ? rules.on_temperror
                                                                          : Disposition::kAccept;
 }

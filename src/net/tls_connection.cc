@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "net/checked.h"
 
 namespace mxring::net {
@@ -216,6 +217,7 @@ void TlsConnection::join_last_chunks() {
   if (n > buffers_.options().buffer_bytes - before.end) return;
   std::memcpy(buffers_.data(before.buffer) + before.end, buffers_.data(last.buffer) + last.begin,
               n);
+  MXRING_PROBE("TLS: pieces of a record move together");
   before.end += n;
   MXRING_ASSERT(before.end <= buffers_.options().buffer_bytes);
   bytes_copied_ += n;
@@ -227,6 +229,7 @@ void TlsConnection::join_last_chunks() {
 // it has to wait: what completes a record is never moved.
 void TlsConnection::keep_small_rest() {
   if (chunk_bytes_ > 0 && chunk_bytes_ * kWorthKeeping < buffers_.options().buffer_bytes) {
+    MXRING_PROBE("TLS: the small beginning of a record is kept");
     bytes_copied_ += chunk_bytes_;
     keep_rest();
   } else {
@@ -329,7 +332,7 @@ bool TlsConnection::decrypt(std::vector<Chunk>& chunks) {
   while (state_ == TlsState::kOpen && !reading_over_ &&
          (stream_->has_plaintext() || record_here())) {
     if (!have_buffer) {
-      if (!buffers_.take(&into.buffer)) {
+      if (MXRING_BUGGIFY("no buffer to decrypt into", 100) || !buffers_.take(&into.buffer)) {
         enough = false;
         break;
       }

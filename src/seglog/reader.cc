@@ -6,6 +6,7 @@
 #include <system_error>
 #include <thread>
 
+#include "base/probe.h"
 #include "mxring/log_reader.h"
 #include "seglog/identity.h"
 #include "seglog/index_file.h"
@@ -107,7 +108,10 @@ std::expected<std::optional<Record>, LogError> LogReader::Impl::next() {
       if (is_beyond_end(wanted)) return std::unexpected(beyond_end(wanted));
       return std::nullopt;
     }
-    if (segment && (cursor.offset() > wanted || replaced())) segment.reset();
+    if (segment && (cursor.offset() > wanted || replaced())) {
+      MXRING_PROBE("reader: its segment was replaced");
+      segment.reset();
+    }
     auto error = segment ? step(record) : open_wanted();
     if (error) return std::unexpected(std::move(*error));
   }
@@ -141,6 +145,7 @@ LogError LogReader::Impl::beyond_end(Offset offset) const {
 }
 
 LogError LogReader::Impl::gone() {
+  MXRING_PROBE("reader: what it wants was removed");
   LogError error;
   error.kind = LogErrorKind::kGone;
   error.offset = wanted;
@@ -160,7 +165,10 @@ std::optional<LogError> LogReader::Impl::open_wanted() {
   auto opened = seglog::open_segment(directory.fd(), base);
   if (!opened) {
     const bool removed = opened.error().kind == seglog::SegmentError::Kind::kGone;
-    if (removed && ++removals_seen < kRemovalsMax) return std::nullopt;  // list again
+    if (removed && ++removals_seen < kRemovalsMax) {
+      MXRING_PROBE("reader: a segment went while it was opened");
+      return std::nullopt;  // list again
+    }
     return unreadable(base, opened.error());
   }
   removals_seen = 0;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/probe.h"
 
 namespace mxring::server {
 
@@ -22,6 +23,7 @@ void BlockListHealth::heard(const std::string& zone, bool of_use, base::MonoTime
   if (list.of_use == of_use) return;
   list.of_use = of_use;
   if (!of_use) {
+    MXRING_PROBE("block lists: one is of no use");
     if (list.said_at.ns != 0 && now.ns < list.said_at.ns + kQuietNs) return;
     list.said = true;
     list.said_at = now;
@@ -75,7 +77,10 @@ void BlockListCheck::on_answer(Ask& ask, const dns::Question&, const dns::Answer
 
 void BlockListCheck::take(Ask& ask, const dns::Answer& answer) {
   // What was not asked for a limit of ours says nothing, of the client or of the list.
-  if (answer.not_asked) return;
+  if (answer.not_asked) {
+    MXRING_PROBE("block lists: not asked for a limit of ours");
+    return;
+  }
   for (std::size_t i = 0; i < lists_.size(); ++i) {
     Asked& asked = *asked_[i];
     if (&ask != &asked.client && &ask != &asked.control) continue;

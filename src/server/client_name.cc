@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/probe.h"
+
 namespace mxring::server {
 
 void ClientName::begin(const base::IpAddress& address, base::MonoTime now, bool claimed) {
@@ -31,9 +33,11 @@ void ClientName::take(const dns::AnswerPtr& answer, base::MonoTime now) {
       if (names_.size() < kNamesMax && name.is_host_name()) names_.push_back(name);
     }
   } else if (std::ranges::find(answer->addresses, address_) != answer->addresses.end()) {
+    MXRING_PROBE("client name: confirmed");
     name_ = names_[at_].to_text();
     return;
   } else {
+    MXRING_PROBE("client name: it leads elsewhere");
     ++at_;
   }
   confirm(now);

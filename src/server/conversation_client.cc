@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/json.h"
+#include "base/probe.h"
 #include "server/conversation.h"
 #include "smtp/reply.h"
 
@@ -46,6 +47,7 @@ void Conversation::read_header() {
     const net::ProxyHeader header = net::parse_proxy_header(before > 0 ? kept : bytes);
     switch (header.state) {
       case net::ProxyHeader::State::kMore:
+        MXRING_PROBE("PROXY header: it comes in pieces");
         if (before == 0) kept = bytes;
         connection_.consume(bytes.size());
         break;
@@ -64,6 +66,7 @@ void Conversation::take_header(const net::ProxyHeader& header) {
   const bool implicit_tls = header_->implicit_tls;
   if (header.has_client && !stand_for({header.client, header.client_port},
                                       header.version == 1 ? "proxy-v1" : "proxy-v2")) {
+    MXRING_PROBE("PROXY header: its client has too many connections");
     context_.counters.add(obs::Counter::kConnectionsRefused);
     return say_last_words(replies::kTooManyConnections);
   }
@@ -76,6 +79,7 @@ void Conversation::take_header(const net::ProxyHeader& header) {
 // In the clear even where TLS would come next: the peer is one of ours, and whoever looks for the
 // fault there reads more than a connection that closes.
 void Conversation::refuse_balancer(std::string_view problem) {
+  MXRING_PROBE("PROXY header: refused");
   header_->implicit_tls = false;
   const std::string text =
       fmt::format("{}: {}", smtp::Reply(replies::kBadProxyHeader).text(), problem);
@@ -114,6 +118,7 @@ bool Conversation::on_xclient(smtp::ReplyBuffer& out) {
   const std::uint16_t port = named.port.value_or(named.address ? 0 : facts_.port);
   const base::Endpoint client{named.address.value_or(facts_.address), port};
   if (!stand_for(client, "xclient")) {
+    MXRING_PROBE("XCLIENT: its client has too many connections");
     context_.counters.add(obs::Counter::kConnectionsRefused);
     session_.terminate(replies::kTooManyConnections, out);
     enter(Phase::kLastWords);
@@ -146,6 +151,9 @@ void Conversation::begin_lists() {
 }
 
 void Conversation::drop_lists() {
+  if (lists_ != nullptr && lists_->under_way()) {
+    MXRING_PROBE("gone while block lists were asked");
+  }
   if (lists_ != nullptr) context_.lists->drop(*lists_);
   lists_ = nullptr;
 }
@@ -153,6 +161,7 @@ void Conversation::drop_lists() {
 // The recipient that waited for it is answered; its line is behind us then.
 void Conversation::block_lists_answered() {
   if (hold_ != Hold::kLists) return;
+  MXRING_PROBE("RCPT: block lists have answered");
   release(Hold::kLists);
   smtp::ReplyBuffer out(connection_.output(), this);
   judge_recipient(out);

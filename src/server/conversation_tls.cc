@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/json.h"
+#include "base/probe.h"
 #include "server/certificates.h"
 #include "server/conversation.h"
 
@@ -30,6 +31,7 @@ void Conversation::begin_tls() {
   enter(Phase::kHandshake);
   // Whatever came behind STARTTLS came in the clear, from the client or from somebody in between:
   // it is never looked at (RFC 3207 5). What comes after a balancer's header is TLS.
+  if (connection_.chunks() > 0 && greeted_) MXRING_PROBE("STARTTLS: what came after it is dropped");
   if (greeted_) connection_.drop_input();
   pauses_.remove(Pause::kChunks);
   connection_.start_tls(context_.certificates->current());
@@ -63,8 +65,10 @@ void Conversation::step_handshake() {
 }
 
 void Conversation::on_encrypted() {
+  MXRING_PROBE("TLS: encrypted");
   const net::TlsFacts facts = connection_.tls().facts();
   context_.counters.add(obs::Counter::kTlsHandshakes);
+  if (facts.resumed) MXRING_PROBE("TLS: a session is resumed");
   if (facts.resumed) context_.counters.add(obs::Counter::kTlsResumed);
   context_.counters.add(facts.version.ends_with("1.3") ? obs::Counter::kTls13
                                                        : obs::Counter::kTls12);
@@ -89,6 +93,7 @@ void Conversation::decrypt_waiting() {
   if (connection_.tls().state() == net::TlsState::kFailed) {
     end_untrusted();
   } else if (!enough) {
+    MXRING_PROBE("TLS: no buffer to decrypt into");
     starve();
   }
 }
@@ -117,6 +122,7 @@ void Conversation::on_buffers() {
 // The alert that says why is written already.
 void Conversation::end_untrusted() {
   if (phase_ != Phase::kTalking && phase_ != Phase::kHandshake) return;
+  MXRING_PROBE("TLS: a connection is not trusted");
   context_.counters.add(obs::Counter::kTlsFailures);
   journal_cut_off(CutOff::kTlsFailed);
   trace_tls("failed");

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/crc32c.h"
+#include "base/probe.h"
 
 namespace mxring::server {
 
@@ -42,6 +43,7 @@ void Message::push_slice(char* data, std::size_t size) {
     // Only inside the buffer being parsed: what lies between the two has been parsed already.
     const bool same_buffer = slices_.size() > open_slices_begin_ && last_end < data;
     if (same_buffer && slices_.size() > kSlicesFree + bytes_ / kBytesPerSlice) {
+      MXRING_PROBE("message: tiny runs move together");
       std::memmove(last_end, data, size);
       last.iov_len += size;
       copied_compact_bytes += size;
@@ -77,7 +79,10 @@ void Message::settle(uring::BufferId buffer) {
 
   if (!has_gather_ || gather_used_ + open_bytes_ > buffer_bytes) {
     uring::BufferId fresh = 0;
-    if (!pool_.take(&fresh)) return;  // no memory to save memory with: keep the buffer
+    if (MXRING_BUGGIFY("no buffer to gather fragments in", 300) || !pool_.take(&fresh)) {
+      MXRING_PROBE("message: no memory to save memory with, the buffer is kept");
+      return;
+    }
     // The new gathering buffer goes before the one being left, which is popped below.
     buffers_.back() = fresh;
     buffers_.push_back(buffer);
@@ -93,6 +98,7 @@ void Message::settle(uring::BufferId buffer) {
   }
   slices_.resize(open_slices_begin_);
   gather_used_ += static_cast<std::uint32_t>(open_bytes_);
+  MXRING_PROBE("message: a fragment is copied out of its buffer");
   copied_fragment_bytes += open_bytes_;
   open_slices_begin_ = slices_.size();
   push_slice(to, open_bytes_);
@@ -117,6 +123,7 @@ std::string_view Message::bytes_between(std::uint32_t begin, std::uint32_t end,
     }
     slice_begin = slice_end;
   }
+  if (!scratch.empty()) MXRING_PROBE("message: a field straddles two buffers");
   copied_header_bytes += scratch.size();
   return scratch;
 }

@@ -1,6 +1,7 @@
 // EHLO and HELO (RFC 5321 4.1.1.1), STARTTLS (RFC 3207), XCLIENT.
 #include <fmt/format.h>
 
+#include "base/probe.h"
 #include "smtp/command_table.h"
 #include "smtp/handlers.h"
 #include "smtp/path.h"
@@ -43,6 +44,7 @@ Handlers::Outcome Handlers::greet_back(Session& session, const Call& call, bool 
             : fmt::format_to_n(reply, sizeof reply, "250 {}\r\n", options.hostname);
   call.out.say_lines(replies::kHello, Stage::kHello, {reply, end.size});
   if (!session.in_transaction()) return {};
+  MXRING_PROBE("EHLO: a transaction is forgotten");
   session.end_transaction();
   return {true, Event::kReset};
 }

@@ -1,4 +1,5 @@
 // MAIL, RCPT, DATA and RSET (RFC 5321 3.3, 4.1.1.2 to 4.1.1.5).
+#include "base/probe.h"
 #include "smtp/command.h"
 #include "smtp/handlers.h"
 #include "smtp/reply.h"
@@ -8,6 +9,7 @@ namespace mxring::smtp {
 Handlers::Outcome Handlers::mail(Session& session, const Call& call) {
   const base::Limits& limits = session.options_.limits;
   if (session.messages_ >= limits.messages_per_connection) {
+    MXRING_PROBE("MAIL: 421, too many on this connection");
     return session.close(replies::kTooManyMessages, call.out);
   }
   const auto mail = parse_mail(call.arguments, {.esmtp = session.esmtp_,
@@ -17,6 +19,7 @@ Handlers::Outcome Handlers::mail(Session& session, const Call& call) {
   if (!mail) return session.error(mail.error(), call.out);
   if (mail->declared_size > limits.message_bytes) {
     // The client's own business, not an error of the dialogue; RCPTs pipelined behind it neither.
+    MXRING_PROBE("MAIL: 552, SIZE is too large");
     session.mail_refused_ = true;
     return session.answer(replies::kMessageTooLarge, call.out);
   }
@@ -33,6 +36,7 @@ Handlers::Outcome Handlers::mail(Session& session, const Call& call) {
 
 Handlers::Outcome Handlers::rcpt(Session& session, const Call& call) {
   if (session.envelope_.recipients() >= session.options_.limits.recipients) {
+    MXRING_PROBE("RCPT: 452, too many");
     return session.answer(replies::kTooManyRecipients, call.out);
   }
   const auto recipient = parse_rcpt(call.arguments, {.esmtp = session.esmtp_,
@@ -58,6 +62,7 @@ Handlers::Outcome Handlers::rset(Session& session, const Call& call) {
   session.mail_refused_ = false;
   session.answer(replies::kReset, call.out);
   if (!session.in_transaction()) return {};
+  MXRING_PROBE("RSET: a transaction is forgotten");
   session.end_transaction();
   return {true, Event::kReset};
 }

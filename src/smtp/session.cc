@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "base/text.h"
 #include "smtp/command.h"
 #include "smtp/command_table.h"
@@ -143,6 +144,7 @@ bool Session::take_line(std::string_view& rest, std::string_view& line) {
     payload_line_ = false;
   }
   if (total > keep_max) {
+    MXRING_PROBE("line: too long to be kept");
     if (before <= keep_max) look_at_start(piece);
     // Never parsed: only its length and its end matter. The end may be cut between CR and LF.
     after_cr_ = piece.size() >= 2       ? piece[piece.size() - 2] == '\r'
@@ -185,7 +187,10 @@ void Session::trim_line() {
 // What cannot be read may have been a BDAT: then what follows it must not be read either.
 Session::Outcome Session::bad_line(ReplyId reply, std::string_view line, ReplyBuffer& out) {
   const bool payload = line.empty() ? payload_line_ : announces_payload(line);
-  if (payload) return close(reply, out);
+  if (payload) {
+    MXRING_PROBE("line: it may have been a BDAT, closed");
+    return close(reply, out);
+  }
   return error(reply, out);
 }
 
@@ -196,9 +201,13 @@ Session::Outcome Session::end_line(std::string_view line, const Input& behind, R
   ++commands_;
   stage_ = Stage::kCommand;
   out.hear(line);
-  if (bytes > options_.limits.command_line_close_bytes) return close(replies::kLineTooLong, out);
+  if (bytes > options_.limits.command_line_close_bytes) {
+    MXRING_PROBE("line: too long by far, closed");
+    return close(replies::kLineTooLong, out);
+  }
   if (!crlf || tainted_) {
     tainted_ = !crlf;
+    MXRING_PROBE("line: no CRLF at its end");
     return bad_line(replies::kLineNotCrlf, line, out);
   }
   const bool longer = (find_command(line).flags & kTakesParameters) != 0;
@@ -207,7 +216,10 @@ Session::Outcome Session::end_line(std::string_view line, const Input& behind, R
   if (line.empty() || bytes > bytes_max) return bad_line(replies::kLineTooLong, line, out);
   line.remove_suffix(2);
   line = with_tabs_as_spaces(line);
-  if (has_control_byte(line)) return bad_line(replies::kControlByte, line, out);
+  if (has_control_byte(line)) {
+    MXRING_PROBE("line: a control byte");
+    return bad_line(replies::kControlByte, line, out);
+  }
   const Outcome outcome = run_command(line, behind, out);
   if (phase_ != Phase::kAnswer) trim_line();  // the answer may look at the line
   return outcome;
@@ -236,19 +248,23 @@ Session::Outcome Session::run_command(std::string_view line, const Input& behind
   }
   if ((row.flags & kNoMail) != 0 &&
       ++commands_without_mail_ > options_.limits.commands_without_mail) {
+    MXRING_PROBE("command: 421, too many without mail");
     return close(replies::kTooManyCommands, out);
   }
   const bool has_argument = !command.arguments.empty();
   if ((row.flags & kArgumentForbidden) != 0 && has_argument) {
+    MXRING_PROBE("command: no argument is allowed");
     return error(replies::kNoArguments, out);
   }
   // Whoever sends on behind DATA does not wait for its reply, and what follows may be a message:
   // read as commands it could be anything.
   if ((row.flags & kNothingBehind) != 0 && (!behind.bytes.empty() || behind.more_behind)) {
+    MXRING_PROBE("DATA: 554, content came before 354");
     return close(replies::kEarlyData, out);
   }
   const State state = this->state();
   if ((row.states & in(state)) == 0) {
+    MXRING_PROBE("command: out of order");
     const ReplyId reply = out_of_order(row, state);
     if (follows_a_refusal(reply) || reply == replies::kNoValidRecipients) return answer(reply, out);
     return error(reply, out);
@@ -281,6 +297,7 @@ Session::Outcome Session::take_content(std::string_view& rest, bool rewritable,
   }
   if (found.kind == DataScanner::Output::Kind::kNeedInput || intake_ != Intake::kKept) return {};
   if (scanner_objects() || scanner_.content_bytes() > options_.limits.message_bytes) {
+    MXRING_PROBE("content: faulty or too large");
     intake_ = Intake::kFaulty;
     return {true, Event::kDiscard};
   }
@@ -386,6 +403,7 @@ void Session::discard(ReplyId reply) {
   MXRING_ASSERT(message_open() && !waiting());
   MXRING_ASSERT(Reply(reply).is_refusal());
   if (intake_ != Intake::kKept) return;
+  MXRING_PROBE("content: refused from outside, the rest is discarded");
   intake_ = Intake::kRefused;
   refusal_ = reply;
 }
@@ -423,7 +441,10 @@ Session::Outcome Session::answer(const Reply& reply, ReplyBuffer& out) {
 
 Session::Outcome Session::error(const Reply& reply, ReplyBuffer& out) {
   ++errors_;
-  if (errors_ >= options_.limits.errors_hard) return close(replies::kTooManyErrors, out);
+  if (errors_ >= options_.limits.errors_hard) {
+    MXRING_PROBE("command: 421, too many errors");
+    return close(replies::kTooManyErrors, out);
+  }
   out.say(reply, stage_);
   if (errors_ >= options_.limits.errors_soft) return {true, Event::kSlowDown};
   return {};

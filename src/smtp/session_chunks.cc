@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/probe.h"
 #include "smtp/command.h"
 #include "smtp/command_table.h"
 #include "smtp/session.h"
@@ -18,6 +19,7 @@ Session::Outcome Session::begin_chunk(std::string_view arguments, ReplyBuffer& o
   const State state = this->state();
   if ((command.states & in(state)) == 0) {
     phase_ = Phase::kChunk;
+    MXRING_PROBE("BDAT: out of order, its octets are skipped");
     refusal_ = out_of_order(command, state);
     chunk_.error = !follows_a_refusal(refusal_) && refusal_ != replies::kNoValidRecipients;
     return chunk.octets == 0 ? end_chunk(out) : Outcome{};
@@ -28,7 +30,10 @@ Session::Outcome Session::begin_chunk(std::string_view arguments, ReplyBuffer& o
                                       state == State::kChunks ? scanner_.content_bytes() : 0);
   // Without LAST in its place it is not known whether the message ends here.
   if (!chunk.well_formed) return refuse_chunks(replies::kNeedChunkSize, out);
-  if (chunk.octets > room) return refuse_chunks(replies::kMessageTooLarge, out);
+  if (chunk.octets > room) {
+    MXRING_PROBE("BDAT: 552, the message gets too large");
+    return refuse_chunks(replies::kMessageTooLarge, out);
+  }
   if (state == State::kRecipients) {
     Outcome asked = ask(Event::kData);
     asked.hold = true;
@@ -38,7 +43,10 @@ Session::Outcome Session::begin_chunk(std::string_view arguments, ReplyBuffer& o
   if (chunk.octets > 0) return {};
   if (chunk.last && intake_ == Intake::kKept) {
     scanner_.take_end();
-    if (scanner_objects()) return discard_chunks();
+    if (scanner_objects()) {
+      MXRING_PROBE("BDAT: the last octet was a fault");
+      return discard_chunks();
+    }
   }
   return end_chunk(out);
 }
@@ -65,6 +73,7 @@ Session::Outcome Session::take_chunk(std::string_view& rest, std::string_view& r
                                      ReplyBuffer& out) {
   MXRING_ASSERT(chunk_.held || chunk_.octets_left > 0);
   if (chunk_.held) {
+    MXRING_PROBE("BDAT: the octet that was held is taken");
     chunk_.held = false;
     rest.remove_prefix(1);
     return chunk_.octets_left == 0 ? end_chunk(out) : Outcome{};
@@ -80,6 +89,7 @@ Session::Outcome Session::take_chunk(std::string_view& rest, std::string_view& r
   scanner_.take(piece);
   if (ends && chunk_.last) scanner_.take_end();
   if (scanner_objects()) {
+    MXRING_PROBE("BDAT: faulty content");
     intake_ = Intake::kFaulty;
     return {true, Event::kDiscard};  // the piece is skipped in the next step
   }

@@ -281,7 +281,7 @@ soak() {
     say "a hundred kills of relays, at every step they take, and of the nodes they publish to"
     build release mxring-relay
     local test
-    for test in relay_test relay_lmtp_test relay_nats_test; do
+    for test in relay_test relay_lmtp_test relay_nats_test relay_kill_test relay_streams_test; do
       MXRING_KILL_ROUNDS=100 MXRING_E2E_DIR=$root/build/e2e MXRING_NODE=$root/build/node \
         MXRING_BINARY=$root/build/release/mxring python3 -B "$root/tests/e2e/$test.py" || status=1
     done

@@ -53,7 +53,12 @@ void write_group(base::JsonWriter& json, const GroupFacts& facts) {
   json.key("committed_at");
   facts.committed_at_us == 0 ? json.null()
                              : json.value(base::format_wall_time(facts.committed_at_us));
-  json.key("holds").value(facts.holds).key("state").value(facts.state);
+  json.key("holds")
+      .value(facts.holds)
+      .key("held_bytes")
+      .value(facts.held_bytes())
+      .key("state")
+      .value(facts.state);
   json.key("owner_pid");
   facts.owner_pid == 0 ? json.null() : json.value(facts.owner_pid);
   json.key("dead").value(facts.dead).key("error");

@@ -243,6 +243,7 @@ void CommitThread::watch_storage() {
   const seglog::Held& held = setup_.writer.held();
   held_bytes_.store(held.full ? held.bytes : 0, std::memory_order_relaxed);
   storage_low_.store(setup_.reserve.low(room()), std::memory_order_relaxed);
+  say_held();  // who it is for, before mail is put off for it
   say_room();
 }
 
@@ -299,12 +300,14 @@ void CommitThread::say_retention(bool all) {
   removals_.clear();
 }
 
-// For whom retention waits: when that changes, and now and then while it lasts.
+// For whom retention waits: when that changes or is too much, and now and then while it lasts.
 void CommitThread::say_held() {
   constexpr std::int64_t kHeldEveryNs = 3600 * base::kNsPerSecond;
   const seglog::Held& held = setup_.writer.held();
   const std::int64_t now_ns = base::read_clocks().mono.ns;
-  const bool news = held.group != said_held_ || now_ns - held_said_ns_ >= kHeldEveryNs;
+  const bool full = held.full && !said_full_;
+  said_full_ = held.full;
+  const bool news = full || held.group != said_held_ || now_ns - held_said_ns_ >= kHeldEveryNs;
   if (!setup_.notice || !news || (held.group.empty() && !held.unknown)) return;
   said_held_ = held.group;
   held_said_ns_ = now_ns;

@@ -132,6 +132,7 @@ class CommitThread {
   std::int64_t slow_said_ns_ = 0;
   bool said_low_ = false;
   std::int64_t said_at_ns_ = 0;
+  bool said_full_ = false;
   std::string said_held_;  // the group that retention was said to wait for
   std::int64_t held_said_ns_ = INT64_MIN / 2;
   std::int64_t removals_said_ns_ = INT64_MIN / 2;

@@ -20,6 +20,8 @@ struct GroupFacts {
   double lag_seconds = 0;
   std::int64_t committed_at_us = 0;  // 0: not known
   bool holds = true;
+  // What retention must keep for it: all that it has not dealt with, or nothing.
+  std::uint64_t held_bytes() const { return holds ? lag_bytes : 0; }
   std::string state;  // running retrying idle paused stopped foreign-log
   std::int64_t owner_pid = 0;
   std::uint64_t dead = 0;

@@ -21,6 +21,8 @@ void append_group_metrics(std::string& out, const std::vector<GroupFacts>& group
          [](const GroupFacts& facts) { return std::to_string(facts.lag); });
   family("lag_bytes", "gauge", "bytes of the log that the group has not dealt with",
          [](const GroupFacts& facts) { return std::to_string(facts.lag_bytes); });
+  family("held_bytes", "gauge", "bytes of the log that retention must keep for the group",
+         [](const GroupFacts& facts) { return std::to_string(facts.held_bytes()); });
   family("lag_seconds", "gauge", "since the oldest record not dealt with was received",
          [](const GroupFacts& facts) { return fmt::format("{:.3f}", facts.lag_seconds); });
   family("stopped", "gauge", "whether the group cannot go on without somebody's help",

@@ -216,7 +216,8 @@ class Commands(GroupCase):
         self.send(4)
         self.groups("create", "g")
         self.assertEqual({k: v for k, v in self.group("g").items()
-                          if k not in ("lag_bytes", "lag_seconds", "committed_at")},
+                          if k not in ("lag_bytes", "held_bytes", "lag_seconds",
+                                       "committed_at")},
                          {"group": "g", "current": 0, "end": 4, "lag": 4, "holds": True,
                           "state": "idle", "owner_pid": None, "dead": 0, "error": None})
         self.groups("create", "g", code=1)

@@ -6,9 +6,12 @@ import os
 import random
 import re
 import signal
+import socket
 import ssl
 import subprocess
+import threading
 import time
+import urllib.error
 import urllib.request
 
 import mxtest
@@ -186,7 +189,8 @@ class Maildir(RelayCase):
 class BackPressure(RelayCase):
     CONFIG = {"log": {"segment_bytes": "2MiB", "retain_bytes": "2MiB"},
               "groups": {"hold_bytes": "4MiB"},
-              "limits": {"message_size": "256KiB", "memory": "64MiB"}}
+              "limits": {"message_size": "256KiB", "memory": "64MiB"},
+              "listen": {"admin": "127.0.0.1:0"}}
 
     def test_a_sink_that_stands_still_fills_the_hold(self):
         stands = [True]
@@ -207,6 +211,18 @@ class BackPressure(RelayCase):
         self.assertEqual((facts["state"], facts["current"]), ("retrying", 0))
         self.assertGreater(facts["lag_bytes"], 1 << 20)
         self.assertIn("503", facts["error"])
+        # Who holds how much: groups, journal, metrics, and what a health check is told.
+        self.assertEqual(facts["held_bytes"], facts["lag_bytes"])
+        self.assertRegex(self.server.stderr(), r"retention keeps [0-9.]+ MiB for group g, which "
+                                               r"stands at offset 0")
+        self.assertIn("452 4.3.1", self.server.stderr())
+        metrics = self.server.http("/metrics")
+        held = int(re.search(r'^mxring_group_held_bytes\{group="g"\} (\d+)$', metrics, re.M)[1])
+        self.assertEqual(held, facts["held_bytes"])
+        with self.assertRaises(urllib.error.HTTPError) as refusal:
+            self.server.http("/readyz")
+        self.assertIn("groups", refusal.exception.read().decode())
+        refusal.exception.close()
         stands[0] = False
         self.committed(self.sent, 40)
         self.assertEqual(hook.delivered(), list(range(self.sent)))
@@ -376,7 +392,6 @@ class Webhook(RelayCase):
             time.sleep(1.5)
 
         def reset(handler):
-            import socket
             import struct
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                           struct.pack("ii", 1, 0))
@@ -392,6 +407,70 @@ class Webhook(RelayCase):
         self.assertEqual(hook.delivered(), [0, 1])
         wait_until(lambda: self.group()["state"] == "running", 10, "the state is running again")
         self.assertEqual(relay.stop(), 0)
+
+    def test_thirty_seconds_of_silence_and_a_slow_reader(self):
+        """As long as a real one would be; half a second of it is in the test above."""
+        if KILLS < 20:
+            self.skipTest("takes a minute: in ./run.sh soak")
+
+        def silent(handler):
+            time.sleep(30)
+
+        def slow(handler):  # the answer, a byte a second
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n":
+                handler.connection.sendall(bytes([byte]))
+                time.sleep(0.4)
+
+        hook = Hook(self, lambda request, number: [silent, slow, 200][min(number, 2)])
+        self.send(2)
+        begun = time.monotonic()
+        relay = Relay(self, self.hook_config(hook, timeout="40s"))
+        self.committed(1, 90)
+        took = time.monotonic() - begun
+        self.assertGreater(took, 40)  # it was waited for: silence, then the slow answer
+        self.committed(2, 90)
+        self.assertEqual({offset_of(r["headers"]["webhook-id"]) for r in hook.requests}, {0, 1})
+        self.assertEqual(self.group()["dead"], 0)
+        self.assertEqual(relay.stop(), 0)
+
+    def test_a_slow_reader_of_a_large_event(self):
+        """A receiver that takes a megabyte in small sips is waited for as long as it moves."""
+        got = []
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        self.addCleanup(listener.close)
+
+        def receive():
+            client, _ = listener.accept()
+            with client:
+                body = b""
+                wanted = None
+                while wanted is None or len(body) < wanted:
+                    time.sleep(0.005)
+                    chunk = client.recv(32768)
+                    if not chunk:
+                        return
+                    body += chunk
+                    if wanted is None and b"\r\n\r\n" in body:
+                        head, _, body = body.partition(b"\r\n\r\n")
+                        wanted = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+                got.append(body)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                client.recv(1)
+
+        reading = threading.Thread(target=receive, daemon=True)
+        reading.start()
+        self.send(1, size=700_000)
+
+        class There:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/mail"
+
+        relay = Relay(self, self.hook_config(There, timeout="60s", inline_bytes="2MiB"))
+        self.committed(1, 60)
+        self.assertEqual(relay.stop(), 0, relay.stderr())
+        event = json.loads(got[0])
+        self.assertEqual(base64.b64decode(event["data"]["raw_base64"]),
+                         Log(self.server.log_dir).delivered(0))
 
     def test_retry_after_is_obeyed(self):
         hook = Hook(self, lambda request, number: (429, {"Retry-After": "2"}) if number == 0

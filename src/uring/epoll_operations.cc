@@ -85,24 +85,24 @@ OperationIndex EpollOperations::find(Tag tag) const {
   return kNoOperation;
 }
 
-bool EpollOperations::invariants() const {
+void EpollOperations::invariants() const {
   std::size_t listed = 0;
   for (std::size_t fd = 0; fd < by_descriptor_.size(); ++fd) {
     OperationIndex last = kNoOperation;
     for (OperationIndex at = by_descriptor_[fd].first; at != kNoOperation; at = places_[at].next) {
-      if (!places_[at].live || places_[at].request.fd != static_cast<int>(fd)) return false;
-      if (++listed > live_) return false;  // a circle
+      MXRING_ASSERT(places_[at].live && places_[at].request.fd == static_cast<int>(fd));
+      MXRING_ASSERT(++listed <= live_);  // no circle
       last = at;
     }
-    if (by_descriptor_[fd].last != last) return false;
+    MXRING_ASSERT(by_descriptor_[fd].last == last);
   }
   std::size_t hashed = 0;
   for (OperationIndex at : buckets_) {
     for (; at != kNoOperation; at = places_[at].next_in_bucket) {
-      if (!places_[at].live || ++hashed > live_) return false;
+      MXRING_ASSERT(places_[at].live && ++hashed <= live_);
     }
   }
-  return listed == live_ && hashed == live_ && live_ + free_.size() == places_.size();
+  MXRING_ASSERT(listed == live_ && hashed == live_ && live_ + free_.size() == places_.size());
 }
 
 }  // namespace mxring::uring

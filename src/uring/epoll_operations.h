@@ -34,7 +34,7 @@ class EpollOperations {
   std::size_t size() const { return live_; }
   // What is linked is live, and each live operation is in its descriptor's list and its bucket
   // once.
-  bool invariants() const;
+  void invariants() const;
 
  private:
   struct List {

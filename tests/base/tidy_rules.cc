@@ -199,6 +199,44 @@ std::size_t assertions(std::string_view source) {
   return count;
 }
 
+std::string squeezed(std::string_view source) {
+  std::string out;
+  for (const char c : source) {
+    if (std::isspace(static_cast<unsigned char>(c)) == 0) out += c;
+  }
+  for (std::size_t at = out.find("\"\""); at != std::string::npos; at = out.find("\"\"", at)) {
+    out.erase(at, 2);
+  }
+  return out;
+}
+
+std::vector<std::string> invariants(std::string_view source) {
+  constexpr std::string_view kAssert = "MXRING_ASSERT(";
+  std::vector<std::string> conditions;
+  const std::string code = without_comments(source);
+  for (std::size_t at = code.find("invariants()"); at != std::string::npos;
+       at = code.find("invariants()", at + 1)) {
+    const std::size_t brace = code.find_first_of(";{", at);
+    if (brace == std::string::npos || code[brace] == ';') continue;  // a call, or a declaration
+    std::size_t end = brace + 1;
+    for (int open = 1; end < code.size() && open > 0; ++end) {
+      open += code[end] == '{' ? 1 : code[end] == '}' ? -1 : 0;
+    }
+    const std::string_view body = std::string_view(code).substr(brace, end - brace);
+    for (std::size_t found = body.find(kAssert); found != body.npos;
+         found = body.find(kAssert, found + 1)) {
+      const std::size_t begin = found + kAssert.size();
+      std::size_t close = begin;
+      for (int open = 1; close < body.size(); ++close) {
+        open += body[close] == '(' ? 1 : body[close] == ')' ? -1 : 0;
+        if (open == 0) break;
+      }
+      conditions.emplace_back(body.substr(begin, close - begin));
+    }
+  }
+  return conditions;
+}
+
 std::size_t lines(std::string_view source) {
   return static_cast<std::size_t>(std::ranges::count(source, '\n'));
 }

@@ -31,6 +31,10 @@ Faults header_without_head(std::string_view source);
 
 // MXRING_ASSERT and static_assert.
 std::size_t assertions(std::string_view source);
+// The conditions that functions named `invariants` assert, each on one line.
+std::vector<std::string> invariants(std::string_view source);
+// Without spaces, and with neighbouring literals joined.
+std::string squeezed(std::string_view source);
 std::size_t lines(std::string_view source);
 
 }  // namespace mxring::tidy

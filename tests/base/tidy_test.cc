@@ -98,6 +98,24 @@ TEST(TidyTest, EachModuleAssertsWhatMustHold) {
   }
 }
 
+// tests/support/broken_invariant.h: a test breaks it, and quotes it.
+TEST(TidyTest, EachInvariantIsSeenToFire) {
+  std::string quoted;
+  for_each_source({"tests"}, [&](const std::string&, const std::string& source) {
+    if (source.find("expect_fires(") != std::string::npos) quoted += squeezed(source);
+  });
+  std::size_t count = 0;
+  for_each_source({"src"}, [&](const std::string& path, const std::string& source) {
+    for (const std::string& condition : invariants(source)) {
+      ++count;
+      EXPECT_NE(quoted.find('"' + squeezed(condition) + '"'), std::string::npos)
+          << path << ": no test breaks " << condition;
+    }
+  });
+  std::printf("%zu invariants\n", count);
+  EXPECT_GT(count, 100U);
+}
+
 TEST(TidyTest, SourcesAreFormatted) {
   if (std::system("clang-format --version 2>/dev/null | grep -q 'version 14'") != 0) {
     GTEST_SKIP() << "clang-format 14 is not installed";
@@ -139,6 +157,10 @@ TEST(TidyRulesTest, OtherRulesSeeWhatTheyAreFor) {
             1U);
   EXPECT_EQ(header_without_head("#pragma once\n").size(), 1U);
   EXPECT_EQ(header_without_head("// What.\n#include <x>\n").size(), 1U);
+  EXPECT_EQ(invariants("void A::invariants() const {\n  if (x) MXRING_ASSERT(f(1) == (2));\n}\n"
+                       "void f() { invariants(); MXRING_ASSERT(z); }"),
+            (std::vector<std::string>{"f(1) == (2)"}));
+  EXPECT_EQ(squeezed("\"a || \"\n    \"b\""), "\"a||b\"");
   EXPECT_EQ(assertions("// MXRING_ASSERT(x)\nMXRING_ASSERT(y); static_assert(z);"), 2U);
 }
 

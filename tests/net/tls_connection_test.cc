@@ -18,6 +18,7 @@
 
 #include "tests/net/tls_fed.h"
 #include "tests/net/tls_pair.h"
+#include "tests/support/broken_invariant.h"
 #include "uring/probe.h"
 #include "uring/ring.h"
 
@@ -563,6 +564,80 @@ TEST_F(KeyUpdates, WithoutEndAndUnreadEndTheConnection) {
   }
   EXPECT_EQ((*fed_)->state(), TlsState::kFailed);
   EXPECT_LE(fed_->sent().size(), 17 * OutputBlock::kBytes);
+}
+
+// ---- the invariants fire
+
+MXRING_REVEAL(KeptOf, &TlsConnection::kept_);
+MXRING_REVEAL(KeptBeginOf, &TlsConnection::kept_begin_);
+MXRING_REVEAL(ChunksOf, &TlsConnection::chunks_);
+MXRING_REVEAL(ChunkBytesOf, &TlsConnection::chunk_bytes_);
+MXRING_REVEAL(RecordLeftOf, &TlsConnection::record_left_);
+MXRING_REVEAL(StateOf, &TlsConnection::state_);
+MXRING_REVEAL(ReadingOverOf, &TlsConnection::reading_over_);
+MXRING_REVEAL(QueueHeadOf, &OutputQueue::head_);
+MXRING_REVEAL(QueueTailOf, &OutputQueue::tail_);
+MXRING_REVEAL(QueueBlocksOf, &OutputQueue::blocks_);
+
+using TlsConnectionDeathTest = TlsConnectionTest;
+
+TEST_F(TlsConnectionDeathTest, EachInvariantFires) {
+  Fed fresh(*buffers_, server_);
+  Fed open(*buffers_, server_);
+  MemoryTransport side;
+  const auto stream = connected(open, side, 16'384);
+  const auto expect = [](Fed& fed, const char* condition, auto break_it) {
+    fed->invariants();
+    test::expect_fires(condition, [&] {
+      break_it(*fed);
+      fed->invariants();
+    });
+  };
+  const Chunk ten_bytes{.buffer = 0, .begin = 0, .end = 10};
+  expect(fresh, "kept_begin_ <= kept_.size()",
+         [](TlsConnection& c) { c.*member_of(KeptBeginOf{}) = 5; });
+  expect(open, "chunk.begin < chunk.end && chunk.end <= buffers_.options().buffer_bytes",
+         [](TlsConnection& c) { (c.*member_of(ChunksOf{})).emplace_back(); });
+  expect(open, "bytes == chunk_bytes_", [](TlsConnection& c) { c.*member_of(ChunkBytesOf{}) = 1; });
+  expect(open, "record_left_ == 0", [](TlsConnection& c) { c.*member_of(RecordLeftOf{}) = 1; });
+  expect(open, "kept_.empty() && chunks_.empty()", [](TlsConnection& c) {
+    c.*member_of(ReadingOverOf{}) = true;
+    c.*member_of(KeptOf{}) = "x";
+  });
+  expect(open, "stream_ == nullptr",
+         [](TlsConnection& c) { c.*member_of(StateOf{}) = TlsState::kHello; });
+  expect(fresh, "chunks_.empty()", [&](TlsConnection& c) {
+    (c.*member_of(ChunksOf{})).push_back(ten_bytes);
+    c.*member_of(ChunkBytesOf{}) = 10;
+  });
+  expect(fresh, "received() <= kHandshakeBytesMax",
+         [](TlsConnection& c) { (c.*member_of(KeptOf{})).assign(1 << 20, 'x'); });
+  expect(fresh, "stream_ != nullptr && stream_->refused() == TlsAlert::kNone",
+         [](TlsConnection& c) { c.*member_of(StateOf{}) = TlsState::kOpen; });
+  expect(fresh, "reading_over_",
+         [](TlsConnection& c) { c.*member_of(StateOf{}) = TlsState::kFailed; });
+}
+
+TEST(OutputQueueDeathTest, EachInvariantFires) {
+  OutputPool pool;
+  OutputQueue queue(pool);
+  queue.append(std::string(5000, 'x'));
+  ASSERT_EQ(queue.blocks(), 2U);
+  queue.invariants();
+  const auto expect = [&queue](const char* condition, auto break_it) {
+    test::expect_fires(condition, [&] {
+      break_it();
+      queue.invariants();
+    });
+  };
+  OutputBlock* const head = queue.*member_of(QueueHeadOf{});
+  expect("(head_ == nullptr) == (blocks_ == 0) && (tail_ == nullptr) == (blocks_ == 0)",
+         [&] { queue.*member_of(QueueBlocksOf{}) = 0; });
+  expect("block->sent <= block->filled && block->filled <= OutputBlock::kBytes",
+         [&] { head->sent = head->filled + 1; });
+  expect("block == head_ || block->sent == 0", [&] { head->next->sent = 1; });
+  expect("block->next != nullptr || block == tail_",
+         [&] { queue.*member_of(QueueTailOf{}) = head; });
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <random>
 #include <set>
 
+#include "tests/support/broken_invariant.h"
+
 namespace mxring::relay {
 namespace {
 
@@ -53,6 +55,44 @@ EngineOptions options_of(Order order, std::uint32_t under_way = 8) {
   options.order = order;
   options.under_way_max = under_way;
   return options;
+}
+
+MXRING_REVEAL(EntriesOf, &Engine::entries_);
+MXRING_REVEAL(LanesOf, &Engine::lanes_);
+MXRING_REVEAL(ReadToOf, &Engine::read_to_);
+MXRING_REVEAL(BytesOf, &Engine::bytes_);
+MXRING_REVEAL(UnderWayOf, &Engine::under_way_);
+MXRING_REVEAL(UnderWayMostOf, &Engine::options_);
+MXRING_REVEAL(FreeOf, &Engine::free_);
+
+TEST(EngineDeathTest, EachInvariantFires) {
+  Rig rig(options_of(Order::kLane, 2));
+  const std::uint32_t first = rig.add(5, {1});
+  rig.add(6, {2});
+  Engine& engine = rig.engine;
+  ASSERT_GE(rig.start(0), 0);
+  ASSERT_GE(rig.start(0), 0);
+  const auto expect = [&](const char* condition, auto break_it) {
+    test::expect_fires(condition, [&] {
+      break_it();
+      engine.invariants();
+    });
+  };
+  auto& entry = (engine.*member_of(EntriesOf{}))[first];
+  expect("(entry.state == State::kBlocked) == (entry.blocked_by > 0)",
+         [&] { entry.blocked_by = 1; });
+  expect("lanes_.contains(lane)", [&] { (engine.*member_of(LanesOf{})).clear(); });
+  expect("entry.first >= committable() && entry.next <= read_to_",
+         [&] { engine.*member_of(ReadToOf{}) = 6; });
+  expect("open == open_ && bytes == bytes_", [&] { ++(engine.*member_of(BytesOf{})); });
+  expect("under_way == under_way_ && waiting == waiting_",
+         [&] { ++(engine.*member_of(UnderWayOf{})); });
+  expect("under_way_ <= options_.under_way_max",
+         [&] { (engine.*member_of(UnderWayMostOf{})).under_way_max = 1; });
+  expect("entries_[in_order_[i - 1]].next <= entries_[in_order_[i]].first",
+         [&] { entry.next = 7; });
+  expect("free_.size() + open_ <= entries_.size()",
+         [&] { (engine.*member_of(FreeOf{})).resize(engine.open() + 1000); });
 }
 
 TEST(EngineTest, ByOffsetOneAtATime) {

@@ -10,6 +10,7 @@
 
 #include "server/connection_gate.h"
 #include "tests/server/shard_parts.h"
+#include "tests/support/broken_invariant.h"
 
 namespace mxring::server {
 namespace {
@@ -101,6 +102,20 @@ TEST_F(AcceptorTest, WhoComesInIsCountedUntilItLeaves) {
 }
 
 using AcceptorDeathTest = AcceptorTest;
+
+MXRING_REVEAL(ArmedOf, &Acceptor::armed_);
+
+TEST_F(AcceptorDeathTest, EachInvariantFires) {
+  Acceptor& acceptor = *acceptor_;
+  mxring::test::expect_fires("armed_.size() == listeners_.size()", [&] {
+    (acceptor.*member_of(ArmedOf{})).push_back(0);
+    acceptor.invariants();
+  });
+  mxring::test::expect_fires("armed >= 0 && armed <= kAcceptsPerTurn", [&] {
+    (acceptor.*member_of(ArmedOf{})).front() = -1;
+    acceptor.invariants();
+  });
+}
 
 TEST_F(AcceptorDeathTest, NobodyComesInUnasked) {
   Acceptor::Newcomer in;

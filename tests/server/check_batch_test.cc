@@ -9,6 +9,7 @@
 
 #include "tests/mailauth/dkim_signing.h"
 #include "tests/server/shard_parts.h"
+#include "tests/support/broken_invariant.h"
 
 namespace mxring::server {
 namespace {
@@ -216,6 +217,40 @@ TEST_F(CheckBatchTest, WithoutAnswersTheTimeIsUpForTheOldestFirst) {
 }
 
 using CheckBatchDeathTest = CheckBatchTest;
+
+MXRING_REVEAL(LiveOf, &CheckBatch::live_);
+MXRING_REVEAL(RunningOf, &CheckBatch::running_);
+MXRING_REVEAL(TouchedOf, &CheckBatch::touched_);
+
+TEST_F(CheckBatchDeathTest, EachInvariantFires) {
+  auto large = subject(signed_text(1, 3'000'000));
+  large->complete();
+  shard_.checks->run(shard_.now);
+  ASSERT_TRUE(large->check()->behind());
+  shard_.now.mono.ns += base::kNsPerSecond;
+  auto younger = subject(signed_text(1));
+  CheckBatch& checks = *shard_.checks;
+  checks.invariants();
+  mxring::test::expect_fires("running_.size() <= live_ && touched_.size() <= live_", [&] {
+    checks.*member_of(LiveOf{}) = 0;
+    checks.invariants();
+  });
+  mxring::test::expect_fires("next == nullptr || check->deadline() <= next->deadline()", [&] {
+    auto& running = checks.*member_of(RunningOf{});
+    running.remove(*large->check());
+    running.push_back(*large->check());
+    checks.invariants();
+  });
+  mxring::test::expect_fires("!check->behind() || check->subject().message_to_check() != nullptr",
+                             [&] {
+                               large->gone = true;
+                               checks.invariants();
+                             });
+  mxring::test::expect_fires("!check->behind() || check->touched_hook.linked()", [&] {
+    (checks.*member_of(TouchedOf{})).remove(*large->check());
+    checks.invariants();
+  });
+}
 
 // The fault that once stopped a shard: the message is gone, its check stays and lags.
 TEST_F(CheckBatchDeathTest, ACheckWhoseMessageIsGone) {

@@ -17,6 +17,7 @@
 #include "server/journal.h"
 #include "smtp/reply.h"
 #include "tests/server/shard_parts.h"
+#include "tests/support/broken_invariant.h"
 
 namespace mxring::server {
 namespace {
@@ -543,7 +544,87 @@ TEST(Conversation, AnEnvelopeCountsInWhatItHolds) {
 
 // ---- the invariants fire
 
-using ConversationDeathTest = testing::Test;
+MXRING_REVEAL(PhaseOf, &Conversation::phase_);
+MXRING_REVEAL(HoldOf, &Conversation::hold_);
+MXRING_REVEAL(PausesOf, &Conversation::pauses_);
+MXRING_REVEAL(MessageOf, &Conversation::message_);
+MXRING_REVEAL(CheckOf, &Conversation::check_);
+MXRING_REVEAL(GreetedOf, &Conversation::greeted_);
+MXRING_REVEAL(PausedOf, &MemoryHolder::paused_);
+
+// `prepare` brings it into a state, `break_it` makes that state a lie.
+void expect_fires(const std::string& condition, Peer& (*prepare)(ShardParts&),
+                  void (*break_it)(Conversation&, ShardParts&)) {
+  ShardParts shard;
+  Conversation& conversation = shard.of(prepare(shard));
+  conversation.invariants();
+  mxring::test::expect_fires(condition, [&] {
+    break_it(conversation, shard);
+    conversation.invariants();
+  });
+}
+
+Peer& idle(ShardParts& shard) {
+  return shard.connect();
+}
+Peer& in_data(ShardParts& shard) {
+  return shard.at_data();
+}
+Peer& committing(ShardParts& shard) {
+  Peer& peer = shard.at_data();
+  shard.say(peer, std::string(kMessage) + ".\r\n");
+  return peer;
+}
+Peer& with_header(ShardParts& shard) {
+  return shard.arrive_as({.sends_header = true});
+}
+Message& some_message(ShardParts& shard) {
+  return *new Message(*shard.buffers, shard.config.limits);  // the process dies at once
+}
+
+TEST(ConversationDeathTest, EachInvariantFires) {
+  expect_fires("hold_ == Hold::kNone || talking", idle, [](Conversation& c, ShardParts&) {
+    c.*member_of(PhaseOf{}) = Phase::kLingering;
+    c.*member_of(HoldOf{}) = Hold::kSlowed;
+  });
+  expect_fires("(hold_ == Hold::kHeader) == (header_ != nullptr)", idle,
+               [](Conversation& c, ShardParts&) { c.*member_of(HoldOf{}) = Hold::kHeader; });
+  expect_fires("hold_ != Hold::kLists || (lists_ != nullptr && lists_->under_way())", idle,
+               [](Conversation& c, ShardParts&) { c.*member_of(HoldOf{}) = Hold::kLists; });
+  expect_fires("header_ == nullptr || (!greeted_ && !connection_.has_tls())", with_header,
+               [](Conversation& c, ShardParts&) { c.*member_of(GreetedOf{}) = true; });
+  expect_fires("is_waiting() == (session_.waiting() && talking)", idle,
+               [](Conversation& c, ShardParts&) { c.*member_of(HoldOf{}) = Hold::kVerdict; });
+  expect_fires("(message_ == nullptr && check_ == nullptr) || talking", in_data,
+               [](Conversation& c, ShardParts&) { c.*member_of(PhaseOf{}) = Phase::kLingering; });
+  expect_fires("hold_ != Hold::kVerdict || (message_ != nullptr && check_ != nullptr)", committing,
+               [](Conversation& c, ShardParts&) { c.*member_of(HoldOf{}) = Hold::kVerdict; });
+  expect_fires(
+      "hold_ != Hold::kCommit || (message_ == nullptr && check_ == nullptr)", committing,
+      [](Conversation& c, ShardParts& s) { c.*member_of(MessageOf{}) = &some_message(s); });
+  expect_fires(
+      "message_ == nullptr || session_.message_open()", idle,
+      [](Conversation& c, ShardParts& s) { c.*member_of(MessageOf{}) = &some_message(s); });
+  expect_fires("check_ == nullptr || session_.in_transaction()", idle,
+               [](Conversation& c, ShardParts&) {
+                 alignas(MessageCheck) static char nothing[sizeof(MessageCheck)];
+                 c.*member_of(CheckOf{}) = reinterpret_cast<MessageCheck*>(nothing);
+               });
+  expect_fires(
+      "pauses_.has(Pause::kStarved) == starved_hook.linked()", idle,
+      [](Conversation& c, ShardParts&) { (c.*member_of(PausesOf{})).add(Pause::kStarved); });
+  expect_fires("pauses_.has(Pause::kMemory) == paused_for_memory()", idle,
+               [](Conversation& c, ShardParts&) { c.set_memory_pause(true); });
+  expect_fires("!paused_for_memory() || message_ != nullptr", idle,
+               [](Conversation& c, ShardParts&) {
+                 c.set_memory_pause(true);
+                 c.*member_of(PausedOf{}) = true;
+               });
+  expect_fires("!handshake_hook.linked() || phase_ == Phase::kHandshake", idle,
+               [](Conversation& c, ShardParts& s) { s.context->handshakes.push_back(c); });
+  expect_fires("phase_ != Phase::kShut || connection_.shutting()", idle,
+               [](Conversation& c, ShardParts&) { c.*member_of(PhaseOf{}) = Phase::kShut; });
+}
 
 TEST(ConversationDeathTest, ACommitThatNobodyWaitsFor) {
   ShardParts shard;
@@ -551,13 +632,6 @@ TEST(ConversationDeathTest, ACommitThatNobodyWaitsFor) {
   Message message(*shard.buffers, shard.config.limits);
   message.outcome = CommitOutcome::kDurable;
   EXPECT_DEATH(shard.of(peer).on_decided(message), "hold_ == Hold::kCommit");
-}
-
-TEST(ConversationDeathTest, APauseThatOnlyOneSideKnows) {
-  ShardParts shard;
-  Peer& peer = shard.connect();
-  shard.of(peer).set_memory_pause(true);
-  EXPECT_DEATH(shard.of(peer).invariants(), "Pause::kMemory");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/server/shard_parts.h"
+#include "tests/support/broken_invariant.h"
 
 namespace mxring::server {
 namespace {
@@ -263,6 +264,39 @@ TEST_F(MemoryGateTest, WhenMemoryIsBackTheOldestGoesOnFirst) {
 }
 
 using MemoryGateDeathTest = MemoryGateTest;
+
+MXRING_REVEAL(AccountsOf, &MemoryGate::accounts_);
+MXRING_REVEAL(HeapOf, &MemoryGate::heap_bytes_);
+MXRING_REVEAL(PausedCountOf, &MemoryGate::paused_);
+MXRING_REVEAL(FavouredOf, &MemoryGate::favoured_);
+MXRING_REVEAL(PausedOf, &MemoryHolder::paused_);
+MXRING_REVEAL(AccountOf, &MemoryHolder::account_);
+
+TEST_F(MemoryGateDeathTest, EachInvariantFires) {
+  Holder& holder = enter("192.0.2.1");
+  holds_heap(holder, 100);
+  MemoryHolder& base = holder;
+  MemoryGate& gate = *gate_;
+  gate.invariants();
+  const auto expect = [&](const char* condition, auto break_it) {
+    mxring::test::expect_fires(condition, [&] {
+      break_it();
+      gate.invariants();
+    });
+  };
+  expect("!account.holders.empty()",
+         [&] { (void)(gate.*member_of(AccountsOf{}))[*base::IpAddress::parse("192.0.2.9")]; });
+  expect("h->account_ == &account && (has_message || !h->paused_)",
+         [&] { base.*member_of(PausedOf{}) = true; });
+  expect("bytes == account.bytes && going_of_account == account.going",
+         [&] { ++(base.*member_of(AccountOf{}))->bytes; });
+  expect("heap == heap_bytes_ && idle == idle_bytes_ && going == going_bytes_",
+         [&] { ++(gate.*member_of(HeapOf{})); });
+  expect("receiving == receiving_.size() && paused == paused_",
+         [&] { ++(gate.*member_of(PausedCountOf{})); });
+  expect("favoured_ == nullptr || favoured_->receiving_hook_.linked()",
+         [&] { gate.*member_of(FavouredOf{}) = &holder; });
+}
 
 TEST_F(MemoryGateDeathTest, AMessageBeginsOnce) {
   Holder& holder = enter("192.0.2.1");

@@ -7,6 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "tests/support/broken_invariant.h"
+
 namespace mxring::uring {
 namespace {
 
@@ -38,7 +40,36 @@ TEST(EpollOperationsTest, KeepsTheOrderOfADescriptor) {
   operations.add(request(7, {Operation::kSend, 1, 9}));
   EXPECT_EQ(slots_of(operations, 7), (std::vector<std::uint32_t>{1, 3, 9}));
   EXPECT_EQ(operations.find({Operation::kSend, 2, 1}), kNoOperation) << "another generation";
-  EXPECT_TRUE(operations.invariants());
+  operations.invariants();
+}
+
+MXRING_REVEAL(PlacesOf, &EpollOperations::places_);
+MXRING_REVEAL(ListsOf, &EpollOperations::by_descriptor_);
+MXRING_REVEAL(LiveOf, &EpollOperations::live_);
+
+TEST(EpollOperationsDeathTest, EachInvariantFires) {
+  EpollOperations operations;
+  const OperationIndex one = operations.add(request(7, {Operation::kSend, 1, 1}));
+  operations.add(request(7, {Operation::kSend, 1, 2}));
+  operations.invariants();
+  auto& places = operations.*member_of(PlacesOf{});
+  auto& lists = operations.*member_of(ListsOf{});
+  const auto expect = [&operations](const char* condition, auto break_it) {
+    test::expect_fires(condition, [&] {
+      break_it();
+      operations.invariants();
+    });
+  };
+  expect("places_[at].live && places_[at].request.fd == static_cast<int>(fd)",
+         [&] { places[one].request.fd = 8; });
+  expect("++listed <= live_", [&] { places[one].next = one; });
+  expect("by_descriptor_[fd].last == last", [&] { lists[7].last = one; });
+  expect("places_[at].live && ++hashed <= live_", [&] {
+    lists[7] = {};
+    places[one].live = false;
+  });
+  expect("listed == live_ && hashed == live_ && live_ + free_.size() == places_.size()",
+         [&] { ++(operations.*member_of(LiveOf{})); });
 }
 
 TEST(EpollOperationsTest, AgreesWithAPlainListThroughManyChanges) {
@@ -61,7 +92,7 @@ TEST(EpollOperationsTest, AgreesWithAPlainListThroughManyChanges) {
     }
     ASSERT_EQ(operations.size(), plain.size());
     if (round % 1000 == 0) {
-      ASSERT_TRUE(operations.invariants());
+      operations.invariants();
     }
   }
   for (int fd = 0; fd < 40; ++fd) {

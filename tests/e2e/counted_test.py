@@ -1,6 +1,6 @@
 """Every refusal on the wire is counted once and has its line in the journal, and no other is.
 
-Plays the dialogues of tests/smtp, the smuggled ends of data, broken mail and the seeds of fuzzers to
+Plays the dialogues of tests/smtp, smuggled ends of data, broken mail and the seeds of fuzzers to
 whole servers: each group of commands at once, then everything at once, and every connection is read
 to its end. What was read is then compared with /metrics and with the journal's lines, one by one.
 """

@@ -11,29 +11,13 @@
 
 #include "relay/config.h"
 #include "relay/config_check.h"
+#include "relay/manual.h"
 #include "relay/runner.h"
 #include "relay/sink.h"
 
 namespace {
 
 using namespace mxring::relay;
-
-constexpr std::string_view kHelp =
-    "mxring-relay: delivers a group of a mxring log to a webhook, LMTP, a Maildir or NATS.\n"
-    "\n"
-    "  mxring-relay -c FILE [-t] [--admin ADDR]\n"
-    "\n"
-    "  -c, --config FILE   its configuration\n"
-    "  -t, --test          check the configuration and exit\n"
-    "      --admin ADDR    serve /metrics, /status and /healthz at ADDR:PORT or unix:PATH\n"
-    "      --help-config   every key, its meaning and default\n"
-    "      --version       the version, and which sinks are built in\n"
-    "  -h, --help          this\n"
-    "\n"
-    "Prints `ready group=G sink=S from=N`. SIGTERM finishes what is under way, 10 s at most, and\n"
-    "commits; SIGHUP reads secrets and certificates again.\n"
-    "\n"
-    "Exit codes: 0 done, 1 failed at run time, 2 usage, 78 bad configuration.\n";
 
 int usage(const std::string& message) {
   say(message + "; see mxring-relay --help");
@@ -43,6 +27,7 @@ int usage(const std::string& message) {
 struct Arguments {
   std::string config;
   std::string admin;
+  std::string manual;
   bool test = false;
 };
 
@@ -93,7 +78,7 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
     if (word == "-h" || word == "--help") {
-      std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
+      std::fputs(help_text().c_str(), stdout);
       return kDone;
     }
     if (word == "--version") {
@@ -108,9 +93,16 @@ int main(int argc, char** argv) {
       arguments.test = true;
     } else if (!take_value("-c", argc, argv, i, arguments.config) &&
                !take_value("--config", argc, argv, i, arguments.config) &&
-               !take_value("--admin", argc, argv, i, arguments.admin)) {
+               !take_value("--admin", argc, argv, i, arguments.admin) &&
+               !take_value("--manual", argc, argv, i, arguments.manual)) {
       return usage(fmt::format("\"{}\" is not understood", word));
     }
+  }
+  if (!arguments.manual.empty()) {
+    const std::string text = manual(arguments.manual, MXRING_VERSION);
+    if (text.empty()) return usage("--manual takes page, config, bash, zsh or fish");
+    std::fputs(text.c_str(), stdout);
+    return kDone;
   }
   if (arguments.config.empty()) return usage("-c FILE is missing");
   return run(arguments);

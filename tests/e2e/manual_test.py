@@ -119,5 +119,67 @@ class Complete(mxtest.TestCase):
         self.assertEqual(done.returncode, 1)
 
 
+class Relay(mxtest.TestCase):
+    """mxring-relay's own pages and completion."""
+
+    RELAY = os.path.join(os.path.dirname(BINARY), "mxring-relay")
+
+    def setUp(self):
+        super().setUp()
+        if not os.path.exists(self.RELAY):
+            self.skipTest("mxring-relay is not built")
+        text = self.relay("--help")
+        self.options = set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", text, re.M))
+        self.letters = set(re.findall(r"^  (-\w), --", text, re.M))
+        self.assertLessEqual({"--config", "--admin", "--help-config", "--manual"}, self.options)
+        self.assertEqual(self.letters, {"-c", "-t", "-h"})
+
+    def relay(self, *args):
+        return subprocess.run([self.RELAY, *args], capture_output=True, text=True, timeout=30,
+                              check=True).stdout
+
+    def test_pages(self):
+        page, config = plain(self.relay("--manual", "page")), self.relay("--manual=config")
+        for option in self.options | self.letters:
+            self.assertIn(f"\\fB{option}\\fR", page)
+        keys = 0
+        for line in self.relay("--help-config").splitlines():
+            if line and not line.startswith("#"):
+                keys += " = " in line
+                self.assertIn(line, plain(config))
+        self.assertGreater(keys, 35)
+        man = self.need("man")
+        for name, text in (("mxring-relay.1", self.relay("--manual", "page")),
+                           ("mxring-relay.toml.5", config)):
+            path = os.path.join(self.directory, name)
+            with open(path, "w") as out:
+                out.write(text)
+            done = subprocess.run([man, "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", path],
+                                  capture_output=True, timeout=60)
+            self.assertEqual((done.returncode, done.stderr), (0, b""), name)
+
+    def test_shells(self):
+        known = self.options | self.letters
+        bash = self.relay("--manual", "bash")
+        self.assertEqual(set(re.search(r'words="(.*?)"', bash)[1].split()), known)
+        self.assertEqual(set(re.findall(r"^  '(--?[a-z-]+)\[", self.relay("--manual", "zsh"), re.M)),
+                         known)
+        fish = self.relay("--manual", "fish")
+        self.assertEqual({"--" + n for n in re.findall(r" -l ([a-z-]+)", fish)} |
+                         {"-" + n for n in re.findall(r" -s (\w)", fish)}, known)
+        script = os.path.join(self.directory, "relay.bash")
+        with open(script, "w") as out:
+            out.write(bash)
+        done = subprocess.run([self.need("bash"), "-c", f". {script}; COMP_WORDS=(mxring-relay --he);"
+                               " COMP_CWORD=1; _mxring_relay; echo ${COMPREPLY[@]}"],
+                              capture_output=True, text=True, timeout=20, check=True)
+        self.assertEqual(set(done.stdout.split()), {"--help", "--help-config"})
+
+    def test_mistakes(self):
+        for args in (("--manual", "csh"), ("--manual",), ("--manul", "page")):
+            done = subprocess.run([self.RELAY, *args], capture_output=True, timeout=20)
+            self.assertEqual((done.returncode, done.stdout), (2, b""), args)
+
+
 if __name__ == "__main__":
     mxtest.main()

@@ -22,14 +22,19 @@ if(NOT CMAKE_CROSSCOMPILING AND GZIP_PROGRAM)
     COMMAND ${CMAKE_COMMAND} -E rm -rf ${manual_dir}
     COMMAND mxring manual pages --out ${manual_dir}/pages
     COMMAND ${CMAKE_COMMAND} -E make_directory ${manual_dir}/man1 ${manual_dir}/man5
-      ${manual_dir}/doc
+      ${manual_dir}/doc ${manual_dir}/relay
     COMMAND sh -c "gzip -9n ${manual_dir}/pages/* && mv ${manual_dir}/pages/*.1.gz ${manual_dir}/man1 && mv ${manual_dir}/pages/*.5.gz ${manual_dir}/man5"
     COMMAND sh -c "gzip -9nc ${PROJECT_BINARY_DIR}/debian_changelog > ${manual_dir}/doc/changelog.gz"
+    COMMAND sh -c "$<TARGET_FILE:mxring-relay> --manual page | gzip -9n > ${manual_dir}/relay/mxring-relay.1.gz"
+    COMMAND sh -c "$<TARGET_FILE:mxring-relay> --manual config | gzip -9n > ${manual_dir}/relay/mxring-relay.toml.5.gz"
+    COMMAND sh -c "$<TARGET_FILE:mxring-relay> --manual bash > ${manual_dir}/relay/mxring-relay"
+    COMMAND sh -c "$<TARGET_FILE:mxring-relay> --manual zsh > ${manual_dir}/relay/_mxring-relay"
+    COMMAND sh -c "$<TARGET_FILE:mxring-relay> --manual fish > ${manual_dir}/relay/mxring-relay.fish"
     COMMAND mxring manual bash --out ${manual_dir}/mxring
     COMMAND mxring manual zsh --out ${manual_dir}/_mxring
     COMMAND mxring manual fish --out ${manual_dir}/mxring.fish
     COMMAND ${CMAKE_COMMAND} -E touch ${manual_dir}/stamp
-    DEPENDS mxring ${PROJECT_BINARY_DIR}/debian_changelog VERBATIM)
+    DEPENDS mxring mxring-relay ${PROJECT_BINARY_DIR}/debian_changelog VERBATIM)
   add_custom_target(manual ALL DEPENDS ${manual_dir}/stamp)
 endif()
 install(DIRECTORY ${manual_dir}/man1 ${manual_dir}/man5 DESTINATION ${CMAKE_INSTALL_MANDIR}
@@ -37,6 +42,17 @@ install(DIRECTORY ${manual_dir}/man1 ${manual_dir}/man5 DESTINATION ${CMAKE_INST
 install(FILES ${manual_dir}/mxring DESTINATION share/bash-completion/completions OPTIONAL)
 install(FILES ${manual_dir}/_mxring DESTINATION share/zsh/vendor-completions OPTIONAL)
 install(FILES ${manual_dir}/mxring.fish DESTINATION share/fish/vendor_completions.d OPTIONAL)
+set(relay_manual ${manual_dir}/relay)
+install(FILES ${relay_manual}/mxring-relay.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
+  COMPONENT relay OPTIONAL)
+install(FILES ${relay_manual}/mxring-relay.toml.5.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man5
+  COMPONENT relay OPTIONAL)
+install(FILES ${relay_manual}/mxring-relay DESTINATION share/bash-completion/completions
+  COMPONENT relay OPTIONAL)
+install(FILES ${relay_manual}/_mxring-relay DESTINATION share/zsh/vendor-completions
+  COMPONENT relay OPTIONAL)
+install(FILES ${relay_manual}/mxring-relay.fish DESTINATION share/fish/vendor_completions.d
+  COMPONENT relay OPTIONAL)
 install(FILES ${package_dir}/mxring.toml DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
 # The Python package where the interpreter of that prefix looks for it.

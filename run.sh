@@ -273,6 +273,9 @@ soak() {
     MXRING_E2E_DIR=$root/build/e2e MXRING_BINARY=$root/build/release/mxring \
       MXRING_BUILD_TYPE=Release MXRING_RELOADS=100 MXRING_GUESSES=1000000 \
       python3 -B "$root/tests/e2e/policy_load_test.py" || status=1
+    say "a hundred restarts and reloads under load"
+    MXRING_RESTARTS=100 MXRING_E2E_DIR=$root/build/e2e MXRING_BINARY=$root/build/release/mxring \
+      python3 -B "$root/tests/e2e/restart_test.py" || status=1
     say "a hundred kills of readers and of the server"
     build release src/seglog/all
     MXRING_KILL_ROUNDS=100 MXRING_SEED=$rounds MXRING_E2E_DIR=$root/build/e2e \

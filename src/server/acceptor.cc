@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/assert.h"
@@ -30,8 +31,10 @@ bool Acceptor::arm() {
   if (context_.draining && handed_over_) return true;
   if (context_.now.mono.ns < retry_at_ns_) return false;
   for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
-    for (int& armed = armed_[i]; armed < kAcceptsPerTurn; ++armed) {
-      ring_.accept(listeners_[i].fd(), {uring::Operation::kAccept, 0, i});
+    for (std::uint32_t k = 0; k < kAcceptsPerTurn; ++k) {
+      if ((armed_[i] >> k & 1) != 0) continue;
+      armed_[i] |= 1U << k;
+      ring_.accept(listeners_[i].fd(), {uring::Operation::kAccept, k, i});
     }
   }
   return true;
@@ -39,8 +42,10 @@ bool Acceptor::arm() {
 
 bool Acceptor::on_accept(const uring::Completion& completion, Newcomer* newcomer) {
   const std::size_t listener = completion.tag.slot;
-  MXRING_ASSERT(listener < armed_.size() && armed_[listener] > 0);
-  --armed_[listener];
+  MXRING_ASSERT(listener < armed_.size() && completion.tag.generation < kAcceptsPerTurn);
+  const std::uint32_t bit = 1U << completion.tag.generation;
+  MXRING_ASSERT((armed_[listener] & bit) != 0);
+  armed_[listener] &= ~bit;
   if (completion.result < 0) {
     MXRING_PROBE("accept: it fails");
     retry_at_ns_ = context_.now.mono.ns + kRetryNs;
@@ -85,14 +90,23 @@ bool Acceptor::take_in(Newcomer& newcomer) {
   return true;
 }
 
-// A connection that came while this was on its way is served.
+// A connection that came while this was on its way is served. Each operation has a tag of its own:
+// a second cancel for the same tag would find the first operation again, as long as that has not
+// ended.
 void Acceptor::drain() {
   if (!handed_over_) return;
   for (std::uint32_t i = 0; i < listeners_.size(); ++i) {
-    for (int armed = armed_[i]; armed > 0; --armed) {
-      ring_.cancel({uring::Operation::kAccept, 0, i}, {uring::Operation::kCancel, 0, 0});
+    for (std::uint32_t k = 0; k < kAcceptsPerTurn; ++k) {
+      if ((armed_[i] >> k & 1) == 0) continue;
+      ring_.cancel({uring::Operation::kAccept, k, i}, {uring::Operation::kCancel, 0, 0});
     }
   }
+}
+
+// Handed-over sockets outlive us: whoever the kernel has accepted for us is ours to serve.
+bool Acceptor::quiet() const {
+  return !handed_over_ ||
+         std::ranges::all_of(armed_, [](std::uint32_t armed) { return armed == 0; });
 }
 
 void Acceptor::turn_away(const Newcomer& newcomer, smtp::ReplyId why) {
@@ -133,7 +147,7 @@ void Acceptor::journal(const Newcomer& newcomer, smtp::ReplyId why) {
 
 void Acceptor::invariants() const {
   MXRING_ASSERT(armed_.size() == listeners_.size());
-  for (const int armed : armed_) MXRING_ASSERT(armed >= 0 && armed <= kAcceptsPerTurn);
+  for (const std::uint32_t armed : armed_) MXRING_ASSERT(armed >> kAcceptsPerTurn == 0);
 }
 
 }  // namespace mxring::server

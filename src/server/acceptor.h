@@ -28,7 +28,7 @@ struct ShardListeners {
 class Acceptor {
  public:
   // Multishot would take a whole crowd in, within the kernel and in one go.
-  static constexpr int kAcceptsPerTurn = 16;
+  static constexpr std::uint32_t kAcceptsPerTurn = 16;
   static constexpr std::int64_t kRetryNs = 100 * base::kNsPerMs;
 
   // Who has come in. The descriptor is the taker's.
@@ -52,6 +52,8 @@ class Acceptor {
   void journal(const Newcomer& newcomer, smtp::ReplyId why);
   // Draining has begun.
   void drain();
+  // After drain(): nobody can come in any more.
+  bool quiet() const;
   void leave(const ConnectionGate::Place& place) { gate_.leave(place); }
   void invariants() const;
 
@@ -64,7 +66,9 @@ class Acceptor {
   std::vector<net::Listener> listeners_;
   const std::size_t implicit_tls_from_;
   const bool handed_over_;
-  std::vector<int> armed_;  // by listener
+  // By listener, a bit for each operation under way; its number is the generation of its tag.
+  std::vector<std::uint32_t> armed_;
+  static_assert(kAcceptsPerTurn <= 32);
   std::int64_t retry_at_ns_ = INT64_MIN;
 };
 

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/probe.h"
 #include "base/units.h"
+#include "server/ledger.h"
 #include "server/retention_words.h"
 
 namespace mxring::server {
@@ -322,11 +323,7 @@ std::map<std::string, std::uint64_t> CommitThread::dropped() const {
 void CommitThread::update_counters() {
   const seglog::Writer::Totals totals = setup_.writer.totals();
   setup_.counters->set(obs::Counter::kLogBytes, totals.bytes_written);
-  timespec cpu{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
-  setup_.counters->set(obs::Counter::kStageCommitNs,
-                       static_cast<std::uint64_t>(cpu.tv_sec * base::kNsPerSecond + cpu.tv_nsec) +
-                           totals.preparation_cpu_ns);
+  setup_.counters->set(obs::Counter::kStageCommitNs, thread_cpu_ns() + totals.preparation_cpu_ns);
   setup_.counters->set(obs::Counter::kSystemCalls, totals.system_calls + wake_calls_);
 }
 

@@ -136,6 +136,10 @@ class Conversation final : public ConversationMarks,
   Activity activity() const;
   bool wants_buffer() const;  // of those starved: not for decryption, but to receive into
   bool is_waiting() const { return hold_ == Hold::kVerdict || hold_ == Hold::kCommit; }
+  bool in_handshake() const;  // of TLS, or waiting for what stands before it
+  bool may_end_handshake() const {
+    return in_handshake() && context_.now.mono.ns < context_.handshakes_end_ns;
+  }
   bool in_transaction() const { return session_.in_transaction() || is_waiting(); }
   base::SlotRef ref() const { return ref_; }
   const base::IpAddress& client() const { return facts_.address; }

@@ -131,9 +131,12 @@ void Conversation::set_timer() {
   context_.timers.set(timer_, context_.now.mono + wait_ns);
 }
 
+bool Conversation::in_handshake() const {
+  return phase_ == Phase::kHandshake || (header_ != nullptr && header_->implicit_tls);
+}
+
 void Conversation::say_last_words(const smtp::Reply& reply) {
-  const bool wants_tls = header_ != nullptr && header_->implicit_tls;
-  if (phase_ == Phase::kHandshake || wants_tls) return cut_off(unsaid(reply.id(), true));
+  if (in_handshake()) return cut_off(unsaid(reply.id(), true));
   if (phase_ != Phase::kTalking) return;
   give_up();
   smtp::ReplyBuffer out(connection_.output(), this);
@@ -227,7 +230,7 @@ bool Conversation::go_on() {
     MXRING_PROBE("PROXY header: it ends in the middle");
     return true;
   }
-  if (idle && context_.draining && !session_.in_transaction()) {
+  if (idle && context_.draining && !session_.in_transaction() && !may_end_handshake()) {
     MXRING_PROBE("drain: an idle client is told to go");
     say_last_words(replies::kDraining);
     return true;

@@ -69,11 +69,22 @@ std::string ledger_json(const Ledger& ledger) {
   return std::move(json).text();
 }
 
-std::uint64_t process_cpu_ns() {
+namespace {
+
+std::uint64_t cpu_ns(clockid_t clock) {
   timespec used{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+  clock_gettime(clock, &used);
   return static_cast<std::uint64_t>(used.tv_sec) * 1'000'000'000 +
          static_cast<std::uint64_t>(used.tv_nsec);
+}
+
+}  // namespace
+
+std::uint64_t process_cpu_ns() {
+  return cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+std::uint64_t thread_cpu_ns() {
+  return cpu_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
 }  // namespace mxring::server

@@ -35,5 +35,6 @@ std::string ledger_json(const Ledger& ledger);
 
 // CPU time of this process so far, all threads.
 std::uint64_t process_cpu_ns();
+std::uint64_t thread_cpu_ns();  // of the thread that asks
 
 }  // namespace mxring::server

@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <future>
 #include <utility>
 
@@ -23,6 +22,7 @@
 #include "server/conversation.h"
 #include "server/crash_report.h"
 #include "server/journal.h"
+#include "server/ledger.h"
 #include "server/memory_gate.h"
 #include "server/trace.h"
 #include "server/turn_context.h"
@@ -42,6 +42,7 @@ constexpr std::size_t kGatheredEnough = 16;  // messages: what the widest hash l
 // Of one loop turn, before everybody else goes on: about one step of a TLS handshake with an ECDSA
 // key. One with an RSA key takes longer.
 constexpr std::int64_t kHandshakesNs = base::kNsPerMs / 5;
+constexpr std::int64_t kDrainHandshakesNs = 2 * base::kNsPerSecond;
 constexpr std::int64_t kDrainGraceNs = 2 * base::kNsPerSecond;  // to send the last 421s
 
 #ifdef NDEBUG
@@ -524,24 +525,29 @@ void Shard::start_draining() {
   core.context.draining = true;
   MXRING_PROBE("drain: it begins");
   core.acceptor.drain();
-  const bool failed = shared_.writer.failed();
-  core.drain_deadline_ns =
-      core.context.now.mono.ns + (failed ? 0 : core.context.rules->config.limits.drain_ns);
+  const std::int64_t now_ns = core.context.now.mono.ns;
+  const std::int64_t drain_ns = core.context.rules->config.limits.drain_ns;
+  const std::int64_t patience_ns = shared_.writer.failed() ? 0 : drain_ns;
+  core.context.handshakes_end_ns = now_ns + std::min(patience_ns, kDrainHandshakesNs);
+  core.drain_deadline_ns = now_ns + patience_ns;
   core.conversations.for_each([](Conversation& conversation) {
-    if (!conversation.in_transaction()) conversation.say_last_words(replies::kDraining);
+    if (conversation.in_transaction() || conversation.may_end_handshake()) return;
+    conversation.say_last_words(replies::kDraining);
   });
 }
 
 void Shard::drain_overdue() {
   Core& core = *core_;
   const std::int64_t now_ns = core.context.now.mono.ns;
-  if (now_ns < core.drain_deadline_ns) return;
+  if (now_ns < core.context.handshakes_end_ns) return;
+  const bool late = now_ns >= core.drain_deadline_ns;
   const bool give_up = now_ns >= core.drain_deadline_ns + kDrainGraceNs;
   core.conversations.for_each([&](Conversation& conversation) {
+    const bool may_go = late && conversation.hold() != Conversation::Hold::kCommit;
     if (give_up) {
       MXRING_PROBE("drain: a client is cut off");
       conversation.cut_off(CutOff::kNotReadingDraining);
-    } else if (conversation.hold() != Conversation::Hold::kCommit) {
+    } else if (may_go || conversation.in_handshake()) {
       conversation.say_last_words(replies::kDraining);
     }
   });
@@ -549,26 +555,24 @@ void Shard::drain_overdue() {
 
 bool Shard::finished() {
   Core& core = *core_;
-  if (!core.drained && core.context.draining && core.conversations.live() == 0 &&
-      core.delivery.in_flight() == 0) {
+  const bool idle = core.conversations.live() == 0 && core.delivery.in_flight() == 0;
+  const bool at_rest = idle && core.acceptor.quiet();
+  if (!core.drained && core.context.draining && at_rest) {
     core.drained = true;
     shared_.undrained.fetch_sub(1, std::memory_order_relaxed);
   }
-  return core.drained && shared_.undrained.load(std::memory_order_relaxed) == 0;
+  return core.drained && at_rest && shared_.undrained.load(std::memory_order_relaxed) == 0;
 }
 
 void Shard::update_counters() {
   Core& core = *core_;
   core.last_update_ns = core.context.now.mono.ns;
   count_activities();
-  core.context.connections_short = std::uint64_t{shared_.gate.all()} * 10 >=
-                                   std::uint64_t{shared_.config.limits.connections} * 9;
-  timespec cpu{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
-  counters_.set(obs::Counter::kLoopCpuNs,
-                static_cast<std::uint64_t>(cpu.tv_sec * base::kNsPerSecond + cpu.tv_nsec));
-  counters_.set(obs::Counter::kSystemCalls,
-                core.ring->system_calls() + core.context.direct_system_calls);
+  const std::uint64_t places = shared_.config.limits.connections;
+  core.context.connections_short = std::uint64_t{shared_.gate.all()} * 10 >= places * 9;
+  counters_.set(obs::Counter::kLoopCpuNs, thread_cpu_ns());
+  const std::uint64_t calls = core.ring->system_calls() + core.context.direct_system_calls;
+  counters_.set(obs::Counter::kSystemCalls, calls);
   counters_.set(obs::Counter::kHeapAllocations, obs::thread_allocations());
   const uring::BufferPool& pool = core.buffers;
   const std::uint64_t buffers =

@@ -53,6 +53,9 @@ struct TurnContext {
 
   base::Now now;
   bool draining = false;
+  // While it drains: until then a TLS handshake may end, so that the client is told to go. Cut off
+  // there, it cannot tell a restart from a server that is broken.
+  std::int64_t handshakes_end_ns = 0;
   bool storage_low = false;
   bool connections_short =
       false;  // nine tenths of all there may be: the rest is for those who speak

@@ -6,12 +6,11 @@ import os
 import re
 import signal
 import socket
-import ssl
 import stat
 import subprocess
-import threading
 import time
 
+import handed_over
 import mxtest
 from mxtest import BINARY, Log, Wire, sample_message
 
@@ -267,28 +266,8 @@ class Socket(ControlCase):
             self.assertRegex(wire.ask("MAIL FROM:<a@client.test> SIZE=99999999"), "^552")
 
 
-class HandedOver(ControlCase):
+class HandedOver(handed_over.Sockets, ControlCase):
     """Sockets that outlive the process, as systemd hands them over."""
-
-    def listening(self, host="127.0.0.1"):
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family)
-        self.addCleanup(listener.close)
-        listener.bind((host, 0))
-        listener.listen(128)
-        listener.setblocking(False)  # as systemd does
-        return listener
-
-    def hand_over(self, sockets, names, config=None):
-        """A server that finds these from descriptor 3 on."""
-        moves = " ".join(f"{3 + i}<&{s.fileno() + 100}" for i, s in enumerate(sockets))
-        script = (f"exec {moves}; export LISTEN_PID=$$ LISTEN_FDS={len(sockets)} "
-                  f"LISTEN_FDNAMES={names}; exec \"$@\"")
-        for s in sockets:
-            os.dup2(s.fileno(), s.fileno() + 100)
-            self.addCleanup(os.close, s.fileno() + 100)
-        return mxtest.Server(self.directory, config, prefix=["bash", "-c", script, "bash"],
-                             start=False, pass_fds=[s.fileno() + 100 for s in sockets])
 
     def test_they_take_the_place_of_the_configuration(self):
         smtp, smtps, admin = (self.listening() for _ in range(3))
@@ -305,7 +284,7 @@ class HandedOver(ControlCase):
         with Wire(server.address) as wire:
             wire.hello()
             self.assertRegex(wire.message(sample_message()), "^250")
-        with unverified().wrap_socket(
+        with mxtest.unverified().wrap_socket(
                 socket.create_connection(smtps.getsockname(), 20)) as tls:
             self.assertRegex(tls.recv(100), b"^220 ")
         self.assertEqual(server.stop(), 0)
@@ -316,59 +295,6 @@ class HandedOver(ControlCase):
                                                     "FileDescriptorName="):
             server.start()
         self.assertEqual(server.process.returncode is not None, True)
-
-    def test_restarts_refuse_nobody(self):
-        listener = self.listening()
-        address = listener.getsockname()
-        server = self.hand_over([listener], "smtp")
-        self.servers.append(server)
-        server.start()
-        stop = threading.Event()
-        refused, acknowledged, met = [], [], []
-
-        def client(number):
-            sent = 0
-            while not stop.is_set():
-                try:
-                    with Wire(address, timeout=40) as wire:
-                        if not wire.banner.startswith("220"):
-                            refused.append(wire.banner)
-                        if not wire.hello().startswith("250"):
-                            continue
-                        sent += 1
-                        body = sample_message(300, f"c{number}.{sent}")
-                        if wire.message(body).startswith("250"):
-                            acknowledged.append(mxtest.sha256(body))
-                except ConnectionRefusedError as error:
-                    refused.append(error)
-                except (ConnectionError, OSError) as error:
-                    met.append(error)  # the goodbye of a drain in the middle: nothing was promised
-
-        threads = [threading.Thread(target=client, args=(n,)) for n in range(6)]
-        for thread in threads:
-            thread.start()
-        restarts = 12
-        for _ in range(restarts):
-            time.sleep(0.25)
-            self.assertEqual(server.stop(), 0)
-            server.start()
-        stop.set()
-        for thread in threads:
-            thread.join(60)
-        self.assertEqual(server.stop(), 0)
-        kept = {record["sha256"] for record in Log(server.log_dir).records()}
-        print(f"{restarts} restarts, {len(acknowledged)} acknowledged, {len(met)} cut, "
-              f"{len(refused)} refused")
-        self.assertEqual(refused, [])
-        self.assertGreater(len(acknowledged), restarts)
-        self.assertEqual(set(acknowledged) - kept, set())
-
-
-def unverified():
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class Notify(ControlCase):

@@ -19,6 +19,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,14 @@ def short_directory(test):
     path = tempfile.mkdtemp(prefix="mxring-", dir="/var/tmp")
     test.addCleanup(shutil.rmtree, path, ignore_errors=True)
     return path
+
+
+def unverified():
+    """A TLS context for servers whose certificate nobody vouches for."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def toml(tables):
@@ -244,9 +253,16 @@ class Log:
 class Wire:
     """An SMTP client that does exactly what it is told."""
 
-    def __init__(self, address, timeout=20, greet=True):
+    def __init__(self, address, timeout=20, greet=True, tls=None):
         self.socket = socket.create_connection(address, timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:  # from the first byte, with this context
+            plain = self.socket
+            try:
+                self.socket = tls.wrap_socket(plain)
+            except BaseException:
+                plain.close()
+                raise
         self.buffer = b""
         try:
             self.banner = self.reply() if greet else None

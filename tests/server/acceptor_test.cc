@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <set>
 #include <string>
 
 #include "server/connection_gate.h"
@@ -26,8 +27,8 @@ class AcceptorTest : public testing::Test {
     acceptor_.emplace(*parts_.context, *parts_.ring, gate_, std::move(listeners));
   }
 
-  uring::Completion completion(int result, std::uint32_t listener = 0) {
-    return {.tag = {uring::Operation::kAccept, 0, listener}, .result = result};
+  uring::Completion completion(int result, std::uint32_t listener = 0, std::uint32_t number = 0) {
+    return {.tag = {uring::Operation::kAccept, number, listener}, .result = result};
   }
   // One end of a pair of sockets; what is said to it can be read from the other.
   int newcomer() {
@@ -62,8 +63,8 @@ TEST_F(AcceptorTest, AFailedAcceptIsNotTriedAgainAtOnce) {
   acceptor_->arm();
   parts_.engine->requests.clear();
   Acceptor::Newcomer newcomer;
-  for (int i = 0; i < Acceptor::kAcceptsPerTurn; ++i) {
-    EXPECT_FALSE(acceptor_->on_accept(completion(-EMFILE), &newcomer));
+  for (std::uint32_t i = 0; i < Acceptor::kAcceptsPerTurn; ++i) {
+    EXPECT_FALSE(acceptor_->on_accept(completion(-EMFILE, 0, i), &newcomer));
   }
   for (int turn = 0; turn < 1000; ++turn) EXPECT_FALSE(acceptor_->arm());
   EXPECT_TRUE(parts_.engine->requests.empty());
@@ -79,6 +80,37 @@ TEST_F(AcceptorTest, WhileDrainingNewcomersHear421) {
   EXPECT_FALSE(acceptor_->on_accept(completion(newcomer()), &in));
   EXPECT_EQ(heard(), "421 4.3.2 Shutting down, try again later\r\n");
   EXPECT_EQ(gate_.all(), 0U);
+}
+
+// Their sockets outlive this process, which must neither take nor lose anybody more.
+TEST_F(AcceptorTest, DrainingLetsGoOfEveryAcceptOnSocketsHandedOver) {
+  ShardListeners listeners;
+  listeners.all.push_back(*net::Listener::open(*base::Endpoint::parse("127.0.0.1:0")));
+  listeners.implicit_tls_from = 1;
+  listeners.handed_over = true;
+  Acceptor acceptor(*parts_.context, *parts_.ring, gate_, std::move(listeners));
+  acceptor.arm();
+  parts_.engine->requests.clear();
+  parts_.context->draining = true;
+  acceptor.drain();
+  std::set<std::uint64_t> cancelled;
+  for (const auto& request : parts_.engine->requests) cancelled.insert(request.target.pack());
+  EXPECT_EQ(cancelled.size(), std::size_t{Acceptor::kAcceptsPerTurn}) << "each by its own tag";
+  EXPECT_FALSE(acceptor.quiet());
+  Acceptor::Newcomer in;
+  ASSERT_TRUE(acceptor.on_accept(completion(newcomer(), 0, 3), &in))
+      << "came while it was on its way";
+  acceptor.leave(in.place);
+  ::close(in.fd);
+  ::close(other_);
+  for (std::uint32_t i = 0; i < Acceptor::kAcceptsPerTurn; ++i) {
+    if (i == 3) continue;
+    EXPECT_FALSE(acceptor.quiet());
+    EXPECT_FALSE(acceptor.on_accept(completion(-ECANCELED, 0, i), &in));
+  }
+  EXPECT_TRUE(acceptor.quiet());
+  EXPECT_TRUE(acceptor.arm());
+  EXPECT_TRUE(acceptor.quiet()) << "nothing is armed again";
 }
 
 TEST_F(AcceptorTest, UnderTlsNothingIsSaidInTheClear) {
@@ -111,8 +143,8 @@ TEST_F(AcceptorDeathTest, EachInvariantFires) {
     (acceptor.*member_of(ArmedOf{})).push_back(0);
     acceptor.invariants();
   });
-  mxring::test::expect_fires("armed >= 0 && armed <= kAcceptsPerTurn", [&] {
-    (acceptor.*member_of(ArmedOf{})).front() = -1;
+  mxring::test::expect_fires("armed >> kAcceptsPerTurn == 0", [&] {
+    (acceptor.*member_of(ArmedOf{})).front() = 1U << 31;
     acceptor.invariants();
   });
 }

@@ -1,5 +1,5 @@
 // The one-writer rule: an open-file-description lock (Linux 3.15) on LOCK, kept as long as the
-// object lives and released by the kernel when the process dies. Readers ask writer_lives().
+// object lives and released by the kernel when the process dies. Readers ask lock_is_held().
 #pragma once
 
 #include <expected>

@@ -103,16 +103,11 @@ bool says_nothing_of_the_log(int error) {
   return error == EACCES || error == EPERM || error == EMFILE || error == ENFILE || error == ENOMEM;
 }
 
-std::expected<bool, int> writer_lives(int directory_fd) {
-  const ReadFile file = ReadFile::open_at(directory_fd, kLockName);
-  if (!file.is_open()) {
-    if (errno == ENOENT) return false;
-    return std::unexpected(errno);
-  }
+std::expected<bool, int> lock_is_held(int lock_fd) {
   struct flock question {};
   question.l_type = F_RDLCK;
   question.l_whence = SEEK_SET;
-  if (::fcntl(file.fd(), F_OFD_GETLK, &question) != 0) return std::unexpected(errno);
+  if (::fcntl(lock_fd, F_OFD_GETLK, &question) != 0) return std::unexpected(errno);
   return question.l_type != F_UNLCK;
 }
 

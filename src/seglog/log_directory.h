@@ -49,9 +49,9 @@ struct SetAside {
 };
 std::vector<SetAside> list_set_aside(int directory_fd);
 
-// True while some process holds LOCK. Asking takes no lock itself, so readers never stand in the
-// way of a writer that starts. errno when it cannot be asked.
-std::expected<bool, int> writer_lives(int directory_fd);
+// True while some process holds this LOCK. Asking takes no lock itself, so readers never stand in
+// the way of a writer that starts. errno when it cannot be asked.
+std::expected<bool, int> lock_is_held(int lock_fd);
 
 // Errors that say nothing about the log, only about who asks and with what: a reader that took them
 // for a missing file would see less than there is.

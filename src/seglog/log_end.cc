@@ -14,7 +14,7 @@ namespace mxring::seglog {
 void LogEnd::refresh() {
   trouble_.reset();
   if (!open_state()) return;
-  const auto lives = writer_lives(directory_fd_);
+  const auto lives = writer_lives();
   if (!lives) {
     trouble_ = Trouble{kLockName, lives.error()};
     return;
@@ -40,11 +40,24 @@ void LogEnd::refresh() {
   epoch_ = state->epoch;
 }
 
+// Asked at each look, so the file stays open. When nobody holds it, another one may have taken its
+// place under the name.
+std::expected<bool, int> LogEnd::writer_lives() {
+  if (lock_file_.is_open()) {
+    if (const auto held = lock_is_held(lock_file_.fd()); held && *held) return true;
+  }
+  lock_file_ = ReadFile::open_at(directory_fd_, kLockName);
+  if (lock_file_.is_open()) return lock_is_held(lock_file_.fd());
+  if (errno == ENOENT) return false;
+  return std::unexpected(errno);
+}
+
 // Under the same name there may be another file: a log that was made anew, or put back from a copy.
 bool LogEnd::open_state() {
   struct stat status {};
   if (::fstatat(directory_fd_, kStateName, &status, 0) != 0) status.st_ino = 0;
   if (state_file_.is_open() && status.st_ino == state_inode_) return true;
+  lock_file_ = ReadFile();
   state_file_ = ReadFile::open_at(directory_fd_, kStateName);
   if (!state_file_.is_open()) {
     if (says_nothing_of_the_log(errno)) trouble_ = Trouble{kStateName, errno};

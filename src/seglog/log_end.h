@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <optional>
 #include <string>
 
@@ -41,11 +42,13 @@ class LogEnd {
 
  private:
   bool open_state();
+  std::expected<bool, int> writer_lives();
   void ask_newest_segment(const std::optional<StateFields>& state);
   const Tail& tail_of(const OpenSegment& segment, const std::optional<StateFields>& state);
 
   int directory_fd_;
   ReadFile state_file_;
+  ReadFile lock_file_;
   std::uint64_t state_inode_ = 0;
   std::uint64_t offset_ = 0;
   std::uint64_t segment_ = 0;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "base/probe.h"
 #include "mxring/log_reader.h"
@@ -58,6 +59,12 @@ struct LogReader::Impl {
   Offset wanted = 0;  // what next() returns next
   bool refusals_wanted = false;
   int removals_seen = 0;  // in a row, between listing a segment and opening it
+  // next() has looked and found nothing: for which offset, and the page's word from before.
+  struct Look {
+    Offset wanted = 0;
+    std::uint32_t word = 0;
+  };
+  std::optional<Look> last_look;
 
   void list();
   bool more();
@@ -103,9 +110,12 @@ std::uint64_t LogReader::Impl::first() const {
 std::expected<std::optional<Record>, LogError> LogReader::Impl::next() {
   std::optional<Record> record;
   while (!record) {
+    const auto word = page.word_of_mapped();  // before looking, as in wait()
+    last_look.reset();
     if (!more()) {
       if (auto error = no_access()) return std::unexpected(std::move(*error));
       if (is_beyond_end(wanted)) return std::unexpected(beyond_end(wanted));
+      if (word) last_look = Look{wanted, *word};
       return std::nullopt;
     }
     if (segment && (cursor.offset() > wanted || replaced())) {
@@ -402,13 +412,22 @@ std::expected<void, LogError> LogReader::seek_time(std::int64_t unix_us) {
 bool LogReader::wait(std::chrono::milliseconds at_most) {
   const auto deadline = std::chrono::steady_clock::now() + at_most;
   std::chrono::nanoseconds pause = kPollMin;
+  // next() has just looked, and found nothing: whatever came since has changed the word.
+  std::optional<std::uint32_t> word;
+  const auto look = std::exchange(impl_->last_look, std::nullopt);
+  if (look && look->wanted == impl_->wanted && at_most.count() > 0) word = look->word;
   while (true) {
-    const std::uint32_t word = impl_->page.word();  // before looking: a change in between is seen
-    // An end that cannot be told, or has gone back, is for next() to say.
-    if (impl_->more() || impl_->end.trouble() || impl_->is_beyond_end(impl_->wanted)) return true;
+    if (!word) {
+      word = impl_->page.word();  // before looking: a change in between is seen
+      // An end that cannot be told, or has gone back, is for next() to say.
+      if (impl_->more() || impl_->end.trouble() || impl_->is_beyond_end(impl_->wanted)) return true;
+    }
     const std::chrono::nanoseconds left = deadline - std::chrono::steady_clock::now();
     if (left <= std::chrono::nanoseconds(0)) return false;
-    if (impl_->end.live() && impl_->page.wait(word, std::min(left, kWaitMax).count())) continue;
+    const bool woken =
+        impl_->end.live() && impl_->page.wait(*word, std::min(left, kWaitMax).count());
+    word.reset();
+    if (woken) continue;
     std::this_thread::sleep_for(std::min(pause, left));
     pause = std::min<std::chrono::nanoseconds>(pause * 2, kPollMax);
   }

@@ -55,7 +55,11 @@ void WakePage::map() {
 
 std::uint32_t WakePage::word() {
   map();
-  if (page_ == nullptr) return 0;
+  return word_of_mapped().value_or(0);
+}
+
+std::optional<std::uint32_t> WakePage::word_of_mapped() const {
+  if (page_ == nullptr) return std::nullopt;
   // Pairs with the writer's release store of the sequence: what it published before is seen after.
   return __atomic_load_n(word_of(page_), __ATOMIC_ACQUIRE);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 namespace mxring::seglog {
 
@@ -18,6 +19,8 @@ class WakePage {
   // The word to give to wait(): read before asking whether there is anything new. Maps the page
   // again when there is another file under its name.
   std::uint32_t word();
+  // The same of the page that is mapped, if one is, without asking for its name.
+  std::optional<std::uint32_t> word_of_mapped() const;
   // Until the word is another one, the time is up, or somebody wakes. False when nobody will wake
   // us: there is no page, or its writer does not do that.
   bool wait(std::uint32_t word, std::int64_t at_most_ns);

@@ -29,11 +29,13 @@ class StatePage {
   // What the file said when it was opened.
   const std::optional<StateFields>& found() const { return found_; }
 
-  // Readers see either the old fields or these, never a mixture. Ignored before open(). Those that
-  // wait are woken now or, while nobody has waited lately, with one of the next changes.
+  // Readers see either the old fields or these, never a mixture. Ignored before open(). Wakes
+  // nobody.
   void publish(const StateFields& fields);
-  // Wakes those that were not: before the writer waits itself.
-  void wake_readers();
+  // Wakes those that wait for what was published since they were last woken, at most every 2 ms.
+  // The time until somebody is due, or 0. `now_ns`: of the monotonic clock.
+  std::int64_t wake_readers(std::int64_t now_ns);
+  void wake_readers_at_once();
 
  private:
   // The same 64 bytes as StateFields, as words both sides can touch at once.
@@ -45,8 +47,8 @@ class StatePage {
 
   Words* words_ = nullptr;
   std::uint64_t sequence_ = 0;
-  int unsaid_ = 0;        // changes that nobody was woken for
-  bool awaited_ = false;  // somebody was waiting last time
+  bool unsaid_ = false;  // there is a change that nobody was woken for
+  std::int64_t last_wake_ns_ = 0;
   std::optional<StateFields> found_;
 };
 

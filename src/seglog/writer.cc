@@ -424,6 +424,7 @@ void Writer::Impl::close() {
   spares.reset();
   active.reset();
   home.lock = LockFile();
+  home.state.wake_readers_at_once();  // what they wait for ends, or has a last word
 }
 
 Writer::Writer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -466,8 +467,8 @@ void Writer::maintain(base::Now now, bool disk_low) {
   impl_->invariants();
 }
 
-void Writer::wake_readers() {
-  impl_->home.state.wake_readers();
+std::int64_t Writer::wake_readers(std::int64_t now_ns) {
+  return impl_->home.state.wake_readers(now_ns);
 }
 
 std::vector<Removal> Writer::take_removals() {

@@ -107,8 +107,9 @@ class Writer {
   // What groups keep that retention would have taken, as of the latest maintain() or roll.
   const Held& held() const;
   const std::map<std::string, std::uint64_t>& dropped() const;  // records, by group
-  // Call when nothing is left to commit: readers that wait and were not woken yet are.
-  void wake_readers();
+  // Call after commits and before waiting: wakes readers that wait for them, at most every 2 ms.
+  // How many nanoseconds later to call again, or 0. `now_ns`: of the monotonic clock.
+  std::int64_t wake_readers(std::int64_t now_ns);
   // What retention took away since this was last asked, and what it could not (one line, or empty).
   std::vector<Removal> take_removals();
   std::string take_trouble();

@@ -78,16 +78,18 @@ void CommitThread::run(int cpu) {
       commit_group();
     } else {
       last_group_ = 0;
-      setup_.writer.wake_readers();
+      const std::int64_t due_ns = setup_.writer.wake_readers(base::read_clocks().mono.ns);
       const bool stopping = stopping_.load(std::memory_order_seq_cst);
       if (stopping && !has_work()) break;
       if (!stopping) {
         update_counters();
         wake_.sleep_unless(
-            [this] { return has_work() || stopping_.load(std::memory_order_seq_cst); }, kIdleNs);
+            [this] { return has_work() || stopping_.load(std::memory_order_seq_cst); },
+            due_ns > 0 ? due_ns : kIdleNs);
       }
     }
     const base::Now now = base::read_clocks();
+    setup_.writer.wake_readers(now.mono.ns);
     if (now.mono.ns - last_watch_ns_ >= kIdleNs) {
       last_watch_ns_ = now.mono.ns;
       if (!failed()) setup_.writer.maintain(now, storage_low());

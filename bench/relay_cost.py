@@ -53,6 +53,7 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--records", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", help="one sink")
     arguments = parser.parse_args()
     os.environ["MXRING_BINARY"] = os.path.abspath(arguments.binary)
     import mxtest
@@ -83,6 +84,8 @@ def main():
         if stage.need("nats-server"):
             nodes = relay_nats_test.Nodes(stage)
             sinks["nats"] = {"nats": {"servers": nodes.servers(), "stream": "M{}"}}
+        if arguments.only:
+            sinks = {arguments.only: sinks[arguments.only]}
         results = {name: [] for name in sinks}
         for number in range(arguments.rounds):
             for name, config in sinks.items():

@@ -1,6 +1,7 @@
 #include "base/base64.h"
 
 #include <array>
+#include <cstring>
 
 namespace mxring::base {
 
@@ -8,6 +9,13 @@ namespace {
 
 constexpr std::string_view kDigits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+// Both digits of twelve bits: half the steps, from memory that stays in the first cache.
+constexpr auto kPairs = [] {
+  std::array<std::array<char, 2>, 4096> pairs{};
+  for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i] = {kDigits[i >> 6], kDigits[i & 63]};
+  return pairs;
+}();
 
 // Values above 63 are no digits.
 constexpr std::uint8_t kOther = 0x80;
@@ -96,18 +104,26 @@ bool decode_base64(std::string_view text, Base64 how, std::string& out) {
 }
 
 void append_base64(std::string& out, std::string_view bytes) {
-  out.reserve(out.size() + (bytes.size() + 2) / 3 * 4);
-  while (!bytes.empty()) {
-    const std::size_t have = bytes.size() < 3 ? bytes.size() : 3;
-    std::uint32_t group = 0;
-    for (std::size_t i = 0; i < 3; ++i) {
-      group = group << 8 | (i < have ? static_cast<std::uint8_t>(bytes[i]) : 0U);
-    }
-    for (std::size_t i = 0; i < 4; ++i) {
-      out += i <= have ? kDigits[group >> (18 - 6 * i) & 63] : '=';
-    }
-    bytes.remove_prefix(have);
+  const std::size_t before = out.size();
+  out.resize(before + (bytes.size() + 2) / 3 * 4);
+  char* to = out.data() + before;
+  while (bytes.size() >= 3) {
+    const auto byte = [bytes](std::size_t i) {
+      return std::uint32_t{static_cast<std::uint8_t>(bytes[i])};
+    };
+    const std::uint32_t group = byte(0) << 16 | byte(1) << 8 | byte(2);
+    std::memcpy(to, kPairs[group >> 12].data(), 2);
+    std::memcpy(to + 2, kPairs[group & 0xFFF].data(), 2);
+    to += 4;
+    bytes.remove_prefix(3);
   }
+  if (bytes.empty()) return;
+  const auto first = static_cast<std::uint8_t>(bytes[0]);
+  const auto second = static_cast<std::uint8_t>(bytes.size() > 1 ? bytes[1] : '\0');
+  *to++ = kDigits[first >> 2];
+  *to++ = kDigits[(first & 3) << 4 | second >> 4];
+  *to++ = bytes.size() > 1 ? kDigits[(second & 15) << 2] : '=';
+  *to = '=';
 }
 
 std::string encode_base64(std::string_view bytes) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 #include "base/text.h"
 
@@ -97,6 +98,22 @@ constexpr std::array<bool, 256> kPlain = [] {
   return plain;
 }();
 
+// Whether the eight bytes there are all of kPlain: in each, the top bit of what is none of it is
+// set.
+bool all_plain(const char* bytes) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  constexpr std::uint64_t kTops = kOnes << 7;
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes, sizeof word);
+  const auto has = [word](std::uint64_t c) {
+    const std::uint64_t same = word ^ (kOnes * c);
+    return (same - kOnes) & ~same;
+  };
+  // What borrows into the byte above it is found itself, so that a stretch is never taken wrongly.
+  const std::uint64_t controls = (word - kOnes * 0x20) & ~word;
+  return ((word | controls | has('"') | has('\\') | has(0x7F)) & kTops) == 0;
+}
+
 // One character below U+10000 as \uNNNN.
 void append_unicode_escape(std::string& out, std::string_view sequence) {
   static constexpr char kHex[] = "0123456789abcdef";
@@ -115,6 +132,7 @@ void JsonWriter::append_string(std::string_view text) {
   for (;;) {
     // Most text is plain, so whole stretches of it are taken at once.
     std::size_t plain = 0;
+    while (text.size() - plain >= 8 && all_plain(text.data() + plain)) plain += 8;
     while (plain < text.size() && kPlain[static_cast<unsigned char>(text[plain])]) ++plain;
     out_.append(text.substr(0, plain));
     text.remove_prefix(plain);

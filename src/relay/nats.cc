@@ -51,11 +51,13 @@ struct Mailbox {
   };
   explicit Mailbox(int fd) : event_fd(fd) {}
   void put(Ack ack) {
+    bool first = false;
     {
       const std::lock_guard lock(mutex);
+      first = acks.empty();
       acks.push_back(std::move(ack));
     }
-    ring();
+    if (first) ring();  // else that has been done, and nobody has looked since
   }
   void ring() const {
     const std::uint64_t one = 1;
@@ -129,6 +131,7 @@ class Nats : public Sink {
   void add_waits(std::vector<pollfd>& waits) override {
     waits.push_back({event_fd_.get(), POLLIN, 0});
   }
+  void wait(std::vector<pollfd>& others, int at_most_ms) override;
   std::optional<base::MonoTime> due() const override {
     if (state_ == State::kClosed) return ask_at_;
     return std::nullopt;
@@ -366,6 +369,17 @@ void Nats::acknowledged(const Mailbox::Ack& ack, base::Now now) {
   outcome.begun = found->second.begun;
   sent_.erase(found);
   tell(std::move(outcome));
+}
+
+// A wake-up for each acknowledgement would cost as much as a message: those of a millisecond are
+// taken together.
+void Nats::wait(std::vector<pollfd>& others, int at_most_ms) {
+  constexpr int kGatherMs = 1;
+  if (!sent_.empty() && at_most_ms > kGatherMs) {
+    if (::poll(others.data(), others.size(), kGatherMs) > 0) return;
+    at_most_ms -= kGatherMs;
+  }
+  Sink::wait(others, at_most_ms);
 }
 
 void Nats::work(base::Now now) {

@@ -27,6 +27,19 @@ TEST(Base64Test, VectorsOfRfc4648) {
   }
 }
 
+TEST(Base64Test, AnyBytesOfAnyLengthComeBack) {
+  std::mt19937 luck(7);
+  std::string bytes;
+  for (std::size_t size = 0; size < 300; ++size) {
+    std::string text = "before:";
+    append_base64(text, bytes);
+    ASSERT_TRUE(text.starts_with("before:"));
+    ASSERT_EQ(text.size(), 7 + (size + 2) / 3 * 4);
+    ASSERT_EQ(decoded(std::string_view(text).substr(7)), bytes);
+    bytes += static_cast<char>(luck());
+  }
+}
+
 TEST(Base64Test, StrictTakesNothingElse) {
   for (const char* text : {"Zg", "Zg=", "Zg===", "Zm8", "Zm9v=", "Zm 9v", "Zm9v\n", " Zm9v", "Z",
                            "Zm9vY", "====", "=", "Zg==Zg==", "Zm9-", "Zm9_", "Zm\xC3\xA4v"}) {

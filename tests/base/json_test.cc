@@ -70,6 +70,22 @@ TEST(JsonTest, AnyBytesGiveValidUtf8WithoutRawControls) {
   EXPECT_EQ(of("\xFF"), "\"\xEF\xBF\xBD\"");
 }
 
+TEST(JsonTest, EightBytesAtOnceComeOutAsOneByOne) {
+  const auto inside = [](const std::string& text) {
+    const std::string quoted = of(text);
+    return quoted.substr(1, quoted.size() - 2);
+  };
+  for (int c = 0; c < 256; ++c) {
+    for (std::size_t at = 0; at < 17; ++at) {
+      std::string text(17, 'a');
+      text[at] = static_cast<char>(c);
+      const std::string wanted =
+          std::string(at, 'a') + inside(text.substr(at, 1)) + std::string(16 - at, 'a');
+      ASSERT_EQ(inside(text), wanted) << c << " at " << at;
+    }
+  }
+}
+
 TEST(JsonTest, StoredJsonIsPutInAsItIs) {
   JsonWriter json;
   json.begin_array().value(1).raw(R"({"a":[2]})").raw("null").value(3).end_array();

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -137,6 +138,7 @@ struct Journal::State {
   // Set before start().
   Options options;
   std::uint64_t run_id = 0;
+  std::mutex file_mutex;  // of file_fd, and of what a crash report is told about it
   int file_fd = -1;
 
   // The thread's own.
@@ -234,6 +236,7 @@ void Journal::State::open_again() {
     return;
   }
   file->redirect(fd);
+  const std::lock_guard lock(file_mutex);
   crash_report::use_journal(fd, options.format, run_id);
   ::close(std::exchange(file_fd, fd));
 }
@@ -314,6 +317,8 @@ void Journal::serve() {
   state_->serving.store(on_, std::memory_order_relaxed);
   if (!on_) return;
   const bool to_console = state_->options.to == kToConsole;
+  // Somebody may have asked for the file to be opened again by now.
+  const std::lock_guard lock(state_->file_mutex);
   crash_report::use_journal(to_console ? STDERR_FILENO : state_->file_fd, state_->options.format,
                             state_->run_id);
 }

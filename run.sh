@@ -278,11 +278,9 @@ soak() {
     MXRING_E2E_DIR=$root/build/e2e MXRING_BINARY=$root/build/release/mxring \
       MXRING_BUILD_TYPE=Release MXRING_RELOADS=100 MXRING_GUESSES=1000000 \
       python3 -B "$root/tests/e2e/policy_load_test.py" || status=1
-<<<<<<< HEAD
     say "a hundred restarts and reloads under load"
     MXRING_RESTARTS=100 MXRING_E2E_DIR=$root/build/e2e MXRING_BINARY=$root/build/release/mxring \
       python3 -B "$root/tests/e2e/restart_test.py" || status=1
-=======
     say "a whole server, and its tests, under ThreadSanitizer"
     local -x TSAN_OPTIONS=suppressions=$root/tests/support/thread_sanitizer.supp
     (sanitized_tests tsan net server) || status=1
@@ -290,7 +288,6 @@ soak() {
     MXRING_LOAD=$root/build/release/mxring MXRING_BINARY=$root/build/tsan/mxring \
       MXRING_RACES_SECONDS=120 MXRING_E2E_DIR=$root/build/e2e \
       python3 -B "$root/tests/e2e/races_test.py" || status=1
->>>>>>> ada5d43 (TSan: a whole server under load, and the tests of server and net, in the soak; one race mended)
     say "a hundred kills of readers and of the server"
     build release src/seglog/all
     MXRING_KILL_ROUNDS=100 MXRING_SEED=$rounds MXRING_E2E_DIR=$root/build/e2e \

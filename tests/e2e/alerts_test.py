@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The alert rules: tried by promtool, explained by the guide, about metrics that there are."""
 
+import json
 import os
 import re
 import subprocess
@@ -33,6 +34,17 @@ class Rules(mxtest.TestCase):
     def test_the_guide_explains_each(self):
         self.assertEqual(re.findall(r"(?m)^\| (Mxring\w+) \|", read("GUIDE.md")), self.alerts)
 
+    def test_the_dashboard_asks_what_prometheus_understands(self):
+        promtool = self.need("promtool")
+        rules = [{"record": f"panel:{panel['id']}:{target['refId']}",
+                  "expr": target["expr"].replace("$__rate_interval", "5m")}
+                 for panel in json.loads(read("dashboard.json"))["panels"]
+                 for target in panel["targets"]]
+        path = os.path.join(self.directory, "dashboard_rules.yml")  # JSON is YAML
+        with open(path, "w") as out:
+            json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, out)
+        self.run_client([promtool, "check", "rules", path])
+
     def test_the_metrics_exist(self):
         server = self.serve({"listen": {"smtp": ["127.0.0.1:0"], "admin": "127.0.0.1:0",
                                         "smtps": ["127.0.0.1:0"]}})
@@ -41,9 +53,21 @@ class Rules(mxtest.TestCase):
             wire.hello()
             self.assertRegex(wire.message(sample_message()), "^250")
         there = set(re.findall(r"(?m)^(mxring_\w+)", server.http("/metrics")))
-        used = set(re.findall(r"mxring_\w+", " ".join(
-            re.findall(r"(?m)^ +expr: (.*)$", read("alerts.yml")))))
+        there |= set(re.findall(r"(?m)^(process_\w+)", server.http("/metrics")))
+        panels = json.loads(read("dashboard.json"))["panels"]
+        expressions = re.findall(r"(?m)^ +expr: (.*)$", read("alerts.yml"))
+        for panel in panels:
+            self.assertTrue(panel["fieldConfig"]["defaults"]["unit"], panel["title"])
+            self.assertTrue(panel["targets"], panel["title"])
+            expressions += [target["expr"] for target in panel["targets"]]
+        self.assertGreater(len(expressions), 60)
+        used = set(re.findall(r"\b(?:mxring|process)_\w+", " ".join(expressions)))
         self.assertEqual(used - there, set())
+        for wanted in ("group_lag_seconds", "group_lag_bytes", "dns_questions_total",
+                       "dmarc_results_total", "refusals_total", "commit_seconds_bucket"):
+            self.assertIn("mxring_" + wanted, used)
+        ids = [panel["id"] for panel in panels]
+        self.assertEqual(len(set(ids)), len(ids))
 
 
 if __name__ == "__main__":

@@ -36,8 +36,13 @@ bool Client::connect(std::uint16_t port, const Person& person) {
     return false;
   }
   world_.trace(fmt::format("{}: connects as stream {} for {}", name_, stream_->number, asker_.ip));
-  unsent_ = person_.header;
-  queued_ = unsent_.size();
+  if (person_.implicit_tls) {
+    start_tls();
+    wire_->to_server.insert(0, person_.header);
+  } else {
+    unsent_ = person_.header;
+    queued_ = unsent_.size();
+  }
   waiting_.push_back({.act = Act::kBanner});
   stream_->on_change = [self = shared_from_this()] { self->pump(); };
   if (!manners_.waits_for_banner) begin_group();
@@ -75,7 +80,12 @@ void Client::pump() {
   }
   if (stream_->to_far.ended && (stream_->to_far.bytes.empty() || !manners_.reads)) {
     const bool fine = tolerance_.faults || tolerance_.slow || given_up_ || model_.closed();
-    if (!fine) convict(fmt::format("{}: the server hangs up; {}", name_, describe()));
+    // One too many of a client cannot be told so before there is TLS.
+    const bool crowded =
+        person_.implicit_tls && states_.empty() && ledger_.limits.connections_per_ip < 50;
+    if (!fine && !crowded) {
+      convict(fmt::format("{}: the server hangs up; {}", name_, describe()));
+    }
     end("the server hangs up");
     return;
   }
@@ -112,20 +122,12 @@ void Client::note_sent(const Command& command) {
   Promise& promise = ledger_.mails.at(script_.mails[command.mail].mark);
   promise.complete = true;
   promise.ip = asker_.ip;
+  promise.tls = wire_ != nullptr;
   promise.faults = tolerance_.faults;
   promise.dns = tolerance_.dns;
 }
 
-void Client::send_some() {
-  if (unsent_.empty()) return;
-  std::size_t size = unsent_.size();
-  if (manners_.pieces == Manners::Pieces::kRandom) size = 1 + dice_.below(size);
-  if (manners_.pieces == Manners::Pieces::kBytes) size = 1;
-  size = std::min(size, manners_.gives_up_after - std::min(manners_.gives_up_after, sent_));
-  const std::size_t taken = world_.net().write(stream_, std::string_view(unsent_).substr(0, size));
-  unsent_.erase(0, taken);
-  sent_ += taken;
-  if (taken > 0) world_.trace(fmt::format("{}: sends {} bytes", name_, taken));
+void Client::note_all_sent() {
   while (!ends_.empty() && ends_.front().first <= sent_) {
     note_sent(ends_.front().second);
     if (waiting_.size() >= ends_.size()) {
@@ -133,10 +135,65 @@ void Client::send_some() {
     }
     ends_.erase(ends_.begin());
   }
-  if (sent_ >= manners_.gives_up_after) {
-    give_up();
+}
+
+void Client::start_tls() {
+  if (!heard_.empty()) convict(fmt::format("{}: hears more in the clear: {}", name_, heard_));
+  wire_ = std::make_unique<TlsWire>(person_.tls_12);
+  model_.encrypted();
+}
+
+// Records go in pieces of any size. True: nothing of them is left, and more may follow.
+bool Client::send_ciphertext() {
+  std::string& bytes = wire_->to_server;
+  if (!bytes.empty()) {
+    std::size_t size = bytes.size();
+    if (manners_.pieces == Manners::Pieces::kRandom) size = 1 + dice_.below(size);
+    if (manners_.pieces == Manners::Pieces::kBytes)
+      size = 1 + dice_.below(std::min<std::size_t>(8, size));
+    const std::size_t taken = world_.net().write(stream_, std::string_view(bytes).substr(0, size));
+    bytes.erase(0, taken);
+    ciphertext_sent_ += taken;
+    if (taken > 0) world_.trace(fmt::format("{}: sends {} bytes of ciphertext", name_, taken));
+    // In the middle of the handshake, or of a record.
+    const bool open = wire_->state() == TlsWire::State::kOpen;
+    if ((open ? sent_ + in_record_ : ciphertext_sent_) >= manners_.gives_up_after &&
+        dice_.permille(500)) {
+      give_up();
+      return false;
+    }
+    if (!bytes.empty()) {
+      schedule(dice_.between(kUs, std::max<Ns>(manners_.pause_max, kUs)));
+      return false;
+    }
+  }
+  sent_ += std::exchange(in_record_, 0);
+  note_all_sent();
+  return wire_->state() == TlsWire::State::kOpen;
+}
+
+void Client::send_some() {
+  if (wire_ != nullptr && !send_ciphertext()) return;
+  if (sent_ >= manners_.gives_up_after) return give_up();
+  if (unsent_.empty()) return;
+  std::size_t size = unsent_.size();
+  if (manners_.pieces == Manners::Pieces::kRandom) size = 1 + dice_.below(size);
+  if (manners_.pieces == Manners::Pieces::kBytes) size = 1;
+  size = std::min(size, manners_.gives_up_after - std::min(manners_.gives_up_after, sent_));
+  if (wire_ != nullptr) {
+    if (dice_.permille(20)) wire_->renew_keys();
+    wire_->write(std::string_view(unsent_).substr(0, size));
+    unsent_.erase(0, size);
+    in_record_ = size;
+    schedule(kUs);
     return;
   }
+  const std::size_t taken = world_.net().write(stream_, std::string_view(unsent_).substr(0, size));
+  unsent_.erase(0, taken);
+  sent_ += taken;
+  if (taken > 0) world_.trace(fmt::format("{}: sends {} bytes", name_, taken));
+  note_all_sent();
+  if (sent_ >= manners_.gives_up_after) return give_up();
   if (!unsent_.empty()) schedule(dice_.between(kUs, std::max<Ns>(manners_.pause_max, kUs)));
 }
 
@@ -145,6 +202,10 @@ void Client::give_up() {
   world_.trace(fmt::format("{}: gives up after {} bytes", name_, sent_));
   switch (manners_.end) {
     case Manners::End::kClose:
+      if (wire_ != nullptr && wire_->to_server.empty() && dice_.permille(500)) {
+        wire_->say_goodbye();
+        world_.net().write(stream_, wire_->to_server);
+      }
       end("closes");
       return;
     case Manners::End::kReset:
@@ -162,7 +223,18 @@ void Client::give_up() {
 
 void Client::read_replies() {
   const std::size_t size = manners_.read_pause_max > 0 ? 1 + dice_.below(40) : ~std::size_t{0};
-  heard_ += world_.net().read(stream_, size);
+  const std::string bytes = world_.net().read(stream_, size);
+  if (wire_ == nullptr || person_.refused) {
+    heard_ += bytes;
+  } else {
+    if (!bytes.empty()) wire_->receive(bytes);
+    heard_ += wire_->read();
+    if (wire_->state() == TlsWire::State::kFailed) {
+      const bool fine = tolerance_.faults || tolerance_.slow || given_up_;
+      if (!fine) convict(fmt::format("{}: TLS fails; {}", name_, describe()));
+      return end("TLS fails");
+    }
+  }
   for (std::size_t end_of_line; (end_of_line = heard_.find('\n')) != std::string::npos;) {
     std::string line = heard_.substr(0, end_of_line + 1);
     heard_.erase(0, end_of_line + 1);
@@ -304,6 +376,10 @@ void Client::note_reply(const Command& command, const std::string& reply) {
     case Act::kHelo:
       if (good) asker_.helo = named_hello_.empty() ? command.word : named_hello_;
       return;
+    case Act::kStartTls:
+      if (good) start_tls();
+      asker_.helo.clear();
+      return;
     case Act::kXclient:
       if (!good) return;
       asker_.ip = command.ip;
@@ -350,6 +426,7 @@ void Client::note_end_of_mail(const Command& command, const std::string& reply,
   promise.offset = static_cast<std::int64_t>(offset);
   promise.recipients = recipients_;
   promise.ip = asker_.ip;
+  promise.tls = wire_ != nullptr;
   if (!promise.complete) convict(fmt::format("{}: 250 for half a message", name_));
   const auto [known, fresh] = ledger_.by_offset.emplace(offset, script_.mails[command.mail].mark);
   if (!fresh && ledger_.lied) {

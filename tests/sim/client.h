@@ -13,6 +13,7 @@
 #include "tests/sim/model.h"
 #include "tests/sim/net.h"
 #include "tests/sim/policy.h"
+#include "tests/sim/wire.h"
 
 namespace mxring::sim {
 
@@ -27,7 +28,8 @@ struct Promise {
   std::string refused;       // any other answer
   bool faults = false;       // there were some while it was under way
   bool dns = false;
-  std::string ip;       // of the client it came from
+  std::string ip;  // of the client it came from
+  bool tls = false;
   bool in_log = false;  // the judge has found it
 };
 
@@ -53,6 +55,8 @@ struct Person {
   bool proxy = false;    // whose XCLIENT is believed
   bool refused = false;  // 421 4.3.0: the header is wrong, or is none
   int process = 0;       // of the receiver
+  bool implicit_tls = false;
+  bool tls_12 = false;
 };
 
 struct Manners {
@@ -85,6 +89,9 @@ class Client : public std::enable_shared_from_this<Client> {
   void judge_time(const Command* command, const std::string& reply, bool draining);
   void begin_group();
   void send_some();
+  void note_all_sent();
+  void start_tls();
+  bool send_ciphertext();
   void give_up();
   void end(const char* why);
   void note_sent(const Command& command);
@@ -108,6 +115,9 @@ class Client : public std::enable_shared_from_this<Client> {
   std::string unsent_;
   std::vector<std::pair<std::size_t, Command>> ends_;  // of commands, in bytes sent
   std::size_t sent_ = 0;
+  std::unique_ptr<TlsWire> wire_;
+  std::size_t in_record_ = 0;  // bytes that the ciphertext on its way holds
+  std::size_t ciphertext_sent_ = 0;
   std::size_t queued_ = 0;
   std::string heard_;
   std::string first_line_;

@@ -19,6 +19,7 @@ class Author {
     pipelines_ = dice_.permille(600);
     if (!wishes_.orderly && dice_.permille(150)) stray();
     hello();
+    if (dice_.permille(wishes_.starttls ? 600 : 20)) encrypt();
     if (wishes_.guesses) return guess();
     if (!wishes_.orderly && dice_.permille(30)) stand_for();
     if (wishes_.believed && dice_.permille(700)) stand_for();
@@ -39,6 +40,18 @@ class Author {
     }
     break_group();
     return std::move(script_);
+  }
+  void encrypt() {
+    break_group();
+    const Act act = wishes_.starttls ? Act::kStartTls : Act::kAuth;  // 502 where it is not offered
+    put({.act = act, .bytes = cased("STARTTLS") + "\r\n"});
+    break_group();
+    if (wishes_.starttls) hello();
+    if (wishes_.starttls && !wishes_.orderly && dice_.permille(50)) {
+      ++errors_;
+      put({.act = act, .bytes = "STARTTLS\r\n"});  // once more
+      break_group();
+    }
   }
   // Who sends nothing and asks for many.
   Script guess() {

@@ -45,6 +45,7 @@ struct Wishes {
   bool verdicts = true;
   bool guesses = false;   // recipients, and sends nothing
   bool believed = false;  // XCLIENT
+  bool starttls = false;  // is offered
   const PolicyBook* policy = nullptr;
 };
 

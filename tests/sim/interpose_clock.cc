@@ -52,7 +52,7 @@ int clock_gettime(clockid_t clock, timespec* time) noexcept {
 
 int gettimeofday(timeval* time, void* zone) noexcept {
   World* world = World::current();
-  if (world == nullptr || !World::in_fiber()) return MXRING_SIM_REAL(gettimeofday)(time, zone);
+  if (world == nullptr) return MXRING_SIM_REAL(gettimeofday)(time, zone);
   const Ns us = world->wall_us();
   *time = {us / 1'000'000, us % 1'000'000};
   return 0;
@@ -60,8 +60,8 @@ int gettimeofday(timeval* time, void* zone) noexcept {
 
 time_t time(time_t* out) noexcept {
   World* world = World::current();
-  const time_t now = world == nullptr || !World::in_fiber() ? MXRING_SIM_REAL(time)(nullptr)
-                                                            : world->wall_us() / 1'000'000;
+  const time_t now =
+      world == nullptr ? MXRING_SIM_REAL(time)(nullptr) : world->wall_us() / 1'000'000;
   if (out != nullptr) *out = now;
   return now;
 }
@@ -80,19 +80,19 @@ int nanosleep(const timespec* time, timespec* left) {
 }
 
 ssize_t getrandom(void* out, size_t size, unsigned flags) {
-  if (!World::in_fiber()) return MXRING_SIM_REAL(getrandom)(out, size, flags);
+  if (World::current() == nullptr) return MXRING_SIM_REAL(getrandom)(out, size, flags);
   fill(out, size);
   return static_cast<ssize_t>(size);
 }
 
 int getentropy(void* out, size_t size) {
-  if (!World::in_fiber()) return MXRING_SIM_REAL(getentropy)(out, size);
+  if (World::current() == nullptr) return MXRING_SIM_REAL(getentropy)(out, size);
   fill(out, size);
   return 0;
 }
 
 void arc4random_buf(void* out, size_t size) noexcept {
-  if (!World::in_fiber()) return MXRING_SIM_REAL(arc4random_buf)(out, size);
+  if (World::current() == nullptr) return MXRING_SIM_REAL(arc4random_buf)(out, size);
   fill(out, size);
 }
 

@@ -96,6 +96,12 @@ int stat_path(const std::string& path, struct stat* out) {
 int open_any(int directory_fd, const char* path, int flags, unsigned mode) {
   const std::string whole = path_of(directory_fd, path);
   if (!whole.empty() && World::in_fiber()) return open_simulated(whole, flags, mode);
+  const std::string_view name = path;
+  if (World::current() != nullptr && (name == "/dev/urandom" || name == "/dev/random")) {
+    Descriptor made;
+    made.random = true;
+    return World::current()->net().add(std::move(made));
+  }
   return MXRING_SIM_REAL(openat)(directory_fd, path, flags, mode);
 }
 
@@ -170,6 +176,7 @@ int close(int fd) {
 ssize_t read(int fd, void* to, size_t size) {
   Descriptor* descriptor = simulated(fd);
   if (descriptor == nullptr) return MXRING_SIM_REAL(read)(fd, to, size);
+  if (descriptor->random) return ::getentropy(to, size) == 0 ? static_cast<ssize_t>(size) : -1;
   if (descriptor->file == nullptr) {
     return answer(read_descriptor(*descriptor, static_cast<char*>(to), size));
   }

@@ -19,6 +19,7 @@ namespace mxring::sim {
 namespace {
 
 constexpr std::uint16_t kPort = 25;
+constexpr std::uint16_t kTlsPort = 465;
 const char* const kLogFolder = "/sim/log";
 const char* const kRecipientsFile = "/sim/etc/recipients";
 const char* const kAccessFile = "/sim/etc/access";
@@ -70,7 +71,8 @@ void Life::draw() {
   config_.journal.to.clear();
   config_.shards.count = dice_.permille(300) ? 2 : 1;
   config_.shards.pin = false;
-  config_.tls.starttls = false;
+  config_.tls.starttls = dice_.permille(300);
+  if (config_.tls.starttls) config_.listen.smtps = {endpoint("192.0.2.250:465")};
   config_.log.dir = kLogFolder;
   config_.dns.servers = {endpoint("192.0.2.53:53")};
   if (dice_.permille(300)) config_.dns.servers.push_back(endpoint("192.0.2.54:53"));
@@ -421,7 +423,12 @@ void Life::start_client(std::uint64_t number, bool calm) {
     wishes.orderly = true;
     wishes.messages_max = 1;
   }
-  const Person person = draw_person(number);
+  Person person = draw_person(number);
+  if (config_.tls.starttls) {
+    person.implicit_tls = !person.refused && dice_.permille(300);
+    person.tls_12 = dice_.permille(300);
+    wishes.starttls = !person.implicit_tls;
+  }
   wishes.policy = &policy_;
   wishes.believed = person.proxy;
   wishes.guesses = !calm && policy_.active() && dice_.permille(60);
@@ -429,7 +436,7 @@ void Life::start_client(std::uint64_t number, bool calm) {
   const auto client = std::make_shared<Client>(
       world_, ledger_, fmt::format("{}client {}", calm ? "calm " : "", number),
       make_script(dice_, wishes), manners, tolerance);
-  if (!client->connect(kPort, person)) {
+  if (!client->connect(person.implicit_tls ? kTlsPort : kPort, person)) {
     if (calm) convict("nobody listens, although all is calm");
     return;
   }
@@ -509,6 +516,9 @@ void Life::judge_record(const JudgedRecord& record) {
   if (record.client_ip != promise.ip) {
     convict(fmt::format("record {} came from {} and not from {}", record.offset, promise.ip,
                         record.client_ip));
+  }
+  if (record.tls != promise.tls) {
+    convict(fmt::format("record {} says{} TLS", record.offset, record.tls ? "" : " nothing of"));
   }
   if (promise.offset >= 0) {
     if (static_cast<std::uint64_t>(promise.offset) != record.offset) {

@@ -67,6 +67,7 @@ std::string read_metadata(std::string_view bytes, JudgedRecord& record) {
     const std::string_view field = bytes.substr(6, size);
     bytes.remove_prefix(6 + size);
     if (tag == 1) record.client_ip = field;
+    if (tag == 5) record.tls = !field.empty();
     if (tag == 7) record.mail_from = field;
     if (tag == 16) record.disposition = field;
     if (tag == 8) {

@@ -17,6 +17,7 @@ struct JudgedRecord {
   std::vector<std::string> recipients;
   std::string disposition;
   std::string client_ip;
+  bool tls = false;
 };
 
 struct JudgedLog {

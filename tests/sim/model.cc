@@ -8,7 +8,7 @@ namespace mxring::sim {
 
 namespace {
 
-constexpr std::array<std::string_view, 29> kActs{"banner",
+constexpr std::array<std::string_view, 30> kActs{"banner",
                                                  "EHLO",
                                                  "HELO",
                                                  "bad hello",
@@ -36,7 +36,8 @@ constexpr std::array<std::string_view, 29> kActs{"banner",
                                                  "QUIT",
                                                  "XCLIENT",
                                                  "bad XCLIENT",
-                                                 "XCLIENT of a stranger"};
+                                                 "XCLIENT of a stranger",
+                                                 "STARTTLS"};
 constexpr std::array<std::string_view, 10> kFates{
     "accept",  "quarantine", "reject",    "NUL",       "bare CR",
     "bare LF", "long line",  "too large", "no author", "no field"};
@@ -146,6 +147,8 @@ std::string Model::expected(Act act, Fate fate) const {
       return "501 5.5.4";
     case Act::kXclientOther:
       return "550 5.7.0";
+    case Act::kStartTls:
+      return tls_ || !hello_ || mail_ ? "503 5.5.1" : "220 2.0.0";
   }
   return "";
 }
@@ -176,6 +179,11 @@ void Model::follow(Act act, std::string_view reply) {
       if (good) ++recipients_;
       if (good) guesses_ = 0;
       if (reply == "550 5.1.1") ++guesses_;
+      return;
+    case Act::kStartTls:
+      if (!good) return;
+      hello_ = false;
+      tls_ = true;
       return;
     case Act::kXclient:
       if (!good) return;

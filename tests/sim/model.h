@@ -40,6 +40,7 @@ enum class Act : std::uint8_t {
   kXclient,
   kXclientBad,
   kXclientOther,  // from whom nobody believes
+  kStartTls,
 };
 
 // What a message's end must be answered.
@@ -72,6 +73,7 @@ class Model {
   // So many unknown recipients that the connection is at its end.
   bool guessed_too_often() const { return guesses_ >= kGuessesMax; }
   bool closed() const { return closed_; }
+  void encrypted() { tls_ = true; }
   bool in_transaction() const { return mail_; }
   std::uint32_t recipients() const { return recipients_; }
   std::uint32_t errors() const { return errors_; }
@@ -82,6 +84,7 @@ class Model {
   void follow(Act act, std::string_view reply);
 
   bool hello_ = false;
+  bool tls_ = false;
   bool mail_ = false;
   bool chunks_ = false;
   std::string refused_;  // what all chunks hear after one that was faulty

@@ -69,6 +69,7 @@ struct Descriptor {
   std::shared_ptr<Datagrams> datagrams;
   std::shared_ptr<Listening> listening;
   std::shared_ptr<EventCount> event;
+  bool random = false;  // /dev/urandom
   int family = AF_INET;
 };
 

@@ -161,13 +161,17 @@ std::expected<void, OpenError> Writer::Impl::forget_poison() {
       refuse(OpenErrorKind::kIo, "the state page cannot be synced: " + reason(synced.error())));
 }
 
-// A log without records is a new one, whatever file says otherwise: somebody has emptied it. A
-// cursor of this log that stands beyond its end says that it was put back from an older copy.
+// A log without records is a new one, whatever file says otherwise: somebody has emptied it. Unless
+// its page says that it never had any, or the first segment waits for one: so may groups. A cursor
+// of this log that stands beyond its end says that it was put back from an older copy.
 std::expected<void, OpenError> Writer::Impl::identify() {
   const int at = home.directory.fd();
   const auto file = read_log_id(at);
   const bool empty = next_offset() == 0 && recovered.segments.empty();
-  log_id = empty ? LogId{} : current_log_id(at);
+  const auto& page = home.state.found();
+  const auto bases = list_segments(at).value_or(std::vector<std::uint64_t>{});
+  const bool never_had_any = (page && page->durable == 0) || (!bases.empty() && bases[0] == 0);
+  log_id = empty && !never_had_any ? LogId{} : current_log_id(at);
   if (const std::string group = group_beyond(); !empty && !group.empty()) {
     MXRING_PROBE("log: a new id, it was put back from an older copy");
     log_id = LogId{};

@@ -212,6 +212,34 @@ TEST_F(KilledLog, APoisonedLogEndsAtItsDurableOffsetWhateverFollows) {
   EXPECT_FALSE(open_or_die(in_memory(log)).recovery().was_poisoned);
 }
 
+// A group may have been made before the first mail: another id would stop it.
+TEST_F(KilledLog, ALogThatNeverHadARecordKeepsItsIdOverStarts) {
+  { const Writer writer = open_or_die(small()); }
+  const auto first = LogReader::open(directory());
+  ASSERT_TRUE(first);
+  const LogId id = first->log_id();
+  EXPECT_TRUE(id.known());
+  for (int i = 0; i < 2; ++i) {
+    { const Writer writer = open_or_die(small()); }
+    const auto again = LogReader::open(directory());
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->log_id(), id);
+  }
+  fs::remove(directory() / kStateName);  // as after a power cut
+  { const Writer writer = open_or_die(small()); }
+  EXPECT_EQ(LogReader::open(directory())->log_id(), id);
+  // One that somebody has emptied is a new one.
+  Writer writer = open_or_die(small());
+  append(writer, 3, 1);
+  writer.close();
+  fs::remove(directory() / segment_name(0));
+  fs::remove(directory() / kStateName);
+  { const Writer emptied = open_or_die(small()); }
+  const auto after = LogReader::open(directory());
+  ASSERT_TRUE(after);
+  EXPECT_NE(after->log_id(), id);
+}
+
 // Else a power cut brings the old page back, and recovery cuts what was acknowledged since.
 TEST_F(KilledLog, ThatALogIsPoisonedNoLongerIsDurableBeforeAnythingIsTaken) {
   const fs::path from = place(build({4, 4, 6}));

@@ -154,6 +154,11 @@ bool Client::send_ciphertext() {
     const std::size_t taken = world_.net().write(stream_, std::string_view(bytes).substr(0, size));
     bytes.erase(0, taken);
     ciphertext_sent_ += taken;
+    record_left_ -= std::min(record_left_, taken);
+    if (record_left_ == 0) {
+      sent_ += std::exchange(in_record_, 0);
+      note_all_sent();
+    }
     if (taken > 0) world_.trace(fmt::format("{}: sends {} bytes of ciphertext", name_, taken));
     // In the middle of the handshake, or of a record.
     const bool open = wire_->state() == TlsWire::State::kOpen;
@@ -167,8 +172,6 @@ bool Client::send_ciphertext() {
       return false;
     }
   }
-  sent_ += std::exchange(in_record_, 0);
-  note_all_sent();
   return wire_->state() == TlsWire::State::kOpen;
 }
 
@@ -181,10 +184,12 @@ void Client::send_some() {
   if (manners_.pieces == Manners::Pieces::kBytes) size = 1;
   size = std::min(size, manners_.gives_up_after - std::min(manners_.gives_up_after, sent_));
   if (wire_ != nullptr) {
+    size = std::min<std::size_t>(size, 16'000);  // one record
     if (dice_.permille(20)) wire_->renew_keys();
     wire_->write(std::string_view(unsent_).substr(0, size));
     unsent_.erase(0, size);
     in_record_ = size;
+    record_left_ = wire_->to_server.size();
     schedule(kUs);
     return;
   }

@@ -39,7 +39,8 @@ struct Ledger {
   RateBook rates;
   const PolicyBook* policy = nullptr;
   base::Limits limits;
-  bool lied = false;  // the disk has: offsets may be given again
+  bool removes = false;  // retention may
+  bool lied = false;     // the disk has: offsets may be given again
   // Of the receiver that runs.
   Ns drain_began = -1;                // by its operator
   bool log_may_fail = false;          // there are faults of the disk in this life
@@ -116,7 +117,8 @@ class Client : public std::enable_shared_from_this<Client> {
   std::vector<std::pair<std::size_t, Command>> ends_;  // of commands, in bytes sent
   std::size_t sent_ = 0;
   std::unique_ptr<TlsWire> wire_;
-  std::size_t in_record_ = 0;  // bytes that the ciphertext on its way holds
+  std::size_t in_record_ = 0;    // bytes that the ciphertext on its way holds
+  std::size_t record_left_ = 0;  // of that ciphertext
   std::size_t ciphertext_sent_ = 0;
   std::size_t queued_ = 0;
   std::string heard_;

@@ -43,7 +43,9 @@ class Author {
   }
   void encrypt() {
     break_group();
-    const Act act = wishes_.starttls ? Act::kStartTls : Act::kAuth;  // 502 where it is not offered
+    // 502 where it is not offered, 503 where TLS came first.
+    const Act act = wishes_.starttls || wishes_.encrypted ? Act::kStartTls : Act::kAuth;
+    if (!wishes_.starttls) ++errors_;
     put({.act = act, .bytes = cased("STARTTLS") + "\r\n"});
     break_group();
     if (wishes_.starttls) hello();

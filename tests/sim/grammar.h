@@ -43,9 +43,10 @@ struct Wishes {
   std::uint64_t messages_max = 4;
   bool orderly = false;  // nothing wrong, nothing odd
   bool verdicts = true;
-  bool guesses = false;   // recipients, and sends nothing
-  bool believed = false;  // XCLIENT
-  bool starttls = false;  // is offered
+  bool guesses = false;    // recipients, and sends nothing
+  bool believed = false;   // XCLIENT
+  bool encrypted = false;  // from the first byte
+  bool starttls = false;   // is offered
   const PolicyBook* policy = nullptr;
 };
 

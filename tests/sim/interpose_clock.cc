@@ -1,6 +1,7 @@
 // Time and chance.
 #include <sys/random.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -77,6 +78,12 @@ int clock_nanosleep(clockid_t clock, int flags, const timespec* time, timespec* 
 int nanosleep(const timespec* time, timespec* left) {
   if (!World::in_fiber()) return MXRING_SIM_REAL(nanosleep)(time, left);
   return clock_nanosleep(CLOCK_MONOTONIC, 0, time, left);
+}
+
+// In the log's LOCK file, and in what a group's owner is called.
+pid_t getpid() noexcept {
+  if (!World::in_fiber()) return MXRING_SIM_REAL(getpid)();
+  return 4000 + World::process_of_current();
 }
 
 ssize_t getrandom(void* out, size_t size, unsigned flags) {

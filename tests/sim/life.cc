@@ -111,6 +111,7 @@ void Life::draw() {
   wants(kRudeClients, 700);
   wants(kLyingDisk, 80);
   ledger_.lied = lied();
+  draw_readers();
   ledger_.log_may_fail = (active_ & (kDiskErrors | kFullDisk | kLyingDisk)) != 0;
 }
 
@@ -130,6 +131,37 @@ void Life::draw_shortage() {
   limits.message_bytes = 128 * 1024;
   limits.memory_bytes = 2 * limits.message_bytes;
   config_.shards.count = 1;
+}
+
+// Programs that read along, and how much the log keeps for them.
+void Life::draw_readers() {
+  if (!dice_.permille(350)) return;
+  for (std::uint64_t i = 0; i <= dice_.below(2); ++i) {
+    readers_.push_back(std::make_unique<Reader>(world_, ledger_, fmt::format("group{}", i),
+                                                static_cast<int>(1000 + i)));
+  }
+  if (dice_.permille(300)) {
+    config_.log.retain_bytes = config_.log.segment_bytes;
+    ledger_.removes = true;
+  } else if (dice_.permille(200)) {
+    config_.log.retain_age_ns = dice_.between(60, 7200) * kSecond;
+    ledger_.removes = true;
+  }
+}
+
+// With nobody in the way each group gets all there is, within a bound of time.
+void Life::read_to_the_end() {
+  for (const auto& reader : readers_) {
+    reader->kill(false);
+    reader->start(kLogFolder, true);
+  }
+  const auto done = [this] {
+    return std::ranges::all_of(readers_, [](const auto& each) { return each->reached_the_end(); });
+  };
+  if (world_.run(done, world_.now() + kBootTime) || lied()) return;
+  for (const auto& reader : readers_) {
+    if (!reader->reached_the_end()) convict("does not reach the end: " + reader->describe());
+  }
 }
 
 void Life::say_configuration() const {
@@ -261,6 +293,7 @@ void Life::power_cut() {
   plan.misplaces_permille = lies.misplaces_permille;
   world_.kill(receiver.process);
   world_.net().close_all_of(receiver.process, true);
+  for (const auto& reader : readers_) reader->kill(true);
   world_.disk().lose_power();
   on_process_end(receiver, "loses power");
 }
@@ -279,6 +312,7 @@ void Life::kill_receiver() {
 void Life::plan_faults() {
   Disk& disk = world_.disk();
   disk.on_power_cut = [this] {
+    if (receiver_ == nullptr) return;  // the call of a reader
     power_cut();
     World::leave();
   };
@@ -307,6 +341,14 @@ void Life::plan_faults() {
     later([this] {
       world_.disk().capacity = world_.disk().used() + dice_.skewed(config_.log.segment_bytes);
     });
+  }
+  for (const auto& reader : readers_) {
+    later([this, &reader] { reader->start(kLogFolder, false); });
+    for (int i = 0; i < 3; ++i) {
+      later([this, &reader] {
+        reader->running() ? reader->kill(false) : reader->start(kLogFolder, false);
+      });
+    }
   }
   if ((active_ & kSlowDisk) != 0) {
     disk.plan.sync_ns = dice_.between(1, 200) * kMs;
@@ -428,6 +470,9 @@ void Life::start_client(std::uint64_t number, bool calm) {
     person.implicit_tls = !person.refused && dice_.permille(300);
     person.tls_12 = dice_.permille(300);
     wishes.starttls = !person.implicit_tls;
+    wishes.encrypted = person.implicit_tls;
+    // What TLS holds counts, too: the largest of a crowd may have to go.
+    tolerance.faults |= crowd_;
   }
   wishes.policy = &policy_;
   wishes.believed = person.proxy;
@@ -542,8 +587,10 @@ void Life::judge_log() {
   const JudgedLog log = read_log(world_.disk(), kLogFolder);
   if (!log.trouble.empty() && !lied()) convict("the log: " + log.trouble);
   for (const JudgedRecord& record : log.records) judge_record(record);
+  for (const auto& reader : readers_) reader->judge(log);
   for (const auto& [offset, mark] : ledger_.by_offset) {
-    // What a disk has lost of its own is nobody's promise.
+    // What a disk has lost of its own is nobody's promise; nor what retention has removed.
+    if (ledger_.removes && offset < log.first) continue;
     if (!ledger_.mails.at(mark).in_log && !lied()) {
       convict(
           fmt::format("{} was answered 250 with offset {} and is not in the log", mark, offset));
@@ -585,6 +632,7 @@ LifeReport Life::run() {
   plan_clients(world_.now(), world_.now() + 10 * kSecond, 1 + dice_.below(3), true);
   calm_down();
   world_.run([] { return false; }, world_.now() + 5 * kSecond);  // nobody is being told to go
+  read_to_the_end();
   drain_and_end();
   if (last.exit_code != 0) convict(fmt::format("the receiver exits {}", last.exit_code));
   judge_log();

@@ -15,6 +15,7 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/log_judge.h"
 #include "tests/sim/policy.h"
+#include "tests/sim/reader.h"
 #include "tests/sim/resolver.h"
 #include "tests/sim/sim_engine.h"
 #include "tests/sim/world.h"
@@ -77,6 +78,8 @@ class Life {
   void calm_down();
   void drain_and_end();
   void judge_log();
+  void draw_readers();
+  void read_to_the_end();
   LifeReport finish(Ns begun);
   void judge_record(const JudgedRecord& record);
   bool clients_over() const;
@@ -98,6 +101,7 @@ class Life {
   Ledger ledger_;
   LifeReport report_;
   std::vector<std::unique_ptr<Receiver>> receivers_;
+  std::vector<std::unique_ptr<Reader>> readers_;
   Receiver* receiver_ = nullptr;  // that runs; none between two
   std::vector<std::shared_ptr<Client>> clients_;
   std::uint64_t clients_planned_ = 0;

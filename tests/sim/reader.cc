@@ -40,8 +40,8 @@ bool Reader::read_once(const std::string& log, bool until_the_end) {
     using Kind = ConsumerErrorKind;
     last_error_ = error.message;
     world_.trace(fmt::format("reader {}: {}", group_, error.message));
-    // Made before the log had an id, it belongs to none (README.md, "What it does not show").
-    if (error.kind == Kind::kOtherLog && error.message.contains("(log id 0000000000000000")) {
+    // Made before the log had a durable id (README.md, "What it does not show").
+    if (error.kind == Kind::kOtherLog && durable_ == 0) {
       at_end_ = stuck_ = true;
       return false;
     }

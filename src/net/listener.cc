@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -111,10 +112,17 @@ std::expected<void, ListenError> Listener::check_unused(const base::Endpoint& en
   if (!endpoint.address.is_v4()) {
     ::setsockopt(probe.fd_, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   }
-  if (::bind(probe.fd_, reinterpret_cast<sockaddr*>(&storage), size) != 0) {
-    return std::unexpected(listen_error(endpoint, errno));
+  // The kernel takes down the ring of a server that was killed a moment after the process has gone,
+  // and its listeners with it: whoever starts it again at once waits for that.
+  constexpr int kTries = 25;
+  constexpr int kPauseMs = 20;
+  for (int tries = 1;; ++tries) {
+    if (::bind(probe.fd_, reinterpret_cast<sockaddr*>(&storage), size) == 0) return {};
+    if (errno != EADDRINUSE || tries == kTries) {
+      return std::unexpected(listen_error(endpoint, errno));
+    }
+    ::poll(nullptr, 0, kPauseMs);
   }
-  return {};
 }
 
 Listener::Listener(Listener&& other) noexcept

@@ -11,8 +11,10 @@
 #   ./run.sh tune check
 #                      build, then what this host offers and what to change
 #   ./run.sh soak [MINUTES]
-#                      build, then all abuse at once against good clients for so long (30), a hundred
-#                      kills of readers and of the server, and each fuzzer for a third of it when clang++-19 is installed; 0: until interrupted
+#                      build, then all abuse at once against good clients for so long (30), planted
+#                      faults, the simulator for a third of it, a hundred kills of readers and of the
+#                      server, and each fuzzer for a third of it when clang++-19 is installed; 0:
+#                      until interrupted
 #   ./run.sh package   build, then the Debian packages, in build/release/packages
 #   ./run.sh ARGS...   build, then `mxring ARGS...`
 #
@@ -288,6 +290,12 @@ soak() {
     MXRING_LOAD=$root/build/release/mxring MXRING_BINARY=$root/build/tsan/mxring \
       MXRING_RACES_SECONDS=120 MXRING_E2E_DIR=$root/build/e2e \
       python3 -B "$root/tests/e2e/races_test.py" || status=1
+    say "planted faults, then lives of the simulator"
+    build release mxring_sim planted
+    python3 -B "$root/tests/sim/planted/run.py" --programs "$root/build/release/tests/sim/planted" ||
+      status=1
+    "$root/build/release/tests/sim/mxring_sim" --probes --from "${rounds}000000" \
+      --hours "$(awk "BEGIN { print $((minutes == 0 ? 60 : minutes)) / 180 }")" || status=1
     say "a hundred kills of readers and of the server"
     build release src/seglog/all
     MXRING_KILL_ROUNDS=100 MXRING_SEED=$rounds MXRING_E2E_DIR=$root/build/e2e \

@@ -248,6 +248,7 @@ void Client::on_timer(base::MonoTime now) {
   check_options(now);
   check_health(now);
   settle(now);
+  MXRING_ASSERT(quota_.taken() <= pending_.size());  // what has been answered counts no more
   invariants();
 }
 

@@ -28,6 +28,7 @@ bool Quota::take(const Asker& asker) {
   std::uint16_t& under_way = counters(asker)[asker.account];
   if (under_way >= max_) return false;
   ++under_way;
+  ++taken_;
   return true;
 }
 
@@ -36,6 +37,7 @@ void Quota::give_back(const Asker& asker) {
   std::uint16_t& under_way = counters(asker)[asker.account];
   MXRING_ASSERT(under_way > 0);
   --under_way;
+  --taken_;
 }
 
 }  // namespace mxring::dns

@@ -30,6 +30,7 @@ class Quota {
   // False when as many are under way as may be. DMARC's questions are counted apart.
   [[nodiscard]] bool take(const Asker& asker);
   void give_back(const Asker& asker);
+  std::size_t taken() const { return taken_; }
 
  private:
   static constexpr unsigned kAccountBits = 12;
@@ -37,6 +38,7 @@ class Quota {
   Counters& counters(const Asker& asker) { return asker.policy ? policy_ : other_; }
 
   std::uint16_t max_;
+  std::size_t taken_ = 0;  // of all
   std::array<std::uint64_t, 2> seed_{};
   Counters other_{};
   Counters policy_{};

@@ -139,7 +139,8 @@ bool MemoryGate::idle_too_much() const {
 
 bool MemoryGate::must_evict(base::MonoTime now, std::size_t in_flight) {
   // Nothing is on its way to the log that would free memory, and no receive finds a buffer.
-  if (in_flight == 0 && buffers_.free_buffers() < buffers_.options().offered) {
+  const uring::BufferPool::Options& pool = buffers_.options();
+  if (in_flight == 0 && buffers_.free_buffers() < std::max(pool.offered, pool.kept_back + 1)) {
     MXRING_PROBE("memory: eviction, no buffer is left");
     return true;
   }
@@ -200,7 +201,22 @@ void MemoryGate::evict() {
   }
 }
 
+// The client that holds most in sum loses its largest.
+void MemoryGate::check_choice(const MemoryHolder& holder) {
+  for (auto& [client, account] : accounts_) {
+    const MemoryHolder* largest = largest_of(account);
+    if (largest == nullptr) continue;
+    MXRING_ASSERT(evictable(account) <= evictable(*holder.account_));
+    if (holder.account_ != &account) continue;
+    for (MemoryHolder* h = account.holders.front(); h != nullptr; h = account.holders.next(*h)) {
+      const bool goes = h->receiving_hook_.linked() && h != favoured_ && !h->going_;
+      MXRING_ASSERT(!goes || h->counted_.sum() <= holder.counted_.sum());
+    }
+  }
+}
+
 void MemoryGate::evict(MemoryHolder& holder) {
+  if (base::in_simulation()) check_choice(holder);
   counters_.add(obs::Counter::kMemoryEvictions);
   if (holder.receiving_hook_.linked()) {
     holder.give_up_for_memory();

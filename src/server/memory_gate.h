@@ -122,6 +122,7 @@ class MemoryGate {
   bool must_evict(base::MonoTime now, std::size_t in_flight);
   void evict();
   void evict(MemoryHolder& holder);
+  void check_choice(const MemoryHolder& holder);
   MemoryHolder* largest_of(MemoryAccount& account) const;
   std::uint64_t evictable(const MemoryAccount& account) const;
   void resume_paused();

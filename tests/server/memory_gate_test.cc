@@ -224,6 +224,31 @@ TEST_F(MemoryGateTest, WhenNothingCanMoveSomebodyGoesAtOnce) {
   EXPECT_EQ(one.given_up, 0);
 }
 
+// With fewer on offer than are kept back for decryption, all were in messages and nobody received.
+TEST_F(MemoryGateTest, BuffersThatAreKeptBackAreNoneToReceiveInto) {
+  constexpr std::uint32_t kKeptBack = 16;
+  gate_.reset();
+  buffers_.reset();
+  auto pool = uring::BufferPool::create(ring_, {.group = 0,
+                                                .buffer_bytes = kBufferBytes,
+                                                .buffers = kBuffers + 8 + kKeptBack,
+                                                .offered = 8,
+                                                .kept_back = kKeptBack});
+  buffers_.emplace(std::move(*pool));
+  gate_.emplace(MemoryGate::Setup{.buffers = *buffers_,
+                                  .buffers_low = kKeptBack + 1,
+                                  .limits = limits_,
+                                  .counters = counters_});
+  Holder& holder = enter("192.0.2.1");
+  receives(holder, kBuffers);
+  ASSERT_EQ(buffers_->free_buffers(), kKeptBack);
+  relieve(0);
+  EXPECT_EQ(holder.given_up, 0);  // it is favoured as long as it may move
+  pass(6 * kSecond);
+  relieve(0);
+  EXPECT_EQ(holder.given_up, 1);
+}
+
 TEST_F(MemoryGateTest, WhoHoldsLittleDoesNotPayForMessages) {
   Holder& large = enter("192.0.2.1");
   Holder& other = enter("192.0.2.2");

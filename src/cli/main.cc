@@ -21,6 +21,7 @@
 #include "cli/address_argument.h"
 #include "cli/allocation.h"
 #include "cli/command.h"
+#include "cli/diagnosis.h"
 
 namespace {
 
@@ -211,6 +212,8 @@ int run(int argc, char** argv) {
   mxring::cli::add_dkim(program, commands);
   mxring::cli::add_decode(program, commands);
   mxring::cli::add_report(program, commands);
+  mxring::cli::add_selftest(program, commands);
+  mxring::cli::add_bundle(program, commands);
   mxring::cli::add_tune(program, commands);
   mxring::cli::add_manual(program, commands);
   add_help_and_version(program, commands);

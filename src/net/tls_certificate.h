@@ -56,7 +56,7 @@ std::expected<TlsCertificate, TlsError> make_certificate(
 // the left (RFC 6125 6.4.3). Both in lower case.
 bool covers(std::string_view certificate_name, std::string_view name);
 
-// One line when the certificate is expired, not yet valid, or will expire within a week; else "".
+// One line when the certificate is expired, not yet valid, or ends within two weeks; else "".
 std::string validity_warning(const TlsCertificate& certificate, base::WallTime now);
 
 }  // namespace mxring::net

@@ -397,7 +397,7 @@ void Life::operate() {
     ++receiver.operators;
     if (drains) {
       world_.trace("operator: drain");
-      ledger_.drain_began = world_.now();
+      if (ledger_.drain_began < 0) ledger_.drain_began = world_.now();
       receiver.server->begin_drain();
     } else {
       rewrite_policy(receiver);

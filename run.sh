@@ -283,6 +283,10 @@ soak() {
     say "a hundred restarts and reloads under load"
     MXRING_RESTARTS=100 MXRING_E2E_DIR=$root/build/e2e MXRING_BINARY=$root/build/release/mxring \
       python3 -B "$root/tests/e2e/restart_test.py" || status=1
+    say "a good client's p99 while twelve connections send what costs most"
+    MXRING_FAIRNESS_SECONDS=5 MXRING_E2E_DIR=$root/build/e2e \
+      MXRING_BINARY=$root/build/release/mxring python3 -B "$root/tests/e2e/fairness_test.py" ||
+      [[ $? == 77 ]] || status=1
     say "a whole server, and its tests, under ThreadSanitizer"
     local -x TSAN_OPTIONS=suppressions=$root/tests/support/thread_sanitizer.supp
     (sanitized_tests tsan net server) || status=1

@@ -262,6 +262,25 @@ packages_in_a_clean_root() {
     MXRING_BINARY="$root/build/release/mxring" python3 -B "$root/tests/e2e/package_test.py"
 }
 
+# The image of tuning/container, under podman as whoever runs this: rootless unless that is root.
+image_in_podman() {
+  local program tar=$root/build/image.tar
+  for program in podman mmdebstrap; do
+    command -v $program >/dev/null || {
+      say "without $program the container is not tried"
+      return 0
+    }
+  done
+  (package >/dev/null) || return 1
+  say "the container image"
+  MXRING_ROOT_TAR=$root/build/image-root.tar quietly image "$root/tuning/container/build.sh" ||
+    return 1
+  rm -f "$tar"
+  quietly image-save podman save --quiet --output "$tar" localhost/mxring || return 1
+  MXRING_IMAGE_TAR=$tar MXRING_E2E_DIR=$root/build/e2e MXRING_BINARY=$root/build/release/mxring \
+    python3 -B "$root/tests/e2e/container_test.py"
+}
+
 # What takes hours by nature, for as long as one wants. Nothing of it runs in CI.
 soak() {
   local minutes=${1:-30} fuzzer status=0 rounds=0
@@ -313,6 +332,7 @@ soak() {
         MXRING_BINARY=$root/build/release/mxring python3 -B "$root/tests/e2e/$test.py" || status=1
     done
     packages_in_a_clean_root || status=1
+    image_in_podman || status=1
     command -v clang++-19 >/dev/null || {
       say "without clang++-19 (apt-get install clang-19 libclang-rt-19-dev) nothing is fuzzed"
       [[ $minutes == 0 ]] || break

@@ -122,6 +122,8 @@ struct TlsFacts {
   std::string cipher;
   std::string sni;
   bool resumed = false;
+  std::string group;  // of the key exchange, "x25519"; empty: none, or not recorded
+  std::string ja4;    // the client's fingerprint by its ClientHello; empty: not recorded
 };
 
 // The balancer or proxy that connected and spoke for the client.

@@ -49,7 +49,7 @@ struct Record {
   std::string_view helo;         // as given
   std::string_view client_name;  // forward-confirmed reverse name; empty when unknown
   std::string_view via;          // JSON: ip, port, protocol of a balancer; empty without one
-  std::string_view tls;          // JSON: version, cipher, sni, resumed; empty without TLS
+  std::string_view tls;          // JSON: version, cipher, sni, resumed, group, ja4; or empty
   std::string_view protocol;     // SMTP, ESMTP, ESMTPS, UTF8SMTP, UTF8SMTPS (RFC 3848, 6531)
 
   std::string_view mail_from;  // without angle brackets; empty for the null reverse-path

@@ -26,6 +26,7 @@ constexpr std::uint16_t kTls13 = 0x0304;
 constexpr std::uint16_t kServerName = 0;
 constexpr std::uint16_t kSupportedGroups = 10;
 constexpr std::uint16_t kSignatureAlgorithms = 13;
+constexpr std::uint16_t kProtocols = 16;
 constexpr std::uint16_t kSupportedVersions = 43;
 constexpr std::uint16_t kKeyShare = 51;
 // Neither may come twice (RFC 8446 4.2, 4.2.8), and nobody knows so many.
@@ -35,8 +36,12 @@ constexpr std::size_t kKeySharesMax = 16;
 constexpr std::uint16_t kP256 = 23;
 constexpr std::uint16_t kP384 = 24;
 constexpr std::uint16_t kP521 = 25;
-// As in tls_policy.cc: X25519, P-256, P-384.
-constexpr std::uint16_t kGroups[] = {29, kP256, kP384};
+// As in tls_policy.cc: X25519, P-256, P-384, and X25519MLKEM768 where the library has it.
+constexpr std::uint16_t kGroups[] = {29, kP256, kP384,
+#if MXRING_X25519MLKEM768
+                                     0x11EC
+#endif
+};
 // Signature algorithms (RFC 8446 4.2.3); in TLS 1.2 the numbers name a hash and RSA or ECDSA.
 constexpr std::uint16_t kEcdsaP256Sha256 = 0x0403;
 constexpr std::uint16_t kEcdsaP384Sha384 = 0x0503;
@@ -116,10 +121,14 @@ bool lists_any(std::string_view numbers, std::span<const std::uint16_t> wanted) 
   return std::ranges::any_of(wanted, [&](std::uint16_t one) { return lists(numbers, one); });
 }
 
-// What was said about certificates; views into the hello.
+// What was said about certificates, and what makes a fingerprint; views into the hello.
 struct Offer {
   std::string_view suites;
   std::string_view groups;
+  std::string_view versions;
+  std::string_view protocol;
+  std::array<std::uint16_t, kExtensionsMax> types;
+  std::size_t type_count = 0;
   std::string_view algorithms;
   bool named_groups = false;
   bool named_algorithms = false;
@@ -167,15 +176,16 @@ bool sane_key_shares(std::string_view extension) {
 // False: cut off, or what may be there once is there twice.
 bool read_extensions(std::string_view bytes, ClientHello& hello, Offer& offer) {
   Reader extensions(bytes);
-  std::array<std::uint32_t, kExtensionsMax> seen{};
-  for (std::size_t count = 0; !extensions.empty(); ++count) {
-    const std::uint32_t type = extensions.number(2);
+  std::size_t& count = offer.type_count;
+  while (!extensions.empty()) {
+    const auto type = static_cast<std::uint16_t>(extensions.number(2));
     const std::string_view data = extensions.vector(2);
-    const auto end = seen.begin() + static_cast<std::ptrdiff_t>(count);
-    if (extensions.failed() || count == seen.size() || std::find(seen.begin(), end, type) != end) {
+    const std::span seen = std::span(offer.types).first(count);
+    if (extensions.failed() || count == offer.types.size() ||
+        std::ranges::find(seen, type) != seen.end()) {
       return false;
     }
-    *end = type;
+    offer.types[count++] = type;
     if (type == kKeyShare && !sane_key_shares(data)) return false;
     if (type == kServerName) read_server_name(data, hello);
     if (type == kSupportedGroups) {
@@ -187,7 +197,11 @@ bool read_extensions(std::string_view bytes, ClientHello& hello, Offer& offer) {
       offer.named_algorithms = true;
       offer.algorithms = Reader(data).vector(2);
     }
-    if (type == kSupportedVersions) hello.takes_tls13 = lists(Reader(data).vector(1), kTls13);
+    if (type == kSupportedVersions) {
+      offer.versions = Reader(data).vector(1);
+      hello.takes_tls13 = lists(offer.versions, kTls13);
+    }
+    if (type == kProtocols) offer.protocol = Reader(Reader(data).vector(2)).vector(1);
   }
   return true;
 }
@@ -204,6 +218,12 @@ bool read_body(std::string_view body, ClientHello& hello) {
   if (reader.failed()) return false;
   if (!reader.empty() && !read_extensions(reader.vector(2), hello, offer)) return false;
   if (reader.failed() || version < 0x0300) return false;
+  hello.fingerprint = ja4({.version = static_cast<std::uint16_t>(version),
+                           .suites = offer.suites,
+                           .versions = offer.versions,
+                           .algorithms = offer.algorithms,
+                           .protocol = offer.protocol,
+                           .types = std::span(offer.types).first(offer.type_count)});
   hello.only_other_suites13 = hello.takes_tls13 && !lists_any(offer.suites, kTls13Suites);
   if (hello.only_other_suites13) hello.takes_tls13 = false;
   if (hello.takes_tls13) {

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "net/certificate_key.h"
+#include "net/ja4.h"
 
 namespace mxring::net {
 
@@ -35,6 +36,7 @@ struct ClientHello {
   bool takes_p256 = false;
   bool takes_p384 = false;
   bool takes_p521 = false;
+  Ja4 fingerprint;
   bool takes(CertificateKey key) const;
 };
 

@@ -4,6 +4,8 @@
 // After options.h, which decides what the others declare.
 #include <wolfssl/ssl.h>
 
+#include <iterator>
+
 #include "base/assert.h"
 #include "net/record_cipher.h"
 #include "net/tls_heap.h"
@@ -46,8 +48,15 @@ bool apply_tls_policy(WOLFSSL_CTX* context, bool tls12) {
   good = good && wolfSSL_CTX_set_cipher_list(context, tls_suites().data()) == WOLFSSL_SUCCESS;
   good = good && wolfSSL_CTX_SetDevId(context, record_cipher_device()) == WOLFSSL_SUCCESS;
   // client_hello.cc has the same.
-  int groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1};
-  good = good && wolfSSL_CTX_set_groups(context, groups, 3) == WOLFSSL_SUCCESS;
+  int groups[] = {
+#if MXRING_X25519MLKEM768
+    WOLFSSL_X25519MLKEM768,
+#endif
+    WOLFSSL_ECC_X25519,
+    WOLFSSL_ECC_SECP256R1,
+    WOLFSSL_ECC_SECP384R1
+  };
+  good = good && wolfSSL_CTX_set_groups(context, groups, std::size(groups)) == WOLFSSL_SUCCESS;
   wolfSSL_CTX_set_verify(context, WOLFSSL_VERIFY_NONE, nullptr);
   // The cache is one for the process, behind one lock; tickets need none.
   wolfSSL_CTX_set_session_cache_mode(context, WOLFSSL_SESS_CACHE_OFF);

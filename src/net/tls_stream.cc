@@ -18,6 +18,22 @@ constexpr std::size_t kTagBytes = 16;
 constexpr std::size_t kExplicitNonceBytes = 8;  // of AES-GCM in TLS 1.2 (RFC 5288 3)
 constexpr std::uint8_t kChaChaSuites = 0xCC;    // RFC 7905: all begin like that
 
+// wolfSSL has names of its own; one that is not here is given as it has it.
+std::string_view group_name(std::string_view name) {
+  struct Group {
+    std::string_view wolf;
+    std::string_view iana;
+  };
+  constexpr Group kGroups[] = {{"X25519", "x25519"},
+                               {"SECP256R1", "secp256r1"},
+                               {"SECP384R1", "secp384r1"},
+                               {"X25519_MLKEM768", "X25519MLKEM768"}};
+  for (const auto& [wolf, iana] : kGroups) {
+    if (name == wolf) return iana;
+  }
+  return name;
+}
+
 }  // namespace
 
 int TlsStream::on_receive(WOLFSSL*, char* into, int size, void* context) {
@@ -140,10 +156,14 @@ void TlsStream::close_notify() {
 
 TlsFacts TlsStream::facts() const {
   const int suite = wolfSSL_get_current_cipher_suite(ssl_);
+  const bool resumed = wolfSSL_session_reused(ssl_) == 1;
+  const bool exchanged = !resumed || wolfSSL_version(ssl_) == TLS1_3_VERSION;
+  const char* group = exchanged ? wolfSSL_get_curve_name(ssl_) : nullptr;
   return {.version = wolfSSL_get_version(ssl_),
           .cipher = wolfSSL_get_cipher_name_iana_from_suite(static_cast<unsigned char>(suite >> 8),
                                                             static_cast<unsigned char>(suite)),
-          .resumed = wolfSSL_session_reused(ssl_) == 1};
+          .group = group == nullptr ? std::string_view() : group_name(group),
+          .resumed = resumed};
 }
 
 std::string TlsStream::error_text() const {

@@ -41,6 +41,9 @@ enum class TlsStatus : std::uint8_t {
 struct TlsFacts {
   std::string_view version;  // "TLSv1.3"
   std::string_view cipher;   // as IANA calls it, "TLS_AES_128_GCM_SHA256"
+  // Of the key exchange, as IANA calls it, "x25519"; empty when there was none (a session resumed
+  // in TLS 1.2).
+  std::string_view group;
   bool resumed = false;
 };
 

@@ -75,6 +75,7 @@ namespace mxring::obs {
   X(kStageCommitNs, "stage_commit_seconds_total", "CPU time: committing to the log")               \
   X(kStageReplyNs, "stage_reply_seconds_total", "CPU time: replying")
 
+#define MXRING_TLS_GROUPS "TLS handshakes by the group of their key exchange"
 #define MXRING_ACTIVITY "connections by what they are at, as of the last second"
 
 // X(enumerator, family's name, label, its value, help): families whose labels have few values. The
@@ -82,6 +83,11 @@ namespace mxring::obs {
 #define MXRING_LABELLED_COUNTERS(X)                                                            \
   X(kTls12, "tls_versions_total", "version", "1.2", "TLS handshakes by version")               \
   X(kTls13, "tls_versions_total", "version", "1.3", "TLS handshakes by version")               \
+  X(kGroupX25519, "tls_groups_total", "group", "x25519", MXRING_TLS_GROUPS)                    \
+  X(kGroupP256, "tls_groups_total", "group", "secp256r1", MXRING_TLS_GROUPS)                   \
+  X(kGroupP384, "tls_groups_total", "group", "secp384r1", MXRING_TLS_GROUPS)                   \
+  X(kGroupX25519MlKem768, "tls_groups_total", "group", "X25519MLKEM768", MXRING_TLS_GROUPS)    \
+  X(kGroupNone, "tls_groups_total", "group", "none", MXRING_TLS_GROUPS)                        \
   X(kSpfNone, "spf_results_total", "result", "none", "messages by SPF result")                 \
   X(kSpfPass, "spf_results_total", "result", "pass", "messages by SPF result")                 \
   X(kSpfFail, "spf_results_total", "result", "fail", "messages by SPF result")                 \

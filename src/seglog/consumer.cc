@@ -168,7 +168,8 @@ std::optional<TlsFacts> Mail::tls() const {
   const auto objects = seglog::read_stored_json(tls_json);
   if (objects.empty()) return std::nullopt;
   const auto& tls = objects.front();
-  return TlsFacts{tls.text("version"), tls.text("cipher"), tls.text("sni"), tls.truth("resumed")};
+  return TlsFacts{tls.text("version"),  tls.text("cipher"), tls.text("sni"),
+                  tls.truth("resumed"), tls.text("group"),  tls.text("ja4")};
 }
 
 std::optional<ViaFacts> Mail::via() const {

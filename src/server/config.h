@@ -119,6 +119,7 @@ struct Config {
   struct Recipients {
     std::vector<std::string> domains;  // lower-case A-labels; empty = accept every domain
     std::string file;                  // one a line; with it each recipient needs a line
+    std::vector<std::string> journal;  // lines of a file; at these nothing is refused for good
     std::string extension = "+";       // characters that end what is compared of a local part
   } recipients;
 

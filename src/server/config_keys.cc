@@ -205,6 +205,13 @@ constexpr std::array kKeys{
         "recipients", "file",
         "Recipients, one a line: joe@example.org, @example.org for everybody there, @.example.org "
         "for all domains below; others of a domain in the file get 550 5.1.1; \"\" = no file."),
+    key<RecipientEntries, MEMBER(recipients.journal)>(
+        "recipients", "journal",
+        "Addresses, or @domains, that journaling servers write to: always received, and what would "
+        "be refused for good there, or in a message to one of them, is a 4xx instead of the 5xx, "
+        "so "
+        "that the sender tries again. No message is refused there for its DMARC policy, nor for "
+        "want of an author."),
     key<Text, MEMBER(recipients.extension)>(
         "recipients", "extension",
         "What follows one of these characters in a local part is not compared; \"\" = all is."),

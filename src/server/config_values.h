@@ -33,6 +33,7 @@
 #include "server/block_list.h"
 #include "server/config.h"
 #include "server/config_rules.h"
+#include "server/recipients.h"
 
 namespace mxring::server {
 
@@ -407,6 +408,18 @@ struct Domains {
     for (const std::string& domain : value) parts.push_back(quoted(domain));
     return fmt::format("[{}]", fmt::join(parts, ", "));
   }
+};
+
+struct RecipientEntries {
+  static constexpr std::string_view kName = "list of \"ADDRESS\" or \"@DOMAIN\"";
+  static void read(const toml::node& node, std::vector<std::string>& out, const Reading& reading) {
+    read_list(node, out, reading, "\"journal@example.org\" or \"@journal.example.org\"",
+              [](const std::string& text) {
+                const bool good = Recipients::of(std::span(&text, 1), "").has_value();
+                return good ? std::optional(text) : std::nullopt;
+              });
+  }
+  static std::string show(const std::vector<std::string>& value) { return Texts::show(value); }
 };
 
 // [[tls.certificates]], or a list of inline tables.

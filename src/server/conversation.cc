@@ -333,63 +333,6 @@ bool Conversation::in_time(RateKind kind, std::uint32_t limit) {
   return context_.rates.take(kind, facts_.address, limit, context_.now.mono);
 }
 
-// Who asks for one unknown recipient after the other, and for no other, is guessing: slowed, then
-// sent away, by the limits for errors. A recipient that is served begins the count anew.
-bool Conversation::on_recipient(smtp::ReplyBuffer& out) {
-  if (!in_time(RateKind::kRecipients, rules_->config.limits.recipients_per_minute)) {
-    MXRING_PROBE("RCPT: 450, too many a minute");
-    session_.refuse(replies::kTooManyPerMinute, out);
-    return true;
-  }
-  return judge_recipient(out);
-}
-
-bool Conversation::judge_recipient(smtp::ReplyBuffer& out) {
-  const Policy::Ruling ruling =
-      rules_->policy.access({.client = facts_.address,
-                             .helo = session_.helo(),
-                             .sender = session_.envelope().reverse_path(),
-                             .recipient = session_.offered_recipient().path});
-  if (!ruling.refusal && ruling.lists_count && lists_ != nullptr) {
-    if (lists_->under_way()) {
-      MXRING_PROBE("RCPT: waits for block lists");
-      hold(Hold::kLists);
-      return false;
-    }
-    if (const BlockList* list = lists_->listed()) {
-      MXRING_PROBE("RCPT: 554, on a block list");
-      context_.counters.add(obs::Counter::kRecipientsListed);
-      session_.refuse(Policy::listed(*list, facts_.ip, context_.policy_scratch.reply), out);
-      return true;
-    }
-  }
-  return answer_recipient(ruling.refusal, out);
-}
-
-bool Conversation::answer_recipient(std::optional<smtp::Reply> refusal, smtp::ReplyBuffer& out) {
-  const base::Limits& limits = rules_->config.limits;
-  if (!refusal) refusal = rules_->policy.served(session_.offered_recipient().path);
-  if (!refusal) {
-    guesses_ = 0;
-    session_.accept(out);
-    return true;
-  }
-  session_.refuse(*refusal, out);
-  if (refusal->id() != replies::kUnknownRecipient) return true;
-  ++guesses_;
-  if (guesses_ >= limits.errors_hard) {
-    MXRING_PROBE("RCPT: 421, too many guesses");
-    session_.terminate(replies::kTooManyErrors, out);
-    give_up();
-    enter(Phase::kLastWords);
-    return false;
-  }
-  if (guesses_ < limits.errors_soft) return true;
-  MXRING_PROBE("RCPT: guesses slow a client down");
-  hold(Hold::kSlowed);
-  return false;
-}
-
 void Conversation::on_data(smtp::ReplyBuffer& out) {
   if (is_short()) {
     MXRING_PROBE("DATA: 452, memory is short");
@@ -443,8 +386,9 @@ void Conversation::on_message(smtp::ReplyBuffer& out) {
                       : message_->bytes_between(from->value, from->end, scratch.from);
   auto refusal = Policy::binary_header(header, session_.data());
   if (!refusal) {
-    refusal = rules_->policy.header(header, from_value, session_.envelope().reverse_path().empty(),
-                                    scratch);
+    refusal = rules_->policy.header(
+        header, from_value, session_.envelope().reverse_path().empty() || session_.insists(),
+        scratch);
   }
   if (refusal) {
     MXRING_PROBE("end of data: refused for its header section");
@@ -471,10 +415,14 @@ void Conversation::on_verdict() {
   if (const auto* spf = check_->evaluation().spf()) judged_.spf = mailauth::word(spf->result);
   if (const auto* dmarc = check_->evaluation().dmarc())
     judged_.dmarc = mailauth::word(dmarc->result);
-  const mailauth::Disposition disposition =
-      mailauth::decide(check_->evaluation().dmarc(), {.on_reject = auth.on_dmarc_reject,
-                                                      .on_quarantine = auth.on_dmarc_quarantine,
-                                                      .on_temperror = auth.on_dmarc_temperror});
+  // A journal keeps what fails, marked.
+  using mailauth::Disposition;
+  const bool kept = session_.insists() && auth.on_dmarc_reject == Disposition::kReject;
+  const Disposition disposition =
+      mailauth::decide(check_->evaluation().dmarc(),
+                       {.on_reject = kept ? Disposition::kQuarantine : auth.on_dmarc_reject,
+                        .on_quarantine = auth.on_dmarc_quarantine,
+                        .on_temperror = auth.on_dmarc_temperror});
   trace_verdict(disposition);
   mark();
   if (deliver(disposition)) return;

@@ -205,6 +205,7 @@ class Conversation final : public ConversationMarks,
   bool on_recipient(smtp::ReplyBuffer& out);
   bool judge_recipient(smtp::ReplyBuffer& out);
   bool answer_recipient(std::optional<smtp::Reply> refusal, smtp::ReplyBuffer& out);
+  void refuse_recipient(const smtp::Reply& reply, smtp::ReplyBuffer& out);
   void begin_lists();
   void drop_lists();
   void block_lists_answered() override;

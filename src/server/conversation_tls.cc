@@ -12,16 +12,32 @@ namespace mxring::server {
 
 namespace {
 
-std::string to_json(const net::TlsFacts& facts, const std::string& server_name) {
+void write_text_or_null(base::JsonWriter& json, std::string_view text) {
+  text.empty() ? json.null() : json.value(text);
+}
+
+std::string to_json(const net::TlsFacts& facts, const net::ClientHello& hello) {
   base::JsonWriter json;
   json.begin_object();
   json.key("version").value(facts.version);
   json.key("cipher").value(facts.cipher);
   json.key("sni");
-  server_name.empty() ? json.null() : json.value(server_name);
+  write_text_or_null(json, hello.server_name);
   json.key("resumed").value(facts.resumed);
+  json.key("group");
+  write_text_or_null(json, facts.group);
+  json.key("ja4");
+  write_text_or_null(json, hello.fingerprint.view());
   json.end_object();
   return std::move(json).text();
+}
+
+obs::Counter group_counter(std::string_view group) {
+  if (group == "x25519") return obs::Counter::kGroupX25519;
+  if (group == "secp256r1") return obs::Counter::kGroupP256;
+  if (group == "secp384r1") return obs::Counter::kGroupP384;
+  if (group == "X25519MLKEM768") return obs::Counter::kGroupX25519MlKem768;
+  return obs::Counter::kGroupNone;
 }
 
 }  // namespace
@@ -72,7 +88,8 @@ void Conversation::on_encrypted() {
   if (facts.resumed) context_.counters.add(obs::Counter::kTlsResumed);
   context_.counters.add(facts.version.ends_with("1.3") ? obs::Counter::kTls13
                                                        : obs::Counter::kTls12);
-  facts_.tls = to_json(facts, connection_.tls().hello().server_name);
+  context_.counters.add(group_counter(facts.group));
+  facts_.tls = to_json(facts, connection_.tls().hello());
   facts_.tls_cipher = facts.cipher;
   trace_tls("encrypted");
   enter(Phase::kTalking);

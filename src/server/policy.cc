@@ -1,5 +1,8 @@
 #include "server/policy.h"
 
+#include <utility>
+
+#include "base/assert.h"
 #include "base/text.h"
 #include "server/policy_files.h"
 #include "smtp/reply.h"
@@ -24,10 +27,24 @@ std::shared_ptr<const PolicyFiles> without_files(const Config& config) {
   return files;
 }
 
+// At any domain, or at none (RFC 5321 4.5.1).
+bool is_postmaster(std::string_view recipient) {
+  return base::ascii_iequals(recipient.substr(0, recipient.rfind('@')), "postmaster");
+}
+
+// Their entries were checked when the configuration was read.
+std::optional<Recipients> journal_of(const Config::Recipients& recipients) {
+  if (recipients.journal.empty()) return std::nullopt;
+  auto entries = Recipients::of(recipients.journal, recipients.extension);
+  MXRING_ASSERT(entries.has_value());
+  return std::move(*entries);
+}
+
 }  // namespace
 
 Policy::Policy(const Config& config)
     : files_(config.policy_files != nullptr ? config.policy_files : without_files(config)),
+      journal_(journal_of(config.recipients)),
       received_fields_max_(config.limits.received_fields),
       vouches_(config.auth.spf || config.auth.dkim || config.auth.dmarc),
       one_from_(config.auth.dmarc),
@@ -38,8 +55,7 @@ Policy::Ruling Policy::access(const AccessQuestion& question) const {
   const Access::Rule* rule = files_->access.find(question);
   const bool allowed = rule != nullptr && rule->action == AccessAction::kAllow;
   if (rule == nullptr || allowed) {
-    const std::string_view local = question.recipient.substr(0, question.recipient.rfind('@'));
-    return {std::nullopt, !allowed && !base::ascii_iequals(local, "postmaster")};
+    return {std::nullopt, !allowed && !is_postmaster(question.recipient)};
   }
   const std::string_view text = files_->access.text(*rule);
   const smtp::Reply reply =
@@ -57,7 +73,13 @@ std::optional<smtp::Reply> Policy::recipient(const AccessQuestion& question) con
   return ruling.refusal ? ruling.refusal : served(question.recipient);
 }
 
+bool Policy::insists(std::string_view recipient) const {
+  if (!journal_ || is_postmaster(recipient)) return false;
+  return journal_->find(recipient) == Recipients::Answer::kServed;
+}
+
 std::optional<smtp::Reply> Policy::served(std::string_view recipient) const {
+  if (insists(recipient)) return std::nullopt;
   switch (files_->recipients.find(recipient)) {
     case Recipients::Answer::kServed:
       return std::nullopt;

@@ -12,6 +12,7 @@
 #include "server/access.h"
 #include "server/block_list.h"
 #include "server/config.h"
+#include "server/recipients.h"
 #include "smtp/data_scanner.h"
 #include "smtp/reply.h"
 
@@ -42,6 +43,8 @@ class Policy {
   // For a client that a list names.
   static smtp::Reply listed(const BlockList& list, std::string_view client, std::string& text);
   std::optional<smtp::Reply> served(std::string_view recipient) const;
+  // A journal address: nothing is refused there for good.
+  bool insists(std::string_view recipient) const;
   // All of it where there are no lists, or none names the client.
   std::optional<smtp::Reply> recipient(const AccessQuestion& question) const;
   // A refusal for a message whose header section is complete, or nothing. `from` is the value of
@@ -57,6 +60,7 @@ class Policy {
   bool is_whole(const mail::HeaderIndex& header) const;
 
   std::shared_ptr<const PolicyFiles> files_;
+  std::optional<Recipients> journal_;  // recipients.journal, if any
   std::uint32_t received_fields_max_;
   bool vouches_;  // the message gets an Authentication-Results field
   bool one_from_;

@@ -69,6 +69,18 @@ std::expected<void, FileError> Recipients::add_line(std::string_view line) {
   return {};
 }
 
+std::expected<Recipients, std::string> Recipients::of(std::span<const std::string> entries,
+                                                      std::string_view extension) {
+  Recipients all({}, extension);
+  all.has_file_ = true;
+  all.serves_all_ = false;
+  for (const std::string& entry : entries) {
+    if (entry.empty()) return std::unexpected(std::string("\"\" is no address"));
+    if (auto added = all.add_entry(entry); !added) return std::unexpected(added.error());
+  }
+  return all;
+}
+
 std::expected<void, FileError> Recipients::read(const std::string& path) {
   if (path.empty()) return {};
   has_file_ = true;

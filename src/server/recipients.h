@@ -40,6 +40,10 @@ class Recipients {
   Recipients() = default;
   Recipients(std::span<const std::string> domains, std::string_view extension);
 
+  // Of these entries alone, each as a line of the file.
+  static std::expected<Recipients, std::string> of(std::span<const std::string> entries,
+                                                   std::string_view extension);
+
   // The next line of the file, without its line end. After an error the object is of no use.
   std::expected<void, FileError> add_line(std::string_view line);
   // Reads a whole file. `path` empty: there is none.

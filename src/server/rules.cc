@@ -7,6 +7,6 @@ Rules::Rules(const Config& given, bool has_certificates)
       policy(config),
       lists(parse_block_lists(config.access.dnsbl)),
       session{config.hostname, config.limits, config.syntax,
-              has_certificates && config.tls.starttls} {}
+              has_certificates && config.tls.starttls, !config.recipients.journal.empty()} {}
 
 }  // namespace mxring::server

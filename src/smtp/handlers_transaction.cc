@@ -17,7 +17,7 @@ Handlers::Outcome Handlers::mail(Session& session, const Call& call) {
                                                 .smtputf8 = false,
                                                 .leniency = session.options_.leniency});
   if (!mail) return session.error(mail.error(), call.out);
-  if (mail->declared_size > limits.message_bytes) {
+  if (mail->declared_size > limits.message_bytes && !session.options_.size_at_rcpt) {
     // The client's own business, not an error of the dialogue; RCPTs pipelined behind it neither.
     MXRING_PROBE("MAIL: 552, SIZE is too large");
     session.mail_refused_ = true;

@@ -212,6 +212,18 @@ constexpr const ReplyRow& row(ReplyId id) {
   return kReplies[static_cast<std::size_t>(id)];
 }
 
+// The codes of each row with 4 in the place of 5: "452 4.3.4" for "552 5.3.4".
+constexpr auto kCodesForNow = [] {
+  std::array<std::array<char, 12>, kReplies.size()> all{};
+  for (std::size_t id = 0; id < all.size(); ++id) {
+    const std::string_view line = kReplies[id].line;
+    for (std::size_t i = 0; i < all[id].size() && i < line.size(); ++i) {
+      all[id][i] = (i == 0 || i == 4) && line[i] == '5' ? '4' : line[i];
+    }
+  }
+  return all;
+}();
+
 // One reply, ready to be said. Where with() gave it a text of its own, whoever made the reply keeps
 // that text until the reply was said.
 class Reply {
@@ -226,14 +238,25 @@ class Reply {
     return reply;
   }
 
+  // A refusal for good as one for now: 552 5.3.4 becomes 452 4.3.4, in the same words.
+  constexpr Reply for_now() const {
+    Reply reply = *this;
+    reply.for_now_ = is_permanent();
+    return reply;
+  }
+
   constexpr ReplyId id() const { return id_; }
   constexpr unsigned code() const {
-    const std::string_view line = row(id_).line;
-    return static_cast<unsigned>((line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0'));
+    const std::string_view digits = codes();
+    return static_cast<unsigned>((digits[0] - '0') * 100 + (digits[1] - '0') * 10 +
+                                 (digits[2] - '0'));
   }
   // "552 5.3.4"; "354" where there is no enhanced code.
   constexpr std::string_view codes() const {
-    return row(id_).line.substr(0, text_begin(row(id_).line) - 1);
+    const std::string_view line = row(id_).line;
+    const std::size_t size = text_begin(line) - 1;
+    if (!for_now_) return line.substr(0, size);
+    return std::string_view(kCodesForNow[static_cast<std::size_t>(id_)].data(), size);
   }
   constexpr std::string_view text() const { return text_; }
 
@@ -249,6 +272,7 @@ class Reply {
   }
 
   ReplyId id_;
+  bool for_now_ = false;
   std::string_view text_;
 };
 

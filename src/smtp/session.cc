@@ -291,7 +291,7 @@ Session::Outcome Session::take_content(std::string_view& rest, bool rewritable,
       phase_ = Phase::kWaiting;
       return {true, Event::kMessage};
     }
-    out.say(content_refusal(), Stage::kMessage);
+    out.say(as_meant(content_refusal()), Stage::kMessage);
     end_message();
     return {true, Event::kRefused};
   }
@@ -330,6 +330,7 @@ void Session::end_transaction() {
   intake_ = Intake::kNone;
   transfer_ = Transfer::kData;
   bad_recipients_ = 0;
+  insists_ = false;
 }
 
 void Session::accept(ReplyBuffer& out) {
@@ -395,7 +396,7 @@ void Session::refuse(const Reply& reply, ReplyBuffer& out) {
 void Session::finish(const Reply& reply, ReplyBuffer& out) {
   MXRING_ASSERT(phase_ == Phase::kWaiting);
   if (reply.is_success()) errors_ = 0;
-  out.say(reply, Stage::kMessage);
+  out.say(as_meant(reply), Stage::kMessage);
   end_message();
 }
 

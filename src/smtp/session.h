@@ -95,6 +95,8 @@ struct SessionOptions {
   base::Limits limits;
   Leniency leniency;      // all off
   bool starttls = false;  // offer it where there is no TLS yet
+  // A SIZE that is too large is no matter of MAIL: whoever answers RCPT refuses it there.
+  bool size_at_rcpt = false;
 };
 
 enum class State : std::uint8_t;  // command_table.h
@@ -125,6 +127,9 @@ class Session {
   // the rest is consumed and dropped, and `reply` is given at end of data. No kDiscard follows.
   // Without effect when the message is being discarded already: the first reason stays.
   void discard(ReplyId reply);
+  // From here to its end the transaction's message is refused for now only: a 5xx is said as 4xx.
+  void insist() { insists_ = true; }
+  bool insists() const { return insists_; }
 
   // The connection is encrypted from here on: what the client said before is forgotten (RFC 3207
   // 4.2). Right after accept() of kStartTls, or before greet() where TLS is implicit.
@@ -237,6 +242,7 @@ class Session {
   Outcome end_chunk(ReplyBuffer& out);
   bool scanner_objects() const;
   ReplyId content_refusal() const;
+  Reply as_meant(const Reply& reply) const { return insists_ ? reply.for_now() : reply; }
   void end_message();
   void end_transaction();
 
@@ -267,6 +273,7 @@ class Session {
   Intake intake_ = Intake::kNone;
   Transfer transfer_ = Transfer::kData;
   ReplyId refusal_{};
+  bool insists_ = false;  // of this transaction: its message is refused for now only
   Chunk chunk_;
   std::uint32_t commands_without_mail_ = 0;  // since the last message
   std::uint32_t bad_recipients_ = 0;         // of this transaction

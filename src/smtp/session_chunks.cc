@@ -114,7 +114,7 @@ Session::Outcome Session::end_chunk(ReplyBuffer& out) {
     case Intake::kRefused:
       break;
   }
-  const ReplyId refusal = content_refusal();
+  const Reply refusal = as_meant(content_refusal());
   if (!chunk_.last) return answer(refusal, out);
   ++messages_;
   out.say(refusal, Stage::kMessage);

@@ -429,6 +429,16 @@ class Package(Case):
             self.assertEqual([line.split()[0] for line in lines],
                              [f"{log_id}_{i}" for i in range(20)])
 
+    def version(self):
+        """The one that include/mxring/version.h has for everything."""
+        with open(os.path.join(mxtest.SOURCE, "include", "mxring", "version.h")) as header:
+            return ".".join(re.findall(r"VERSION_(?:MAJOR|MINOR|PATCH) (\d+)\n", header.read()))
+
+    def test_one_version(self):
+        self.assertEqual(mxringlog.__version__, self.version())
+        said = self.run_client([mxtest.BINARY, "--version"]).stdout.decode().split()
+        self.assertEqual(said[:2], ["mxring", self.version()])
+
     def test_a_wheel_builds_offline(self):
         source = os.path.join(self.directory, "source")
         shutil.copytree(PACKAGE, source, ignore=shutil.ignore_patterns("__pycache__"))
@@ -445,7 +455,7 @@ class Package(Case):
                          self.directory, source], timeout=100, env=environment)
         place = os.path.join(self.directory, "installed")
         (wheel,) = [name for name in os.listdir(self.directory) if name.endswith(".whl")]
-        self.assertEqual(wheel, "mxringlog-1.0.0-py3-none-any.whl")
+        self.assertEqual(wheel, f"mxringlog-{self.version()}-py3-none-any.whl")
         self.run_client([python, "-m", "zipfile", "-e", os.path.join(self.directory, wheel), place])
         self.assertTrue(os.path.exists(os.path.join(place, "mxringlog", "py.typed")))
         segment, _ = worked_example()

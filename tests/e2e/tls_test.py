@@ -17,6 +17,7 @@ import time
 import warnings
 
 import mxtest
+import python_log
 from mxtest import Log, sample_message, sha256
 from postfix import Postfix
 
@@ -541,6 +542,26 @@ class Sessions(TlsCase):
                 _, reused = self.deliver(context, session)
                 self.assertTrue(reused)
         self.assertEqual(self.records(), [False, *[True] * 8] * 2)
+
+    def test_group_and_fingerprint_are_recorded(self):
+        """The same client has one fingerprint, another program another."""
+        self.start()
+        old, new = (trusting(v) for v in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
+        session, _ = self.deliver(old)
+        self.assertTrue(self.deliver(old, session)[1])
+        self.deliver(new)
+        self.deliver(new)
+        new.set_ecdh_curve("secp384r1")
+        self.deliver(new)
+        tls = [r["tls"] for r in self.log.records()]
+        self.assertEqual([t["group"] for t in tls],
+                         ["x25519", None, "x25519", "x25519", "secp384r1"])
+        for facts in tls:
+            self.assertRegex(facts["ja4"], r"^t1[23][di]\d{4}00_[0-9a-f]{12}_[0-9a-f]{12}$")
+        self.assertEqual(tls[2]["ja4"], tls[3]["ja4"])
+        self.assertNotEqual(tls[0]["ja4"], tls[2]["ja4"])
+        read = python_log.mxringlog.Log(self.server.log_dir).records()
+        self.assertEqual([record.tls for record in read], tls)
 
     def test_keys_rotate(self):
         """A ticket is good for a while, then never again."""

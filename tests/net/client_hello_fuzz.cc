@@ -14,6 +14,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     MXRING_ASSERT(hello.server_name.size() <= kServerNameBytesMax);
     MXRING_ASSERT(hello.server_name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") ==
                   std::string::npos);
+    const std::string_view print = hello.fingerprint.view();
+    MXRING_ASSERT(print.empty() || (print.size() == Ja4::kBytes && print[10] == '_' &&
+                                    print[23] == '_' && print[0] == 't'));
   }
   bool decided = false;
   for (std::size_t cut = 0; cut <= size; cut += 1 + size / 64) {

@@ -77,6 +77,32 @@ TEST(ClientHello, OfARealClient) {
   EXPECT_TRUE(hello.takes_p256);
 }
 
+TEST(ClientHello, HasAFingerprint) {
+  // The parts of ja4_test.cc's example, where they stand in a hello.
+  const auto numbers = [](std::initializer_list<std::size_t> values) {
+    std::string out;
+    for (const std::size_t value : values) out += number(value, 2);
+    return out;
+  };
+  const std::string suites =
+      numbers({0x0A0A, 0x1301, 0x1302, 0x1303, 0xC02B, 0xC02F, 0xC02C, 0xC030, 0xCCA9, 0xCCA8,
+               0xC013, 0xC014, 0x009C, 0x009D, 0x002F, 0x0035});
+  std::string extensions = name_extension("mx.test") +
+                           extension(16, vector(2, vector(1, "h2") + vector(1, "http/1.1"))) +
+                           extension(13, vector(2, numbers({0x0403, 0x0804, 0x0401, 0x0503, 0x0805,
+                                                            0x0501, 0x0806, 0x0601}))) +
+                           extension(43, vector(1, numbers({0x2A2A, 0x0304, 0x0303})));
+  for (const std::size_t type : {0x1A1A, 0x0005, 0x000B, 0x0012, 0x0015, 0x0017, 0x001B, 0x0023,
+                                 0x002D, 0x4469, 0xFF01}) {
+    extensions += extension(type, "");
+  }
+  extensions += extension(10, vector(2, numbers({29, 23}))) + extension(51, vector(2, ""));
+  const ClientHello hello = hello_of(extensions, 0x0303, suites);
+  EXPECT_EQ(hello.fingerprint.view(), "t13d1516h2_8daaf6152771_e5627efa2ab1");
+  EXPECT_EQ(hello_of("", 0x0301, std::string("\x00\x2F", 2)).fingerprint.view().substr(0, 11),
+            "t10i010000_");
+}
+
 TEST(ClientHello, EveryPrefixWantsMore) {
   for (const std::size_t each : {std::size_t{1}, std::size_t{7}, std::size_t{16'000}}) {
     const std::string whole = records(message(name_extension("a.example") + kEcdsa), each);

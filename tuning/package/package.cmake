@@ -62,7 +62,8 @@ else()
   set(python_version 3)
 endif()
 install(CODE "set(python_source \"${PROJECT_SOURCE_DIR}/include/python\")
-set(python_version ${python_version})" COMPONENT python)
+set(python_version ${python_version})
+set(python_package_version ${PROJECT_VERSION})" COMPONENT python)
 install(CODE [[
   get_filename_component(prefix "${CMAKE_INSTALL_PREFIX}" ABSOLUTE)
   if(prefix STREQUAL "/usr")
@@ -72,8 +73,6 @@ install(CODE [[
   endif()
   file(INSTALL "${python_source}/mxringlog" DESTINATION "${prefix}/${python_dir}"
     PATTERN __pycache__ EXCLUDE)
-  file(STRINGS "${python_source}/pyproject.toml" line REGEX "^version = ")
-  string(REGEX REPLACE ".*\"(.*)\".*" "\\1" python_package_version "${line}")
   file(WRITE "$ENV{DESTDIR}${prefix}/${python_dir}/mxringlog-${python_package_version}.egg-info"
     "Metadata-Version: 2.1\nName: mxringlog\nVersion: ${python_package_version}\nSummary: Reads the log of mxring\nRequires-Python: >=3.9\n")
 ]] COMPONENT python)

@@ -24,7 +24,7 @@ from ._errors import (BeyondEnd, Damaged, GroupError, LogError, NotALog, OtherLo
 from ._log import Checks, Follower, Log
 from ._record import Gap, Recipient, Record
 
-__version__ = "1.0.0"
+__version__ = "0.1.0"  # of include/mxring/version.h
 
 __all__ = ["BeyondEnd", "Checks", "Damaged", "Follower", "Gap", "GroupError", "Log", "LogError",
            "NotALog", "OtherLog", "Owned", "Paused", "Recipient", "Record", "UnknownVersion"]

@@ -134,6 +134,7 @@ class Record:
 
     @property
     def tls(self) -> Optional[Dict[str, Any]]:
+        """`version cipher sni resumed group ja4`; the last two not in older records."""
         return self._json(5)  # type: ignore[no-any-return]
 
     @property

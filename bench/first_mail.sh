@@ -26,7 +26,7 @@ for line in sys.stdin:
     found = re.search(r"^ready smtp=127\.0\.0\.1:(\d+)", line)
     if found:
         smtplib.SMTP("127.0.0.1", int(found[1]), timeout=60).sendmail(
-            "you@example.org", ["me@example.net"], "Subject: hello\n\nIt works.\n")
+            "you@example.org", ["me@example.net"], "From: you@example.org\nSubject: hello\n\nIt works.\n")
         break
 else:
     sys.exit("no ready line")'

@@ -85,7 +85,8 @@ begun=$EPOCHREALTIME
 "from_$1"
 ended=$EPOCHREALTIME
 # User and system time of everything that was waited for.
-cpu=$(times | tail -n 1 | python3 -c '
+times >"$place/times"
+cpu=$(tail -n 1 "$place/times" | python3 -c '
 import re, sys
 print(round(sum(int(m) * 60 + float(s) for m, s in re.findall(r"(\d+)m([\d.]+)s", sys.stdin.read()))))')
 python3 -c "print(f'from $1 to the first mail: {$ended - $begun:.0f} s, $cpu CPU s')"

@@ -92,8 +92,8 @@ TEST(ClientHello, HasAFingerprint) {
                            extension(13, vector(2, numbers({0x0403, 0x0804, 0x0401, 0x0503, 0x0805,
                                                             0x0501, 0x0806, 0x0601}))) +
                            extension(43, vector(1, numbers({0x2A2A, 0x0304, 0x0303})));
-  for (const std::size_t type : {0x1A1A, 0x0005, 0x000B, 0x0012, 0x0015, 0x0017, 0x001B, 0x0023,
-                                 0x002D, 0x4469, 0xFF01}) {
+  for (const std::size_t type :
+       {0x1A1A, 0x0005, 0x000B, 0x0012, 0x0015, 0x0017, 0x001B, 0x0023, 0x002D, 0x4469, 0xFF01}) {
     extensions += extension(type, "");
   }
   extensions += extension(10, vector(2, numbers({29, 23}))) + extension(51, vector(2, ""));

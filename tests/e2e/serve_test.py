@@ -380,6 +380,12 @@ class StoppedReader(ServeCase):
         return int(re.search(r"(?m)^mxring_journal_lines_dropped_total (\d+)$",
                              self.server.http("/metrics"))[1])
 
+    def complained_enough(self):
+        """On a busy machine signals come together, and are one line: then some more of them."""
+        if self.dropped() == 0:
+            self.complain_much()
+        return self.dropped()
+
     def deliver(self, offset):
         with Wire(self.server.address) as wire:
             wire.hello()
@@ -389,7 +395,7 @@ class StoppedReader(ServeCase):
         self.deliver(0)
         self.complain_much()
         self.deliver(1)
-        mxtest.wait_until(self.dropped, 10, "dropped lines are counted")
+        mxtest.wait_until(self.complained_enough, 30, "dropped lines are counted")
         # The descriptor is not only ours.
         self.assertTrue(os.get_blocking(self.writing))
         self.server.terminate()
@@ -397,7 +403,7 @@ class StoppedReader(ServeCase):
 
     def test_what_was_dropped_is_said_once_it_is_read_again(self):
         self.complain_much()
-        mxtest.wait_until(self.dropped, 10, "dropped lines are counted")
+        mxtest.wait_until(self.complained_enough, 30, "dropped lines are counted")
         text = b""
         end = time.monotonic() + 20
         while b"lines were dropped here" not in text and time.monotonic() < end:

@@ -3,12 +3,15 @@
 #include <array>
 #include <cstring>
 
+#include "base/assert.h"
+
 namespace mxring::base {
 
 namespace {
 
 constexpr std::string_view kDigits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static_assert(kDigits.size() == 64);
 
 // Both digits of twelve bits: half the steps, from memory that stays in the first cache.
 constexpr auto kPairs = [] {
@@ -34,6 +37,7 @@ constexpr auto kValues = [] {
   return values;
 }();
 
+static_assert(kValues['A'] == 0 && kValues['/'] == 63 && kValues['='] == kPad);
 std::uint8_t value_of(char c) {
   return kValues[static_cast<std::uint8_t>(c)];
 }
@@ -41,6 +45,7 @@ std::uint8_t value_of(char c) {
 // What stands behind the last digit: spaces if they may, and the padding that `digits` (of the last
 // quad) ask for.
 bool is_proper_end(std::string_view rest, unsigned digits, Base64 how) {
+  MXRING_ASSERT(digits < 4 && digits != 1);  // what one digit says is no byte
   const unsigned wanted = digits == 0 ? 0 : 4 - digits;
   unsigned pads = 0;
   for (const char c : rest) {
@@ -99,6 +104,7 @@ bool decode_base64(std::string_view text, Base64 how, std::string& out) {
     put(group >> 10);
     put(group >> 2);
   }
+  MXRING_ASSERT(static_cast<std::size_t>(to - out.data()) <= out.size());
   out.resize(static_cast<std::size_t>(to - out.data()));
   return true;
 }

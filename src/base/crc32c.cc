@@ -33,6 +33,7 @@ constexpr Tables make_tables() {
 }
 
 constexpr Tables kTables = make_tables();
+static_assert(kTables[0][1] == 0xF26B8303);  // as in RFC 3720 B.4
 
 std::uint64_t load64(const unsigned char* p) {
   std::uint64_t word;
@@ -56,6 +57,7 @@ std::uint32_t portable_raw(std::uint32_t crc, const unsigned char* p, std::size_
 // streams of kStride bytes run at once. Joining them needs "advance this CRC over n zero bytes",
 // which is linear: four tables of 256 entries, one per byte of the CRC.
 constexpr std::size_t kStride = 512;
+static_assert(kStride % sizeof(std::uint64_t) == 0);
 
 using Shift = std::array<std::array<std::uint32_t, 256>, 4>;
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/assert.h"
 #include "base/text.h"
 
 namespace mxring::base {
@@ -22,6 +23,7 @@ JsonWriter& JsonWriter::open(char bracket) {
 }
 
 JsonWriter& JsonWriter::close(char bracket) {
+  MXRING_ASSERT(!out_.empty() && out_.back() != ',' && out_.back() != ':');
   out_ += bracket;
   need_comma_ = true;
   return *this;
@@ -29,6 +31,7 @@ JsonWriter& JsonWriter::close(char bracket) {
 
 JsonWriter& JsonWriter::key(std::string_view name) {
   separate();
+  MXRING_ASSERT(out_.empty() || out_.back() == '{' || out_.back() == ',');  // keys are in objects
   append_string(name);
   out_ += ':';
   need_comma_ = false;

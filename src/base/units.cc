@@ -7,6 +7,8 @@
 #include <ctime>
 #include <limits>
 
+#include "base/assert.h"
+
 namespace mxring::base {
 
 namespace {
@@ -76,6 +78,7 @@ std::optional<std::int64_t> parse_duration_ns(std::string_view text) {
 }
 
 std::string duration_problem(std::string_view text, std::int64_t min_ns, std::int64_t max_ns) {
+  MXRING_ASSERT(min_ns >= 0 && min_ns <= max_ns);
   const bool negative = text.starts_with('-');
   bool too_large = false;
   const auto ns = scaled_duration(negative ? text.substr(1) : text, too_large);

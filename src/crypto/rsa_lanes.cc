@@ -18,6 +18,7 @@ constexpr std::uint64_t kDigitMask = (std::uint64_t{1} << kDigitBits) - 1;
 
 // Octets of the largest number of digits, and eight more so that a digit is one unaligned load.
 constexpr std::size_t kPaddedOctets = kLaneDigitsMax * kDigitBits / 8 + 8;
+static_assert(kDigitBits < 64 && kPaddedOctets % 8 == 0);
 
 // Digits of one big-endian number, each by a single load from a copy with zeros in front.
 class Digits {
@@ -78,6 +79,7 @@ using Row = const std::uint64_t (*)[kLanes];
 // stay in registers: low[i] belongs to column i of eight, high[i] to column i + 1. Fourteen sums
 // are enough independent chains to keep both multipliers busy through their latency of four.
 constexpr std::size_t kTile = 4;
+static_assert(kLaneDigitsMax % kTile == 0, "numbers are whole tiles");
 
 struct Columns {
   Vector low0, low1, low2, low3, low4, low5, low6;
@@ -231,6 +233,7 @@ MXRING_IFMA __attribute__((noinline)) void multiply(LaneNumber& out, const LaneN
                                                     const LaneNumber& b_number,
                                                     LaneScratch& scratch) {
   constexpr std::size_t kTiles = kDigits / kTile;
+  static_assert(kTiles * kTile == kDigits && kDigits <= kLaneDigitsMax);
   Row a = a_number.digit;
   Row b = b_number.digit;
   Row n = scratch.modulus.digit;
@@ -303,6 +306,7 @@ template <std::size_t kDigits>
 void gather(LaneScratch& scratch, std::span<const LaneInput, kLanes> inputs) {
   for (std::size_t lane = 0; lane < kLanes; ++lane) {
     const LaneInput& input = inputs[lane];
+    MXRING_ASSERT(input.modulus != nullptr && input.octets * 8 <= kDigits * kDigitBits);
     const Digits signature({input.signature, input.octets});
     const Digits encoding({input.encoding, input.octets});
     for (std::size_t i = 0; i < kDigits; ++i) {
@@ -334,6 +338,8 @@ bool lanes_available() {
 
 unsigned match_lanes(LaneScratch& scratch, std::size_t size,
                      std::span<const LaneInput, kLanes> inputs) {
+  MXRING_ASSERT(size < kLaneDigits.size());
+  static_assert(kLaneDigits.size() == 5, "each has its case");
   switch (size) {
     case 0:
       return match<kLaneDigits[0]>(scratch, inputs);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/assert.h"
 #include "crypto/rsa.h"
 #include "crypto/rsa_encoding.h"
 #include "crypto/rsa_key_body.h"
@@ -39,6 +40,7 @@ struct RsaVerifier::State {
     Octets expected;
     Octets found;
     const std::size_t size = key.modulus.size();
+    MXRING_ASSERT(size <= expected.size() && check.signature.size() == size);
     encode_message(std::span(expected).first(size), check.digest);
     return public_operation(key.modulus, key.exponent, octets(check.signature),
                             std::span(found).first(size)) &&
@@ -61,6 +63,7 @@ struct RsaVerifier::State {
     } else if (!lanes || key.lanes.digits.empty()) {
       check.valid = verify_one(key, check);
     } else {
+      MXRING_ASSERT(key.lanes.size < groups.size());
       Group& group = groups[key.lanes.size];
       group.checks[group.count++] = &check;
       if (group.count == kLanes) run(key.lanes.size);
@@ -68,12 +71,14 @@ struct RsaVerifier::State {
   }
 
   void run(std::size_t size) {
+    MXRING_ASSERT(groups[size].count > 0 && groups[size].count <= kLanes);
     Group& group = groups[size];
     std::array<LaneInput, kLanes> inputs;
     for (std::size_t i = 0; i < group.count; ++i) {
       const RsaCheck& check = *group.checks[i];
       const RsaPublicKey::Body& key = body(check);
       const std::size_t length = key.modulus.size();
+      MXRING_ASSERT(length <= encodings[i].size() && check.signature.size() == length);
       encode_message(std::span(encodings[i]).first(length), check.digest);
       inputs[i] = {.modulus = key.lanes.digits.data(),
                    .r_squared = key.lanes.digits.data() + kLaneDigits[size],
@@ -84,6 +89,7 @@ struct RsaVerifier::State {
     }
     // The lanes that are left over do the first one again.
     std::fill(inputs.begin() + static_cast<std::ptrdiff_t>(group.count), inputs.end(), inputs[0]);
+    MXRING_ASSERT(lanes != nullptr);
     const unsigned matches = match_lanes(*lanes, size, inputs);
     for (std::size_t i = 0; i < group.count; ++i) {
       group.checks[i]->valid = (matches >> i & 1) != 0;

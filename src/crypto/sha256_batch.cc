@@ -24,6 +24,7 @@ constexpr std::size_t kDirectBytesMin = Sha256Batch::kCopiedBelowBytes;
 
 // A piece in place makes three runs: what was gathered before, itself, and what follows.
 constexpr std::size_t kRunsPerPieceMax = 3;
+static_assert(kRunsPerPieceMax < kRunsMax && kJobsMax < kNoJob && kRunsMax < kNoRun);
 
 // Pieces are often a line end or a single space, and memcpy of a size that the compiler does not
 // know is a call.
@@ -64,12 +65,15 @@ struct Sha256Batch::Lanes {
   std::size_t used = 0;
 
   void load(std::size_t lane, const std::array<std::uint32_t, 8>& state) {
+    MXRING_ASSERT(lane < width && width <= kSha256LanesMax);
     for (std::size_t i = 0; i < state.size(); ++i) states[i * width + lane] = state[i];
   }
   void store(std::size_t lane, std::array<std::uint32_t, 8>& state) const {
+    MXRING_ASSERT(lane < width);
     for (std::size_t i = 0; i < state.size(); ++i) state[i] = states[i * width + lane];
   }
   void move(std::size_t from, std::size_t to) {
+    MXRING_ASSERT(to <= from && from < width);
     for (std::size_t i = 0; i < 8; ++i) states[i * width + to] = states[i * width + from];
     data[to] = data[from];
     lanes[to] = lanes[from];
@@ -138,6 +142,9 @@ void Sha256Batch::append_slowly(Sha256Stream& stream, std::string_view piece) {
     piece.remove_prefix(blocks * kSha256BlockBytes);
     start_gathering(stream);
   }
+  MXRING_ASSERT(gathering_ == &stream &&
+                piece.size() <=
+                    static_cast<std::size_t>(gather_limit_ - gather_end_) + kSha256BlockBytes);
   std::memcpy(gather_end_, piece.data(), piece.size());
   gather_end_ += piece.size();
   stream.bytes_ += piece.size();
@@ -161,6 +168,7 @@ void Sha256Batch::finish(Sha256Stream& stream) {
   start_gathering(stream);
   const std::size_t held = stream.bytes_ % kSha256BlockBytes;
   std::uint8_t* const last = gather_end_ - held;
+  MXRING_ASSERT(gathering_ == &stream && last >= gather_start_);
   gather_end_ = last + sha256_pad(last, held, stream.bytes_) * kSha256BlockBytes;
   stop_gathering();
   stream.closed_ = true;
@@ -176,6 +184,8 @@ void Sha256Batch::forget(Sha256Stream& stream) {
     gather_end_ = gather_start_;
   }
   if (stream.job_ != kNoJob) {
+    MXRING_ASSERT(stream.job_ < jobs_.size() && jobs_[stream.job_].stream == &stream &&
+                  waiting_jobs_ > 0);
     jobs_[stream.job_].stream = nullptr;
     --waiting_jobs_;
   }
@@ -200,6 +210,7 @@ void Sha256Batch::stop_gathering() {
   if (gathering_ == nullptr) return;
   Sha256Stream& stream = *gathering_;
   gathering_ = nullptr;
+  MXRING_ASSERT(gather_start_ <= gather_end_ && stream.batch_ == this);
   const auto size = static_cast<std::size_t>(gather_end_ - gather_start_);
   const std::size_t blocks = size / kSha256BlockBytes;
   std::memcpy(stream.block_.data(), gather_start_ + blocks * kSha256BlockBytes,
@@ -231,6 +242,7 @@ void Sha256Batch::add_run(Sha256Stream& stream, const std::uint8_t* data, std::s
     return;
   }
   Job& job = jobs_[stream.job_];
+  MXRING_ASSERT(job.stream == &stream && job.last_run < runs_.size());
   job.blocks += blocks;
   Run& last = runs_[job.last_run];
   if (last.data + last.blocks * kSha256BlockBytes == data) {
@@ -253,6 +265,7 @@ void Sha256Batch::flush() {
     if (pending_.size() > 1) std::ranges::sort(pending_, {}, &Job::blocks);
     advance_with(best_kernel(pending_.size()));
   }
+  MXRING_ASSERT(gathering_ == nullptr && pending_.empty());
   jobs_.clear();
   runs_.clear();
   gather_start_ = gathered_[0].bytes;
@@ -261,6 +274,7 @@ void Sha256Batch::flush() {
 }
 
 const Sha256Kernel& Sha256Batch::best_kernel(std::size_t streams) const {
+  MXRING_ASSERT(best_kernels_.front() != nullptr && best_kernels_.back() != nullptr);
   return *best_kernels_[std::min(streams, best_kernels_.size() - 1)];
 }
 
@@ -304,6 +318,7 @@ bool Sha256Batch::start_next_job(Lanes& lanes, std::size_t lane) {
   if (pending_.empty()) return false;
   Job* const job = pending_.back();
   pending_.pop_back();
+  MXRING_ASSERT(job->stream != nullptr && job->blocks > 0);
   lanes.load(lane, job->stream->state_);
   lanes.lanes[lane] = {job, runs_[job->first_run]};
   lanes.data[lane] = lanes.lanes[lane].run.data;
@@ -312,6 +327,7 @@ bool Sha256Batch::start_next_job(Lanes& lanes, std::size_t lane) {
 
 void Sha256Batch::end_job(Lanes& lanes, std::size_t lane) {
   Sha256Stream& stream = *lanes.lanes[lane].job->stream;
+  MXRING_ASSERT(stream.batch_ == this && lanes.lanes[lane].job->blocks == 0);
   lanes.store(lane, stream.state_);
   stream.batch_ = nullptr;
   if (stream.closed_) {
@@ -323,6 +339,7 @@ void Sha256Batch::end_job(Lanes& lanes, std::size_t lane) {
 void Sha256Batch::suspend_job(Lanes& lanes, std::size_t lane) {
   const Lanes::Lane& suspended = lanes.lanes[lane];
   Job& job = *suspended.job;
+  MXRING_ASSERT(suspended.run.blocks > 0 && suspended.run.blocks <= job.blocks);
   lanes.store(lane, job.stream->state_);
   runs_[job.first_run] = {lanes.data[lane], suspended.run.blocks, suspended.run.next};
   pending_.push_back(&job);

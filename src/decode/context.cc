@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "base/assert.h"
 #include "base/text.h"
 #include "mail/encoded_word.h"
 
@@ -26,6 +27,7 @@ class StringSink final : public mail::ByteSink {
  public:
   StringSink(std::string& out, std::uint64_t most) : out_(out), most_(most) {}
   bool take(std::string_view bytes) override {
+    MXRING_ASSERT(out_.size() <= most_);
     full_ = bytes.size() > most_ - out_.size();
     out_.append(bytes.substr(0, most_ - out_.size()));
     return !full_;

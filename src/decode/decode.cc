@@ -1,5 +1,6 @@
 #include "decode/decode.h"
 
+#include "base/assert.h"
 #include "base/text.h"
 #include "decode/arf.h"
 #include "decode/context.h"
@@ -57,6 +58,7 @@ class Decoder::Work {
       return;
     }
     scratch_.walker.walk(message, options.budget.mime, scratch_.charsets);
+    MXRING_ASSERT(!scratch_.walker.parts().empty());
     if (!read_kind(context)) out.kind = Kind::kMail;
     read_message(context);
     if (options.as && out.kind != *options.as) out.as_wanted = false;

@@ -57,6 +57,7 @@ std::expected<TokenPattern, std::string> TokenPattern::parse(std::string_view te
     }
   }
   if (tokens != 1) return std::unexpected("it needs {} once, where the token stands");
+  MXRING_ASSERT(!pattern.pieces_.empty());
   return pattern;
 }
 
@@ -80,6 +81,7 @@ std::optional<std::string_view> TokenPattern::find(std::string_view value) const
     MXRING_ASSERT(end >= at);
     if (piece.token) token = value.substr(at, end - at);
     at = end + piece.text.size();
+    MXRING_ASSERT(at <= value.size());
   }
   if (!token || token->empty()) return std::nullopt;
   return token;

@@ -14,12 +14,14 @@ constexpr int kRawWindowBits = -15;
 constexpr std::size_t kOutBytes = 32 * 1024;
 constexpr std::size_t kLocalHeaderBytes = 30;
 constexpr std::size_t kDescriptorBytes = 12;  // without its signature
+static_assert(kDescriptorBytes + 4 < kLocalHeaderBytes);
 constexpr std::string_view kGzipMagic = "\x1F\x8B";
 constexpr std::string_view kZipMagic = "PK\x03\x04";
 constexpr std::string_view kDescriptorMagic = "PK\x07\x08";
 
 std::uint32_t little(std::string_view bytes, std::size_t at, std::size_t size) {
   std::uint32_t value = 0;
+  MXRING_ASSERT(size <= 4 && at + size <= bytes.size());
   for (std::size_t i = size; i-- > 0;) {
     value = (value << 8U) | static_cast<unsigned char>(bytes[at + i]);
   }
@@ -75,6 +77,7 @@ void Unpacker::begin(UnpackSink& sink, const UnpackBudget& budget) {
 }
 
 bool Unpacker::take(std::string_view bytes) {
+  MXRING_ASSERT(sink_ != nullptr);
   in_bytes_ += bytes.size();
   rest_ = bytes;
   while (!rest_.empty() && state_ != State::kDone) {
@@ -87,6 +90,7 @@ bool Unpacker::take(std::string_view bytes) {
 }
 
 UnpackEnd Unpacker::finish() {
+  MXRING_ASSERT(sink_ != nullptr);
   if (state_ == State::kMagic && !head_.empty()) {
     rest_ = head_;
     state_ = State::kPlain;
@@ -122,6 +126,7 @@ void Unpacker::end(UnpackEnd how) {
 
 // Gathers a header that may straddle pieces. True: head_ has that many bytes.
 bool Unpacker::need(std::size_t bytes) {
+  MXRING_ASSERT(bytes <= kLocalHeaderBytes);
   const std::size_t missing = bytes - std::min(bytes, head_.size());
   const std::size_t taken = std::min(missing, rest_.size());
   head_.append(rest_.substr(0, taken));
@@ -160,6 +165,7 @@ void Unpacker::step() {
     case State::kZipDeflated:
       return inflate_some(false);
     case State::kZipDescriptor: {
+      MXRING_ASSERT(descriptor_ && any_entry_);
       if (!need(4)) return;
       const bool magic = head_.starts_with(kDescriptorMagic);
       if (!need(kDescriptorBytes + (magic ? 4 : 0))) return;
@@ -174,6 +180,7 @@ void Unpacker::step() {
 }
 
 void Unpacker::find_magic() {
+  MXRING_ASSERT(state_ == State::kMagic || state_ == State::kGzipNext);
   if (!need(2)) return;
   if (head_ == kGzipMagic) {
     if (!begin_inflate(kGzipWindowBits, gzip_open_)) return end(UnpackEnd::kMemory);
@@ -224,6 +231,7 @@ bool Unpacker::give(std::string_view bytes) {
 }
 
 bool Unpacker::begin_inflate(int window_bits, bool& open) {
+  MXRING_ASSERT(window_bits == kGzipWindowBits || window_bits == kRawWindowBits);
   z_stream& stream = window_bits > 0 ? gzip_ : raw_;
   if (open) return inflateReset(&stream) == Z_OK;
   stream = {};
@@ -235,12 +243,14 @@ void Unpacker::inflate_some(bool gzip) {
   z_stream& stream = gzip ? gzip_ : raw_;
   std::array<char, kOutBytes> out;
   stream.next_in = const_cast<Bytef*>(zlib_bytes(rest_));
+  MXRING_ASSERT(gzip ? gzip_open_ : raw_open_);
   stream.avail_in = static_cast<uInt>(rest_.size());
   // Ends with the input: a round that fills the buffer moves the output's budget instead.
   for (;;) {
     stream.next_out = reinterpret_cast<Bytef*>(out.data());
     stream.avail_out = static_cast<uInt>(out.size());
     const int result = inflate(&stream, Z_NO_FLUSH);
+    MXRING_ASSERT(stream.avail_in <= rest_.size());
     rest_.remove_prefix(rest_.size() - stream.avail_in);
     const std::string_view had(out.data(), out.size() - stream.avail_out);
     if (!gzip) {
@@ -271,6 +281,7 @@ void Unpacker::inflate_some(bool gzip) {
 }
 
 void Unpacker::read_zip_header() {
+  MXRING_ASSERT(state_ == State::kZipHeader);
   if (!need(4)) return;
   if (!head_.starts_with(kZipMagic))
     return end(any_entry_ ? UnpackEnd::kGood : UnpackEnd::kDamaged);
@@ -299,6 +310,7 @@ void Unpacker::read_zip_header() {
 }
 
 void Unpacker::pass_stored() {
+  MXRING_ASSERT(state_ == State::kZipStored && method_ == 0);
   const std::size_t bytes = std::min<std::uint64_t>(stored_left_, rest_.size());
   const std::string_view part = rest_.substr(0, bytes);
   crc_ = static_cast<std::uint32_t>(crc32(crc_, zlib_bytes(part), static_cast<uInt>(bytes)));
@@ -310,6 +322,7 @@ void Unpacker::pass_stored() {
 }
 
 void Unpacker::end_entry() {
+  MXRING_ASSERT(any_entry_ && state_ != State::kDone);
   state_ = State::kZipHeader;
   const bool whole = entry_wanted_;
   if (!sink_->next_entry()) {

@@ -41,6 +41,7 @@ std::size_t encode_utf8(std::uint32_t code, char* out) {
     out[0] = static_cast<char>(code);
     return 1;
   }
+  MXRING_ASSERT(code <= 0x10FFFF && (code < 0xD800 || code > 0xDFFF));
   const std::size_t bytes = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
   for (std::size_t i = bytes; i-- > 1; code >>= 6U) {
     out[i] = static_cast<char>(0x80U | (code & 0x3FU));
@@ -51,6 +52,7 @@ std::size_t encode_utf8(std::uint32_t code, char* out) {
 
 constexpr std::size_t kEntityBytesMax = 12;
 constexpr std::size_t kTailStep = 64;
+static_assert(kEntityBytesMax < kTailStep && kTailStep < kXmlTokenBytesMax);
 
 }  // namespace
 
@@ -86,11 +88,13 @@ void XmlReader::begin(XmlHandler& handler, std::uint32_t depth_max) {
 void XmlReader::feed(std::string_view piece) {
   // An unfinished token is completed in pieces as long as itself, so that it is looked at a few
   // times only, however it ends.
+  MXRING_ASSERT(handler_ != nullptr);
   while (!tail_.empty() && !piece.empty() && !stopped()) {
     const std::size_t before = tail_.size();
     const std::size_t bytes = std::min(piece.size(), std::max(before, kTailStep));
     tail_.append(piece.substr(0, bytes));
     const std::size_t taken = take(tail_, false);
+    MXRING_ASSERT(taken <= tail_.size());
     if (taken >= before) {  // what is left lies in the piece as well
       piece.remove_prefix(taken - before);
       tail_.clear();
@@ -136,6 +140,7 @@ std::size_t XmlReader::take(std::string_view text, bool last) {
         break;
     }
     if (taken == 0) break;
+    MXRING_ASSERT(taken <= rest.size());
     at += taken;
   }
   return at;
@@ -143,6 +148,7 @@ std::size_t XmlReader::take(std::string_view text, bool last) {
 
 // Inside a comment, an instruction or a CDATA section: to its end, or all but what may begin it.
 std::size_t XmlReader::take_until(std::string_view text, std::string_view mark) {
+  MXRING_ASSERT(!mark.empty() && state_ != State::kText);
   const std::size_t end = text.find(mark);
   std::size_t inside = end;
   if (end == std::string_view::npos) {
@@ -160,6 +166,7 @@ std::size_t XmlReader::take_markup(std::string_view text) {
   constexpr std::string_view kCommentMark = "<!--";
   constexpr std::string_view kCdataMark = "<![CDATA[";
   constexpr std::string_view kDoctypeMark = "<!DOCTYPE";
+  MXRING_ASSERT(text.starts_with('<'));
   if (text.size() < 2) return 0;
   if (text[1] == '?') {
     state_ = State::kInstruction;
@@ -204,12 +211,14 @@ void XmlReader::open(std::string_view tag) {
     if (!empty) ++depth_;
     return;
   }
+  MXRING_ASSERT(names_.size() >= depth_max_);
   handler_->begin(without_prefix(name));
   if (empty) {
     handler_->end();
     done_ = depth_ == 0;
     return;
   }
+  MXRING_ASSERT(depth_ < names_.size() && depth_ < depth_max_);
   names_[depth_++].assign(name);
 }
 
@@ -219,6 +228,7 @@ void XmlReader::close(std::string_view tag) {
     --depth_;
     return;
   }
+  MXRING_ASSERT(depth_ <= names_.size());
   if (names_[depth_ - 1] != name_of(tag)) return fail(XmlError::kMismatch);
   --depth_;
   handler_->end();
@@ -228,6 +238,7 @@ void XmlReader::close(std::string_view tag) {
 std::size_t XmlReader::take_text(std::string_view text, bool last) {
   if (text[0] == '&' && depth_ > 0) return take_entity(text, last);
   const std::size_t end = std::min(text.find_first_of("<&", 1), text.size());
+  MXRING_ASSERT(end > 0);
   const std::string_view plain = text.substr(0, end);
   if (depth_ == 0) {
     // Outside of the root there is only white space, and a byte order mark at the very start.
@@ -244,6 +255,7 @@ std::size_t XmlReader::take_text(std::string_view text, bool last) {
 std::size_t XmlReader::take_entity(std::string_view text, bool last) {
   // A tag ends what would have become an entity.
   const std::size_t end = text.substr(0, kEntityBytesMax).find_first_of(";<");
+  MXRING_ASSERT(text.starts_with('&') && depth_ > 0);
   const bool inside = depth_ <= depth_max_;
   if (end == std::string_view::npos || text[end] == '<') {
     if (end == std::string_view::npos && text.size() < kEntityBytesMax && !last) return 0;

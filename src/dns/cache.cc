@@ -59,6 +59,7 @@ std::uint32_t lifetime_s(const Answer& answer) {
 
 }  // namespace
 
+static_assert((kTableMin & (kTableMin - 1)) == 0, "slots are chosen by a mask");
 Cache::Cache(std::size_t bytes_max)
     : bytes_max_(bytes_max), table_(kTableMin), by_use_(std::make_unique<EntryList>()) {}
 
@@ -92,6 +93,7 @@ AnswerPtr Cache::find(const Question& question, base::MonoTime now) {
     by_use_->remove(*entry);
     by_use_->push_front(*entry);
   }
+  MXRING_ASSERT(entry->bytes > 0 && entry->use_hook.linked());
   return entry->answer;
 }
 
@@ -101,12 +103,14 @@ void Cache::put(const Question& question, AnswerPtr answer, base::MonoTime now) 
   if (Entry* old = *slot_of(question, hash)) remove(*old);
   if (entries_ >= table_.size()) grow_table();
   Entry* entry = Entry::make(*this, question, std::move(answer));
+  MXRING_ASSERT(*slot_of(question, hash) == nullptr);
   entry->hash = hash;
   entry->expires = now + lifetime_s(*entry->answer) * base::kNsPerSecond;
   Entry*& head = table_[hash & (table_.size() - 1)];
   entry->next = std::exchange(head, entry);
   by_use_->push_front(*entry);
   ++entries_;
+  MXRING_ASSERT(entries_ == by_use_->size());
   entry->answer->set_growth_listener(entry);
   charge(*entry, sizeof(Entry) + entry->name_bytes + entry->answer->bytes() + kOverheadBytes);
   make_room();
@@ -119,6 +123,7 @@ void Cache::charge(Entry& entry, std::size_t bytes) {
 
 void Cache::make_room() {
   while (bytes_ > bytes_max_) {
+    MXRING_ASSERT(!by_use_->empty());  // who holds bytes is in the list
     remove(*by_use_->back());
     MXRING_PROBE("dns: an answer goes for room");
     ++stats_.evicted;
@@ -130,6 +135,7 @@ void Cache::remove(Entry& entry) {
   while (*slot != &entry) slot = &(*slot)->next;
   *slot = entry.next;
   by_use_->remove(entry);
+  MXRING_ASSERT(bytes_ >= entry.bytes && entries_ > 0);
   bytes_ -= entry.bytes;
   --entries_;
   entry.answer->set_growth_listener(nullptr);
@@ -146,6 +152,7 @@ void Cache::grow_table() {
       entry = next;
     }
   }
+  MXRING_ASSERT(larger.size() == table_.size() * 2);
   table_ = std::move(larger);
 }
 

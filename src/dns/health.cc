@@ -21,6 +21,7 @@ constexpr unsigned kCaseChangesMax = 8;
 // served us, else after a while, because a server may refuse names that it does not know.
 constexpr unsigned kRefusalsAtFirst = 2;
 constexpr unsigned kRefusalsLater = 20;
+static_assert(kRefusalsAtFirst < kRefusalsLater && kProbeWaitNs <= kProbeEveryNs);
 constexpr base::MonoTime kNever{std::numeric_limits<std::int64_t>::max()};
 
 }  // namespace
@@ -67,6 +68,7 @@ std::uint64_t Health::begin_round(base::MonoTime now, std::size_t probes) {
   MXRING_ASSERT(state_ != State::kWorking && probes != 0);
   probes_ = probes;
   probe_deadline_ = now + (state_ == State::kDown ? kProbeEveryNs : kProbeWaitNs);
+  MXRING_ASSERT(deadline() > now);
   return ++round_;
 }
 

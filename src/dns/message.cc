@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
+
 namespace mxring::dns {
 
 namespace {
@@ -11,6 +13,7 @@ constexpr std::uint16_t kClassIn = 1;
 constexpr std::uint16_t kTypeSoa = 6;
 constexpr std::uint16_t kTypeOpt = 41;
 constexpr std::uint16_t kNoSuchName = 3;
+static_assert(kHeaderBytes + 2 * sizeof(std::uint16_t) <= kQueryBytesMax);
 
 using Bytes = std::span<const std::uint8_t>;
 
@@ -68,6 +71,7 @@ std::optional<RecordView> read_record(Message& message, std::size_t& at) {
 std::optional<Name> name_in(Message& message, const RecordView& record, std::size_t at) {
   const std::size_t end = record.data + record.size;
   if (at >= end) return std::nullopt;
+  MXRING_ASSERT(end <= message.size());
   auto name = message.name(at);
   return name && at == end ? name : std::nullopt;
 }
@@ -286,6 +290,7 @@ std::size_t write_query(const Question& question, std::uint16_t id, const Capita
   put16(at, 0);
   put16(at, 0);
   put16(at, options ? 1 : 0);  // additional
+  MXRING_ASSERT(question.name.wire().size() + 28 <= out.size());
   const std::string_view name = question.name.wire();
   for (std::size_t i = 0; i < name.size(); ++i) *at++ = with_case(name, i, capitals);
   *at++ = 0;

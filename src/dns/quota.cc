@@ -26,6 +26,7 @@ std::uint16_t Quota::account(const base::IpAddress& client, bool claimed) const 
 bool Quota::take(const Asker& asker) {
   if (asker.account == Asker::kNobody) return true;
   std::uint16_t& under_way = counters(asker)[asker.account];
+  MXRING_ASSERT(under_way <= max_);
   if (under_way >= max_) return false;
   ++under_way;
   ++taken_;

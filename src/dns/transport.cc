@@ -57,6 +57,7 @@ base::Endpoint endpoint_of(const ares_addr_port_node& node) {
 }
 
 int set_servers(ares_channeldata* channel, ServerList servers, std::size_t first) {
+  MXRING_ASSERT(first < servers.size() || (first == 0 && servers.empty()));
   std::rotate(servers.begin(), servers.begin() + static_cast<std::ptrdiff_t>(first), servers.end());
   for (std::size_t i = 0; i < servers.size(); ++i) {
     servers[i].next = i + 1 < servers.size() ? &servers[i + 1] : nullptr;
@@ -147,6 +148,7 @@ std::expected<void, std::string> Transport::open(const std::vector<base::Endpoin
 
 // Nothing when it cannot be had.
 Transport::Channel* Transport::tcp_channel(std::size_t index) {
+  MXRING_ASSERT(index < tcp_channels_.size() && tcp_channels_.size() == channels_.size());
   std::unique_ptr<Channel>& tcp = tcp_channels_[index];
   if (tcp != nullptr) return tcp.get();
   ServerList servers = servers_of(channels_[index]->handle);
@@ -220,6 +222,7 @@ void Transport::on_tick() {
 }
 
 void Transport::take_returned(std::vector<std::unique_ptr<Query>>& out) {
+  MXRING_ASSERT(!closing_);
   out.clear();
   out.swap(returned_);
 }

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <system_error>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "base/units.h"
@@ -69,6 +70,7 @@ std::string content_of(const std::vector<iovec>& pieces, bool chunks) {
   for (const iovec& piece : pieces) {
     wire.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
   }
+  MXRING_ASSERT(wire.ends_with(kEndOfData));
   if (chunks) return wire.substr(0, wire.size() - kEndOfData.size());
   std::string content;
   std::string_view rest = wire;
@@ -84,7 +86,9 @@ std::string content_of(const std::vector<iovec>& pieces, bool chunks) {
 // Above the signature, which does not cover it: makes every message sent another one. Always of the
 // same length.
 constexpr std::size_t kNumberFieldBytes = 29;
+static_assert(kNumberFieldBytes == std::string_view("X-Load-Number: 000000000000\r\n").size());
 void append_number_field(std::uint64_t number, std::string& out) {
+  MXRING_ASSERT(number <= kNumberMax);
   fmt::format_to(std::back_inserter(out), "X-Load-Number: {:012}\r\n", number);
 }
 

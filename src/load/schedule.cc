@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/assert.h"
 #include "base/clock.h"
 
 namespace mxring::load {
@@ -13,6 +14,7 @@ namespace {
 constexpr std::uint64_t kDecimalsMax = 3;
 constexpr std::uint64_t kPerSecondMax = 10'000'000;
 constexpr std::uint64_t kCountMax = 1'000'000'000;
+static_assert(kDecimalsMax < 10 && kPerSecondMax <= kCountMax);
 
 std::optional<std::uint64_t> period_of(std::string_view unit) {
   constexpr std::uint64_t kSecond = base::kNsPerSecond;
@@ -54,6 +56,7 @@ std::optional<Rate> Rate::parse(std::string_view text) {
     return std::nullopt;
   }
   const std::uint64_t common = std::gcd(rate.count, rate.period_ns);
+  MXRING_ASSERT(common > 0);
   rate.count /= common;
   rate.period_ns /= common;
   constexpr auto kProductMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
@@ -63,12 +66,14 @@ std::optional<Rate> Rate::parse(std::string_view text) {
 
 // k * period / count in two parts: (k % count) * period stays below count * period, which fits.
 std::int64_t Schedule::planned_ns(std::uint64_t nth) const {
+  MXRING_ASSERT(rate_.count > 0 && rate_.period_ns > 0);
   const std::uint64_t k = number(nth);
   const std::uint64_t whole = k / rate_.count * rate_.period_ns;
   return static_cast<std::int64_t>(whole + k % rate_.count * rate_.period_ns / rate_.count);
 }
 
 std::uint64_t Schedule::count_among(std::uint64_t messages) const {
+  MXRING_ASSERT(workers_ > 0 && worker_ < workers_);
   return messages <= worker_ ? 0 : (messages - worker_ - 1) / workers_ + 1;
 }
 
@@ -76,6 +81,7 @@ std::uint64_t Schedule::count_among(std::uint64_t messages) const {
 // the answer is ns * count / period, rounded up.
 std::uint64_t Schedule::count_before(std::int64_t ns) const {
   if (ns <= 0) return 0;
+  MXRING_ASSERT(rate_.period_ns > 0);
   const auto time = static_cast<std::uint64_t>(ns);
   const std::uint64_t rest = time % rate_.period_ns * rate_.count;
   const std::uint64_t all =

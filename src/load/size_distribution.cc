@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/assert.h"
 #include "base/units.h"
 
 namespace mxring::load {
@@ -14,6 +15,7 @@ constexpr double kMailMedianBytes = 12.0 * 1024;
 constexpr double kMailSigma = 1.6;
 constexpr std::uint64_t kMailMinBytes = 1024;
 constexpr std::uint64_t kMailMaxBytes = 10ULL << 20;
+static_assert(kMailMinBytes < kMailMaxBytes && kMailMaxBytes <= SizeDistribution::kSizeMax);
 
 // Box and Muller's transform; the second value it could give is not worth keeping.
 double draw_normal(Random& random) {
@@ -33,6 +35,7 @@ std::optional<SizeDistribution> SizeDistribution::parse(std::string_view text) {
 }
 
 std::uint64_t SizeDistribution::draw(Random& random) const {
+  MXRING_ASSERT(min_ > 0 && min_ <= max_);
   if (kind_ == Kind::kRange) return min_ + random.below(max_ - min_ + 1);
   const double size = kMailMedianBytes * std::exp(kMailSigma * draw_normal(random));
   return static_cast<std::uint64_t>(

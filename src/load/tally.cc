@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
+
 namespace mxring::load {
 
 std::string_view describe(Loss loss) {
@@ -58,7 +60,9 @@ void Tally::reject(int code, std::string_view text) {
 
 void Tally::lose(Loss loss, std::uint64_t messages) {
   bump(sent, messages);
+  MXRING_ASSERT(messages > 0);
   bump(lost, messages);
+  MXRING_ASSERT(loss < Loss::kCount);
   losses[static_cast<std::size_t>(loss)] += messages;
 }
 

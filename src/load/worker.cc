@@ -11,6 +11,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/assert.h"
 #include "net/socket_address.h"
 
 namespace mxring::load {
@@ -22,7 +23,9 @@ namespace {
 constexpr std::int64_t kStartPollNs = base::kNsPerMs;
 constexpr std::int64_t kInterruptGraceNs = 2 * base::kNsPerSecond;
 constexpr std::int64_t kGoodbyeNs = 2 * base::kNsPerSecond;
+static_assert(kStartPollNs < kGoodbyeNs && kStartPollNs < kInterruptGraceNs);
 constexpr std::uint32_t kReplyBufferBytes = 1024;
+static_assert((kReplyBufferBytes & (kReplyBufferBytes - 1)) == 0);
 
 std::int64_t thread_cpu_ns() {
   timespec cpu{};
@@ -32,6 +35,7 @@ std::int64_t thread_cpu_ns() {
 
 // `whole` cut into `parts`, the first ones getting what is left over.
 std::uint32_t part_of(std::uint32_t whole, std::uint32_t parts, std::uint32_t index) {
+  MXRING_ASSERT(parts > 0 && index < parts);
   return whole / parts + (index < whole % parts ? 1 : 0);
 }
 
@@ -46,6 +50,7 @@ Worker::Worker(const Options& options, const MessageSource& source, RunControl& 
       schedule_(options.rate.value_or(Rate{1, 1}), index, options.threads) {}
 
 void Worker::start() {
+  MXRING_ASSERT(!thread_.joinable());
   thread_ = std::thread([this] { run(); });
 }
 
@@ -85,6 +90,7 @@ bool Worker::set_up() {
     set_up_error_ = ring.error().message;
     return false;
   }
+  MXRING_ASSERT(!ring_);
   ring_.emplace(std::move(*ring));
   uring::BufferPool::Options pool;
   pool.buffer_bytes = kReplyBufferBytes;
@@ -105,6 +111,7 @@ bool Worker::set_up() {
     Client& client = *clients_.back();
     client.slot = slot;
     client.timer.client = &client;
+    MXRING_ASSERT(client.slot == clients_.size() - 1);
     client.opening = true;
     ++opening_;
   }
@@ -136,9 +143,11 @@ void Worker::make_plan() {
     total_ = std::numeric_limits<std::uint64_t>::max();
     plan_end_ns_ = start_ns_ + options_.duration_ns;
   }
+  MXRING_ASSERT(phase_ == Phase::kWaiting && next_ == 0);
   phase_ = Phase::kRunning;
   now_ = base::read_clocks();
   last_decision_ns_ = start_ns_;
+  MXRING_ASSERT(idle_.size() + closed_.size() <= clients_.size());
   if (options_.rate) return;
   for (std::size_t n = idle_.size(); n > 0; --n) {
     Client& client = *idle_.front();
@@ -153,6 +162,7 @@ void Worker::make_plan() {
 }
 
 void Worker::turn() {
+  MXRING_ASSERT(ring_.has_value() && timers_.has_value() && buffers_.has_value());
   const auto completions = ring_->submit_and_wait(wait_ns());
   now_ = base::read_clocks();
   // Sends first: the reply to what was sent may be in the same batch.
@@ -229,6 +239,7 @@ void Worker::check_limits() {
 // In an open loop what fell due before is still sent, for as long as there is grace: the one that
 // is due this very moment is not lost, and a stall shows all the same.
 void Worker::stop_planning() {
+  MXRING_ASSERT(!stopped_);
   stopped_ = true;
   if (!options_.rate) return close_plan(kInterruptGraceNs);
   total_ = std::min(total_, schedule_.count_before(now_.mono.ns - start_ns_ + 1));
@@ -240,6 +251,7 @@ void Worker::stop_planning() {
 // not sent counts as lost: leaving it out would hide the very stall that delayed it.
 void Worker::close_plan(std::int64_t grace_ns) {
   if (plan_closed_) return;
+  MXRING_ASSERT(grace_ns >= 0);
   plan_closed_ = true;
   const std::int64_t latest = now_.mono.ns + grace_ns;
   cut_off_ns_ = cut_off_ns_ == 0 ? latest : std::min(cut_off_ns_, latest);
@@ -256,6 +268,7 @@ void Worker::cut_off() {
 }
 
 void Worker::dispatch() {
+  MXRING_ASSERT(options_.rate.has_value());
   for (;;) {
     const bool has_idle = !idle_.empty();
     if (!has_idle && closed_.empty()) return;
@@ -281,12 +294,14 @@ bool Worker::take_message(Client& client) {
     return false;
   }
   client.number = schedule_.number(next_++);
+  MXRING_ASSERT(!client.has_message && next_ <= total_);
   client.has_message = true;
   ++in_flight_;
   return true;
 }
 
 void Worker::end_sessions() {
+  MXRING_ASSERT(phase_ != Phase::kEnding);
   phase_ = Phase::kEnding;
   for (const auto& client : clients_) {
     if (client->at == At::kIdle) {
@@ -296,6 +311,7 @@ void Worker::end_sessions() {
       drop(*client);
     }
   }
+  MXRING_ASSERT(sockets_ <= clients_.size());
   const std::int64_t deadline = now_.mono.ns + kGoodbyeNs + uring::TimerWheel::kTickNs;
   while (sockets_ > 0 && now_.mono.ns < deadline) turn();
   for (const auto& client : clients_) {

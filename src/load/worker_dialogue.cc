@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include "base/assert.h"
 #include "base/text.h"
 #include "load/worker.h"
 
@@ -143,6 +144,7 @@ void Worker::begin(Client& client) {
     date_second_ = second;
     date_ = rfc5322_date(second);
   }
+  MXRING_ASSERT(client.has_message && !client.sending);
   source_.compose(client.number, date_, client.message);
   client.refused_code = 0;
   client.recipients_taken = 0;
@@ -174,6 +176,7 @@ void Worker::add_mail(Client& client) {
 
 void Worker::add_recipient(Client& client, std::size_t which) {
   client.command += "RCPT TO:<";
+  MXRING_ASSERT(which < options_.content.rcpt_to.size());
   options_.content.rcpt_to[which].append(client.command, client.number);
   client.command += ">\r\n";
 }
@@ -196,6 +199,7 @@ void Worker::on_transaction_reply(Client& client, int code) {
       ++tally_.recipients;
       if (is_refusal(code)) count_refusal(tally_.recipient_codes, code, client.parser.text());
     }
+    MXRING_ASSERT(client.recipients_left > 0);
     --client.recipients_left;
   }
   if (client.recipients_left == 0) client.at = options_.chunking ? At::kContent : At::kData;
@@ -231,6 +235,7 @@ void Worker::on_data_reply(Client& client, int code) {
 
 void Worker::on_content_reply(Client& client, int code) {
   if (is_success(code)) {
+    MXRING_ASSERT(client.has_message && client.planned <= now_.mono);
     tally_.accept(now_.mono - client.planned, client.message.content_bytes);
     if (options_.keep_acknowledged) {
       const std::string_view text = client.parser.text();
@@ -252,6 +257,8 @@ void Worker::on_content_reply(Client& client, int code) {
 
 // The message was refused before its content was sent.
 void Worker::give_up_transaction(Client& client, bool reset) {
+  MXRING_ASSERT(client.refused_code >= 400);
+  MXRING_ASSERT(client.has_message);
   reject(client, client.refused_code, client.refused_text);
   ++client.messages_here;
   client.failures = 0;
@@ -267,6 +274,7 @@ void Worker::settle(Client& client) {
     return set_timer(client, options_.reply_timeout_ns);
   }
   if (client.opening) {
+    MXRING_ASSERT(opening_ > 0);
     client.opening = false;
     --opening_;
   }
@@ -276,6 +284,7 @@ void Worker::settle(Client& client) {
   if (phase_ == Phase::kEnding || (used_up && plan_open())) return say_goodbye(client);
   if (phase_ == Phase::kRunning && !options_.rate && take_message(client)) return begin(client);
   client.at = At::kIdle;
+  MXRING_ASSERT(!client.has_message && !client.sending);
   timers_->cancel(client.timer);
   idle_.push_back(client);
 }
@@ -287,6 +296,7 @@ void Worker::say(Client& client, std::string_view line) {
 
 void Worker::flush(Client& client) {
   if (client.tls != nullptr) return encrypt(client, client.command);
+  MXRING_ASSERT(client.fd >= 0 && !client.command.empty());
   ring_->send(client.fd, client.command.data(), static_cast<std::uint32_t>(client.command.size()),
               client.tag(Operation::kSend));
   client.sending = true;
@@ -294,11 +304,13 @@ void Worker::flush(Client& client) {
 }
 
 void Worker::say_goodbye(Client& client) {
+  MXRING_ASSERT(!client.has_message);
   client.at = At::kQuit;
   say(client, "QUIT\r\n");
 }
 
 void Worker::send_content(Client& client) {
+  MXRING_ASSERT(client.fd >= 0 && client.recipients_taken > 0);
   client.at = At::kContent;
   if (client.tls != nullptr) return encrypt_content(client);
   ring_->send_vector(client.fd, &client.message.message, client.tag(Operation::kSend));
@@ -310,6 +322,7 @@ void Worker::send_content(Client& client) {
 void Worker::send_chunk(Client& client) {
   OutgoingMessage& message = client.message;
   client.command += fmt::format("BDAT {} LAST\r\n", message.wire_bytes);
+  MXRING_ASSERT(!message.pieces.empty());
   message.pieces.insert(message.pieces.begin(), {client.command.data(), client.command.size()});
   message.message.msg_iov = message.pieces.data();
   message.message.msg_iovlen = message.pieces.size();

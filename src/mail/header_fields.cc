@@ -61,6 +61,7 @@ HeaderScanner::Line HeaderScanner::take(std::string_view line) {
     if (kept_ && !over_bytes_) {
       HeaderField& field = out_.back();
       const char* begin = field.value.data();
+      MXRING_ASSERT(out_.size() > first_ && begin <= content.data() + content.size());
       field.value = {begin, static_cast<std::size_t>(content.data() + content.size() - begin)};
     }
     return Line::kTaken;
@@ -74,6 +75,7 @@ HeaderScanner::Line HeaderScanner::take(std::string_view line) {
   kept_ = !over_bytes_ && !over_fields_;
   if (kept_) {
     // A colon at the very end of the text leaves an empty value that still has a place.
+    MXRING_ASSERT(name_bytes <= colon && colon < line.size());
     const std::string_view value = content.substr(std::min(colon + 1, content.size()));
     out_.push_back({line.substr(0, name_bytes), value});
   }
@@ -98,6 +100,7 @@ HeaderSection scan_header(std::string_view text, const HeaderBudget& budget,
     }
     at += line.size();
   }
+  MXRING_ASSERT(section.bytes <= section.body_begin && section.body_begin <= text.size());
   section.over_bytes = scanner.over_bytes();
   section.over_fields = scanner.over_fields();
   return section;
@@ -105,6 +108,7 @@ HeaderSection scan_header(std::string_view text, const HeaderBudget& budget,
 
 const HeaderField* find_field(const HeaderField* begin, const HeaderField* end,
                               std::string_view name) {
+  MXRING_ASSERT(begin <= end);
   for (const HeaderField* field = begin; field != end; ++field) {
     if (base::ascii_iequals(field->name, name)) return field;
   }

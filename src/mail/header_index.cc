@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/assert.h"
 #include "base/text.h"
 
 namespace mxring::mail {
@@ -40,6 +41,7 @@ constexpr std::array kNamedFields{
 static_assert(kNamedFields.size() + 1 == static_cast<std::size_t>(FieldName::kCount));
 
 constexpr std::size_t kLongestName = kNamedFields.back().text.size();
+static_assert(kLongestName <= kFieldNameBytesMax);
 
 // kFirstOfLength[n] to kFirstOfLength[n + 1]: the names of n letters.
 constexpr auto kFirstOfLength = [] {
@@ -95,7 +97,10 @@ void HeaderIndex::reset() {
 }
 
 const Field* HeaderIndex::first(FieldName name) const& {
+  MXRING_ASSERT(name < FieldName::kCount);
   const Tally& tally = tally_[static_cast<std::size_t>(name)];
+  MXRING_ASSERT(tally.count == 0 ||
+                (tally.first < fields_.size() && fields_[tally.first].name == name));
   return tally.count == 0 ? nullptr : &fields_[tally.first];
 }
 
@@ -120,6 +125,7 @@ HeaderStatus HeaderIndex::feed(std::string_view piece) {
         taken = take_from_line(piece);
         break;
     }
+    MXRING_ASSERT(taken <= piece.size());
     piece.remove_prefix(taken);
   }
   return status_;
@@ -222,6 +228,7 @@ bool HeaderIndex::is_from_line() const {
 }
 
 std::size_t HeaderIndex::take_from_line(std::string_view piece) {
+  MXRING_ASSERT(from_line_ && !in_field_ && fields_.empty());
   std::size_t at = 0;
   bool ended = false;
   while (at < piece.size() && !ended) {
@@ -242,6 +249,7 @@ std::size_t HeaderIndex::take_from_line(std::string_view piece) {
 }
 
 std::size_t HeaderIndex::take_value(std::string_view piece) {
+  MXRING_ASSERT(in_field_ && field_.value > field_.begin);
   std::size_t at = 0;
   bool ended = false;
   if (at_ == At::kValueCr && piece[0] == '\n') {
@@ -278,13 +286,16 @@ bool HeaderIndex::end_field() {
     return false;
   }
   field_.end = line_begin_;
+  MXRING_ASSERT(field_.begin < field_.value && field_.value <= field_.end);
   Tally& tally = tally_[static_cast<std::size_t>(field_.name)];
   if (tally.count++ == 0) tally.first = static_cast<std::uint32_t>(fields_.size());
+  MXRING_ASSERT(fields_.empty() || fields_.back().end <= field_.begin);
   fields_.push_back(field_);
   return true;
 }
 
 void HeaderIndex::complete(HeaderEnd end, std::uint32_t body_begin) {
+  MXRING_ASSERT(status_ == HeaderStatus::kMore && line_begin_ <= body_begin && !in_field_);
   end_ = end;
   header_bytes_ = line_begin_;
   body_begin_ = body_begin;

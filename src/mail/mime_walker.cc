@@ -33,12 +33,14 @@ std::string_view without_blanks_at_end(std::string_view text) {
 }  // namespace
 
 const HeaderField* MimeWalker::find(const MimePart& part, std::string_view name) const& {
+  MXRING_ASSERT(part.fields_begin + part.fields_count <= fields_.size());
   const HeaderField* begin = fields_.data() + part.fields_begin;
   return find_field(begin, begin + part.fields_count, name);
 }
 
 MimeWalker::Level& MimeWalker::push_level() {
   if (depth_ == levels_.size()) levels_.emplace_back();
+  MXRING_ASSERT(depth_ < levels_.size() && depth_ <= budget_.depth_max);
   return levels_[depth_++];
 }
 
@@ -67,6 +69,7 @@ void MimeWalker::read_type(MimePart& part) {
 
 std::uint32_t MimeWalker::begin_part(std::uint32_t parent, bool is_message, std::size_t at) {
   if (used_ == parts_.size()) parts_.emplace_back();
+  MXRING_ASSERT(used_ < parts_.size() && (parent == kNoPart || parent < used_));
   const auto index = static_cast<std::uint32_t>(used_++);
   MimePart& part = parts_[index];
   part.parent = parent;
@@ -87,6 +90,7 @@ std::size_t MimeWalker::read_header(std::uint32_t index, std::size_t at) {
   HeaderBudget budget = index == 0 ? budget_.message_header : budget_.part_header;
   const std::size_t left = budget_.fields_max - std::min(budget_.fields_max, fields_.size());
   budget.fields = std::min(budget.fields, left);
+  MXRING_ASSERT(at <= message_.size() && index < used_);
   HeaderScanner scanner(budget, fields_);
   MimePart& part = parts_[index];
   const std::size_t begin = at;
@@ -114,6 +118,7 @@ std::size_t MimeWalker::read_header(std::uint32_t index, std::size_t at) {
   MXRING_ASSERT(at >= begin);
   limits_.header_bytes = limits_.header_bytes || scanner.over_bytes();
   limits_.header_fields = limits_.header_fields || scanner.over_fields();
+  MXRING_ASSERT(part.header_begin <= part.header_end && part.header_end <= part.body_begin);
   part.fields_count = static_cast<std::uint32_t>(fields_.size()) - part.fields_begin;
   part.body_end = part.body_begin;
   read_type(part);
@@ -132,6 +137,7 @@ bool MimeWalker::open_level(std::uint32_t index) {
     }
     part.multipart = true;
     part.closed = false;
+    MXRING_ASSERT(open_leaf_ == index);
     Level& level = push_level();
     level.part = index;
     level.boundary.assign(without_blanks_at_end(*boundary));
@@ -158,6 +164,7 @@ bool MimeWalker::open_level(std::uint32_t index) {
 
 // Which lengths open boundaries have, so that most lines need no more than a look at theirs.
 void MimeWalker::note_lengths() {
+  MXRING_ASSERT(depth_ <= levels_.size());
   lengths_ = 0;
   for (std::size_t level = 0; level < depth_; ++level) {
     const std::size_t size = levels_[level].boundary.size();
@@ -191,6 +198,7 @@ std::size_t MimeWalker::match(std::string_view line, bool& closing) const {
 
 // Everything inside the first `keep` levels ends at `end`.
 void MimeWalker::close_levels(std::size_t keep, std::size_t end) {
+  MXRING_ASSERT(keep <= depth_ && end <= message_.size());
   if (open_leaf_ != kNoPart) {
     MimePart& leaf = parts_[open_leaf_];
     leaf.body_end = std::max(leaf.body_begin, end);
@@ -199,6 +207,7 @@ void MimeWalker::close_levels(std::size_t keep, std::size_t end) {
   }
   while (depth_ > keep) {
     MimePart& part = parts_[levels_[--depth_].part];
+    MXRING_ASSERT(part.multipart || part.embedded);
     part.body_end = std::max(part.body_begin, end);
     end = part.body_end;
   }
@@ -208,6 +217,7 @@ void MimeWalker::close_levels(std::size_t keep, std::size_t end) {
 // False: the budget of parts is used up.
 bool MimeWalker::on_boundary(std::size_t level, bool closing, std::size_t line_begin,
                              std::size_t after) {
+  MXRING_ASSERT(level < depth_ && line_begin < after && after <= message_.size());
   const std::uint32_t container = levels_[level].part;
   const std::size_t end = before_line_end(message_, parts_[container].body_begin, line_begin);
   close_levels(level + 1, end);

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view kDigits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static_assert(kDigits.size() == 64);
 constexpr std::uint32_t kNoDigit = 0x8000'0000;
 
 // The bits of a digit where they belong in the 24 of a quad; the top bit of anything else.
@@ -51,11 +52,14 @@ class Gather {
   explicit Gather(ByteSink& sink) : sink_(sink) {}
   // Room for `bytes` more; false when the sink has enough.
   bool room(std::size_t bytes) {
+    MXRING_ASSERT(bytes <= piece_.size());
     if (used_ + bytes > piece_.size()) flush();
     return open_;
   }
   void put(char c) { piece_[used_++] = c; }
+  static_assert(kDecodedPieceBytes >= 64);
   void put24(std::uint32_t bits) {
+    MXRING_ASSERT(used_ + 3 <= piece_.size());
     piece_[used_] = static_cast<char>(bits >> 16);
     piece_[used_ + 1] = static_cast<char>(bits >> 8);
     piece_[used_ + 2] = static_cast<char>(bits);
@@ -123,6 +127,7 @@ DecodeNotes decode_base64_body(std::string_view body, ByteSink& sink) {
       ++notes.foreign_bytes;
     }
   }
+  MXRING_ASSERT(digits < 4);
   if (digits >= 2 && out.room(2)) {
     out.put(static_cast<char>(bits >> (digits == 2 ? 4 : 10)));
     if (digits == 3) out.put(static_cast<char>(bits >> 2));
@@ -154,6 +159,7 @@ bool decode_quoted_line(std::string_view line, Gather& out, DecodeNotes& notes, 
     const int low = line.size() > 2 ? hex_digit(line[2]) : -1;
     if (!out.room(1)) return false;
     if (high >= 0 && low >= 0) {
+      MXRING_ASSERT(high < 16 && low < 16);
       out.put(static_cast<char>(high * 16 + low));
       line.remove_prefix(3);
     } else {

@@ -48,6 +48,7 @@ void Evaluation::header(std::string_view section, std::span<const mail::Field> f
                         std::int64_t now_unix_s) {
   MXRING_ASSERT(phase_ == Phase::kEnvelope);
   phase_ = Phase::kMessage;
+  MXRING_ASSERT(!has_chain_ && !judges_author_);
   std::string_view author;
   std::optional<dmarc::AuthorError> no_author;
   if (options_.dmarc) {
@@ -79,6 +80,7 @@ bool Evaluation::wants_body() const {
 }
 
 void Evaluation::body(std::string_view run) {
+  MXRING_ASSERT(phase_ == Phase::kMessage);
   if (wants_body()) bodies_.feed(run);
 }
 
@@ -161,6 +163,7 @@ void Evaluation::give_up() {
 }
 
 void Evaluation::collect(std::vector<crypto::RsaCheck*>& checks) {
+  MXRING_ASSERT(phase_ == Phase::kMessage);
   dkim::ProofBudget budget = budget_;  // of the message; what the verdict depends on comes first
   if (options_.dkim) dkim_.collect(checks, budget);
   if (has_chain_) arc_.collect(checks, budget);
@@ -174,6 +177,7 @@ void Evaluation::conclude() {
     phase_ = Phase::kDone;
     return;
   }
+  MXRING_ASSERT(phase_ == Phase::kMessage && options_.dmarc);
   phase_ = Phase::kConcluded;
   align();
 }

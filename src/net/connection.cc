@@ -81,6 +81,7 @@ void Connection::start_tls(std::shared_ptr<const TlsServer> server) {
   MXRING_ASSERT(tls_ == nullptr);
   tls_ = std::make_unique<TlsConnection>(std::move(server), context_.buffers, context_.outputs,
                                          output_);
+  MXRING_ASSERT(!shut_ && !decrypt_starved_);
   for (std::size_t i = front_; i < chunks_.size(); ++i) tls_->add(chunks_[i]);
   chunks_.clear();
   front_ = 0;
@@ -88,6 +89,7 @@ void Connection::start_tls(std::shared_ptr<const TlsServer> server) {
 
 bool Connection::decrypt() {
   const Checked checked(*this);
+  MXRING_ASSERT(tls_ != nullptr);
   decrypt_starved_ = !tls_->decrypt(chunks_);
   // close_notify is TLS's end of file; a bare FIN means the same to us, since no message ends
   // there.
@@ -165,6 +167,7 @@ void Connection::finish_sending() {
   if (half_closed_ || shut_) return;
   MXRING_PROBE("half-closed");
   half_closed_ = true;
+  MXRING_ASSERT(fd_ >= 0 && !send_in_flight_);
   ::shutdown(fd_, SHUT_WR);
 }
 

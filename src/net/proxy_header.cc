@@ -5,6 +5,7 @@
 #include <charconv>
 #include <optional>
 
+#include "base/assert.h"
 #include "base/crc32c.h"
 
 namespace mxring::net {
@@ -18,6 +19,7 @@ constexpr std::string_view kSignature1 = "PROXY";
 constexpr std::string_view kSignature2("\r\n\r\n\0\r\nQUIT\n", 12);
 constexpr std::size_t kLineBytesMax = 107;  // version 1, CRLF included
 constexpr std::size_t kFixedBytes = 16;     // version 2
+static_assert(kSignature2.size() + 4 == kFixedBytes && kLineBytesMax <= kProxyHeaderBytesMax);
 
 // PP2_TYPE_*
 constexpr std::uint8_t kTypeCrc32c = 0x03;
@@ -116,6 +118,7 @@ std::array<std::uint8_t, kBytes> array_at(std::string_view bytes, std::size_t at
 
 // Over the whole header, with the checksum's own four bytes as zeros.
 bool checksum_fits(std::string_view header, std::size_t value_at) {
+  MXRING_ASSERT(header.size() <= kProxyHeaderBytesMax && value_at + 4 <= header.size());
   std::array<char, kProxyHeaderBytesMax> copy;
   std::copy(header.begin(), header.end(), copy.begin());
   std::fill_n(copy.begin() + static_cast<std::ptrdiff_t>(value_at), 4, '\0');
@@ -161,6 +164,7 @@ std::optional<std::size_t> address_bytes(std::uint8_t family) {
 }
 
 void read_addresses(std::string_view whole, std::uint8_t family, ProxyHeader& header) {
+  MXRING_ASSERT(whole.size() >= kFixedBytes + (family == 0x11 ? 12U : 36U));
   const std::size_t at = kFixedBytes;
   if (family == 0x11) {
     header.client = base::IpAddress::v4(array_at<4>(whole, at));

@@ -39,6 +39,7 @@ std::string_view group_name(std::string_view name) {
 int TlsStream::on_receive(WOLFSSL*, char* into, int size, void* context) {
   auto& stream = *static_cast<TlsStream*>(context);
   const std::size_t got = stream.transport_.take({into, static_cast<std::size_t>(size)});
+  MXRING_ASSERT(got <= static_cast<std::size_t>(size));
   return got == 0 ? WOLFSSL_CBIO_ERR_WANT_READ : static_cast<int>(got);
 }
 

@@ -50,6 +50,7 @@ bool TlsTicketKeys::rotate(base::MonoTime now) {
   }
   if (current_.live) return true;
   if (!fill_random(current_.name) || !fill_random(current_.secret)) return false;
+  MXRING_ASSERT(!current_.live);
   current_.made = now;
   current_.live = true;
   return true;

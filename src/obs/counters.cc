@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/assert.h"
+
 namespace mxring::obs {
 
 namespace {
@@ -18,6 +20,7 @@ constexpr CounterInfo kInfo[] = {
 }  // namespace
 
 const CounterInfo& info(Counter counter) {
+  MXRING_ASSERT(counter < Counter::kCount);
   return kInfo[static_cast<std::size_t>(counter)];
 }
 

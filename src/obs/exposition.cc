@@ -5,6 +5,7 @@
 #include <array>
 #include <iterator>
 
+#include "base/assert.h"
 #include "base/json.h"
 
 namespace mxring::obs {

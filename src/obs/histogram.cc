@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/assert.h"
+
 namespace mxring::obs {
 
 namespace {
@@ -25,6 +27,7 @@ std::size_t Histogram::bucket_of(std::uint64_t value) {
 
 std::uint64_t Histogram::bucket_upper(std::size_t bucket) {
   constexpr std::uint64_t kParts = 1U << kPartBits;
+  MXRING_ASSERT(bucket < kBuckets);
   if (bucket < kParts) return bucket;
   const auto shift = static_cast<unsigned>(bucket >> kPartBits) - 1;
   const std::uint64_t part = bucket & (kParts - 1);
@@ -32,6 +35,7 @@ std::uint64_t Histogram::bucket_upper(std::size_t bucket) {
 }
 
 void Histogram::record(std::uint64_t value) {
+  MXRING_ASSERT(bucket_of(value) < kBuckets);
   bump(buckets_[bucket_of(value)], 1);
   bump(sum_, value);
   if (value > max_.load(std::memory_order_relaxed)) max_.store(value, std::memory_order_relaxed);
@@ -63,6 +67,7 @@ std::uint64_t Histogram::percentile(double quantile) const {
 }
 
 void Histogram::merge(const Histogram& other) {
+  MXRING_ASSERT(&other != this);
   for (std::size_t i = 0; i < kBuckets; ++i) {
     bump(buckets_[i], other.buckets_[i].load(std::memory_order_relaxed));
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <ctime>
 
+#include "base/assert.h"
+
 namespace mxring::obs {
 
 namespace {
@@ -28,6 +30,7 @@ std::int64_t StageClock::monotonic_ns() {
 }
 
 bool StageClock::begin_turn() {
+  MXRING_ASSERT(!measuring_);  // end_turn() comes first
   stage_ = Stage::kReceive;
   measuring_ = --turns_left_ == 0;
   if (measuring_) {
@@ -65,6 +68,7 @@ void StageClock::take_interruption_out() {
 void StageClock::book() {
   const std::int64_t now_ns = monotonic_ns();
   const std::int64_t ns = now_ns - since_ns_;
+  MXRING_ASSERT(measuring_ && ns >= 0);
   spent_ns_[static_cast<std::size_t>(stage_)] += ns;
   user_ns_ += ns;
   if (ns > longest_ns_) {

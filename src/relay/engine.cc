@@ -18,9 +18,11 @@ void Engine::set_state(std::uint32_t slot, State state) {
   Entry& entry = entries_[slot];
   MXRING_ASSERT(entry.state != state);
   if (entry.state == State::kUnderWay) {
+    MXRING_ASSERT(under_way_ > 0 && under_way_bytes_ >= entry.bytes);
     --under_way_;
     under_way_bytes_ -= entry.bytes;
   }
+  MXRING_ASSERT(entry.state != State::kWaiting || waiting_ > 0);
   if (entry.state == State::kWaiting) --waiting_;
   entry.state = state;
   if (state == State::kUnderWay) {
@@ -31,7 +33,9 @@ void Engine::set_state(std::uint32_t slot, State state) {
 }
 
 void Engine::make_ready(std::uint32_t slot) {
+  MXRING_ASSERT(slot < entries_.size());
   set_state(slot, State::kReady);
+  MXRING_ASSERT(entries_[slot].blocked_by == 0);
   ready_.push_back({entries_[slot].sequence, slot});
   std::push_heap(ready_.begin(), ready_.end());
 }
@@ -67,6 +71,7 @@ std::uint32_t Engine::admit(const Admission& admission) {
     if (!queue.empty()) ++entry.blocked_by;
     queue.push_back(slot);
   }
+  MXRING_ASSERT(open_ < entries_.size());
   ++open_;
   bytes_ += entry.bytes;
   if (!entry.aside) {
@@ -92,6 +97,7 @@ void Engine::wake(base::Now now) {
     std::pop_heap(alarms_.begin(), alarms_.end());
     const Alarm alarm = alarms_.back();
     alarms_.pop_back();
+    MXRING_ASSERT(alarm.slot < entries_.size());
     const Entry& entry = entries_[alarm.slot];
     if (entry.state == State::kWaiting && entry.ticket == alarm.ticket) make_ready(alarm.slot);
   }
@@ -112,6 +118,7 @@ std::optional<Ticket> Engine::start(base::Now now) {
   ready_.pop_back();
   Entry& entry = entries_[slot];
   MXRING_ASSERT(entry.state == State::kReady);
+  MXRING_ASSERT(entry.blocked_by == 0 && entry.sequence < sequence_);
   if (entry.attempts == 0) {
     entry.first_attempt = now.mono;
     entry.first_wall = now.wall;
@@ -144,6 +151,7 @@ double Engine::random_unit() {
 
 // Doubling, give or take a fifth, so that many relays do not come back at the same moment.
 std::int64_t Engine::backoff_ns(std::uint32_t attempts) {
+  MXRING_ASSERT(attempts > 0 && options_.retry.first_ns >= 0);
   std::int64_t delay_ns = std::min(options_.retry.first_ns, options_.retry.max_ns);
   for (std::uint32_t i = 1; i < attempts && delay_ns < options_.retry.max_ns; ++i) {
     delay_ns = delay_ns > options_.retry.max_ns / 2 ? options_.retry.max_ns : delay_ns * 2;
@@ -153,6 +161,7 @@ std::int64_t Engine::backoff_ns(std::uint32_t attempts) {
 
 void Engine::retry_later(std::uint32_t slot, std::int64_t wait_ns, base::Now now) {
   Entry& entry = entries_[slot];
+  MXRING_ASSERT(entry.state == State::kUnderWay || entry.state == State::kDying);
   entry.retry_at = now.mono + std::max(backoff_ns(entry.attempts), wait_ns);
   set_state(slot, State::kWaiting);
   alarms_.push_back({entry.retry_at, slot, entry.ticket});
@@ -164,6 +173,7 @@ void Engine::recall_after(std::uint64_t sequence) {
   for (std::uint32_t slot = 0; slot < entries_.size(); ++slot) {
     Entry& entry = entries_[slot];
     if (entry.state != State::kUnderWay || entry.sequence <= sequence) continue;
+    MXRING_ASSERT(entry.attempts > 0);
     --entry.attempts;  // not its own failure
     ++entry.ticket;
     make_ready(slot);
@@ -174,6 +184,7 @@ Fate Engine::failed(Ticket ticket, const Failure& failure, base::Now now) {
   if (!is_current(ticket)) return Fate::kStale;
   Entry& entry = entries_[ticket.slot];
   if (failure.everybody) everybody_waits_ = std::max(everybody_waits_, now.mono + failure.wait_ns);
+  MXRING_ASSERT(entry.attempts > 0 && entry.first_attempt <= now.mono);
   const std::int64_t give_up_ns = options_.retry.give_up_after_ns;
   const bool tired = give_up_ns != 0 && now.mono - entry.first_attempt >= give_up_ns;
   if (options_.order == Order::kChain) recall_after(entry.sequence);
@@ -193,6 +204,7 @@ void Engine::buried(Ticket ticket) {
 }
 
 void Engine::not_buried(Ticket ticket, base::Now now) {
+  MXRING_ASSERT(ticket.slot < entries_.size());
   MXRING_ASSERT(entries_[ticket.slot].state == State::kDying);
   retry_later(ticket.slot, 0, now);
 }
@@ -215,8 +227,10 @@ void Engine::leave_lanes(std::uint32_t slot) {
 
 void Engine::settle(std::uint32_t slot) {
   Entry& entry = entries_[slot];
+  MXRING_ASSERT(entry.state == State::kUnderWay || entry.state == State::kDying);
   leave_lanes(slot);
   set_state(slot, State::kSettled);
+  MXRING_ASSERT(open_ > 0 && bytes_ >= entry.bytes);
   --open_;
   bytes_ -= entry.bytes;
   if (entry.aside) {
@@ -225,6 +239,7 @@ void Engine::settle(std::uint32_t slot) {
     return;
   }
   while (!in_order_.empty() && entries_[in_order_.front()].state == State::kSettled) {
+    MXRING_ASSERT(!entries_[in_order_.front()].aside);
     set_state(in_order_.front(), State::kFree);
     free_.push_back(in_order_.front());
     in_order_.pop_front();
@@ -250,6 +265,7 @@ void Engine::restart_at(Offset next) {
 }
 
 Offset Engine::committable() const {
+  MXRING_ASSERT(in_order_.empty() || in_order_.front() < entries_.size());
   return in_order_.empty() ? read_to_ : entries_[in_order_.front()].first;
 }
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kLineMax = 2048;
 constexpr std::size_t kReplyMax = 64 << 10;
+static_assert(kLineMax < kReplyMax);
 
 bool is_ascii(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return static_cast<signed char>(c) >= 0; });
@@ -86,6 +87,7 @@ void LmtpClient::receive(std::string_view bytes) {
     from = end + 1;
     line(text);
   }
+  MXRING_ASSERT(from <= in_.size());
   in_.erase(0, from);
   if (in_.size() > kLineMax) fail("the peer sent a line over 2 KiB");
 }
@@ -104,6 +106,7 @@ void LmtpClient::line(std::string_view text) {
     if (partial_.size() > 3) partial_[3] = ' ';
     return;
   }
+  MXRING_ASSERT(partial_.size() <= kReplyMax + 1);
   LmtpReply whole;
   std::from_chars(text.data(), text.data() + 3, whole.code);
   whole.text = base::escaped(partial_);
@@ -113,6 +116,7 @@ void LmtpClient::line(std::string_view text) {
 
 void LmtpClient::hello_line(std::string_view text) {
   if (!text.starts_with("250") || text.size() < 5) return;
+  MXRING_ASSERT(state_ == State::kHello);
   const std::string_view rest = text.substr(4);
   const std::size_t blank = rest.find(' ');
   const std::string_view word = rest.substr(0, blank);

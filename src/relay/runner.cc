@@ -22,6 +22,7 @@ namespace {
 constexpr std::int64_t kStopNs = 10 * base::kNsPerSecond;
 constexpr std::uint32_t kReadPerTurn = 256;
 constexpr int kWaitMostMs = 500;
+static_assert(kWaitMostMs * base::kNsPerMs < kStopNs);
 
 std::uint64_t lane_of(std::string_view address) {
   std::string lower(address);
@@ -56,6 +57,7 @@ Item& Runner::item_of(std::uint32_t slot) {
 
 // The item that was read into becomes the slot's; the slot's old one is read into next.
 void Runner::admit_spare(bool aside) {
+  MXRING_ASSERT(spare_ != nullptr && engine_->has_room());
   const Item& item = *spare_;
   lanes_.clear();
   if (!item.gap()) {
@@ -67,6 +69,7 @@ void Runner::admit_spare(bool aside) {
   const std::uint32_t slot =
       engine_->admit({first, item.next(), lanes_, item.bytes() + 8 * lanes_.size(), aside});
   while (items_.size() <= slot) items_.push_back(nullptr);
+  MXRING_ASSERT(spare_ != nullptr);
   std::swap(items_[slot], spare_);
   if (!spare_) spare_ = std::make_unique<Item>();
 }
@@ -103,6 +106,7 @@ void Runner::take_gap(const seglog::RecordGap& gap, base::Now now) {
 // Dead letters that somebody wants tried again come before everything else.
 bool Runner::read_letters() {
   const auto& wanted = letters_->to_retry();
+  MXRING_ASSERT(next_letter_ <= wanted.size());
   for (; next_letter_ < wanted.size() && engine_->has_room(); ++next_letter_) {
     const Offset offset = wanted[next_letter_];
     if (!letters_->load(offset, *spare_)) {
@@ -179,6 +183,7 @@ bool Runner::bury(const Outcome& outcome, base::Now now) {
       stop(kFailed);
       return false;
     }
+    MXRING_ASSERT(death.attempts > 0);
     if (engine_->is_aside(slot)) letters_->stop_retrying(item.record().offset);
     reader_->fields().dead = static_cast<std::uint32_t>(letters_->count());
     reader_->touch();
@@ -278,6 +283,7 @@ void Runner::move_to(const Resume& resume, base::Now now) {
   if (const auto moved = reader_->move_to(resume.next, now); !moved) {
     return stop_for(moved.error());
   }
+  MXRING_ASSERT(reader_->position() == resume.next);
   engine_->restart_at(resume.next);
   told_ = std::min(told_, resume.next);
   // Letters that were under way are tried once more.
@@ -296,6 +302,7 @@ Offset Runner::may_commit(base::Now now) {
   constexpr std::int64_t kGrainNs = base::kNsPerSecond / 5;
   if (done > told_ && (held_.empty() || (done > held_.back().next &&
                                          now.mono + hold_ns - held_.back().until >= kGrainNs))) {
+    MXRING_ASSERT(held_.empty() || held_.back().next < done);
     held_.push_back({now.mono + hold_ns, done});
   }
   Offset next = told_;
@@ -326,6 +333,7 @@ void Runner::commit(base::Now now, bool at_once) {
   auto done = reader_->commit(next, now);
   if (done && at_once) done = reader_->flush(now);
   if (!done) return stop_for(done.error());
+  MXRING_ASSERT(next <= engine_->position());
   told_ = std::max(told_, next);
   uncommitted_since_.reset();
   uncommitted_records_ = uncommitted_bytes_ = 0;
@@ -356,6 +364,7 @@ void Runner::stop_for(const seglog::GroupError& error) {
 
 Standing Runner::standing() const {
   Standing now;
+  MXRING_ASSERT(engine_ != nullptr && reader_->committed() <= reader_->position());
   now.current = reader_->committed();
   now.position = reader_->position();
   now.end = std::max(reader_->log().end(), now.position);
@@ -402,6 +411,7 @@ int Runner::wait_ms(base::Now now) const {
     sooner(std::max(read_again_at_, now.mono));
   }
   const std::int64_t left_ns = until_ns - now.mono.ns;
+  MXRING_ASSERT(left_ns <= kWaitMostMs * base::kNsPerMs);
   if (left_ns <= 0) return 0;
   return static_cast<int>((left_ns + base::kNsPerMs - 1) / base::kNsPerMs);
 }

@@ -2,10 +2,13 @@
 
 #include <utility>
 
+#include "base/assert.h"
+
 namespace mxring::report {
 
 void Aggregator::add(Observation seen) {
   ++messages_;
+  MXRING_ASSERT(domains_.size() <= limits_.domains && rows_ <= limits_.rows);
   auto domain = domains_.find(seen.policy_domain);
   if (domain == domains_.end()) {
     if (domains_.size() >= limits_.domains) {
@@ -17,6 +20,7 @@ void Aggregator::add(Observation seen) {
   }
   DomainAggregate& sum = domain->second;
   ++sum.messages;
+  MXRING_ASSERT(sum.passed < sum.messages && sum.left_out < sum.messages);
   if (seen.row.dkim_aligned || seen.row.spf_aligned) ++sum.passed;
   sum.policy_record = std::move(seen.policy_record);
   if (const auto row = sum.rows.find(seen.row); row != sum.rows.end()) {
@@ -30,6 +34,7 @@ void Aggregator::add(Observation seen) {
   }
   sum.rows.emplace(std::move(seen.row), 1);
   ++rows_;
+  MXRING_ASSERT(rows_ <= limits_.rows && sum.rows.size() <= limits_.rows_per_domain);
 }
 
 }  // namespace mxring::report

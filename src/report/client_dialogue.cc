@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include "base/assert.h"
 #include "base/text.h"
 
 namespace mxring::report {
@@ -37,6 +38,7 @@ std::string stuffed(std::string_view content) {
     line_start = c == '\n';
   }
   if (!line_start) out += "\r\n";
+  MXRING_ASSERT(out.empty() || out.ends_with('\n'));
   return out + ".\r\n";
 }
 
@@ -66,6 +68,7 @@ void ClientDialogue::receive(std::string_view bytes) {
 
 void ClientDialogue::tls_done(std::string_view facts) {
   ++replies_;
+  MXRING_ASSERT(at_ == At::kHandshake && tls_facts_.empty() && !facts.empty());
   tls_facts_ = facts;
   parser_.reset();
   greet();
@@ -77,6 +80,7 @@ void ClientDialogue::broke(std::string_view problem) {
 
 // RFC 3207 4.2: what was offered in the clear is forgotten.
 void ClientDialogue::greet() {
+  MXRING_ASSERT(at_ == At::kBanner || at_ == At::kHandshake);
   offers_tls_ = offers_size_ = false;
   size_max_ = 0;
   say(At::kHello, fmt::format("EHLO {}", helo_));
@@ -128,6 +132,7 @@ void ClientDialogue::on_session_reply(int code, std::string_view text) {
 }
 
 void ClientDialogue::hello_done() {
+  MXRING_ASSERT(at_ == At::kHello || at_ == At::kOldHello);
   if (tls_ != TlsUse::kNever && tls_facts_.empty()) {
     if (offers_tls_) return say(At::kStartTls, "STARTTLS");
     if (tls_ == TlsUse::kRequired) return end("the server does not offer STARTTLS");
@@ -137,6 +142,7 @@ void ClientDialogue::hello_done() {
 
 // The next undecided letter, or the farewell.
 void ClientDialogue::begin_letter() {
+  MXRING_ASSERT(!over() && current_ <= letters_.size());
   while (current_ < letters_.size()) {
     const std::size_t bytes = letter().content.size();
     if (size_max_ == 0 || bytes <= size_max_) break;
@@ -150,6 +156,7 @@ void ClientDialogue::begin_letter() {
 
 void ClientDialogue::on_letter_reply(int code, std::string_view text) {
   if (at_ == At::kReset) return begin_letter();
+  MXRING_ASSERT(current_ < letters_.size());
   const bool expected = at_ == At::kData ? code == kStartInput : is_success(code);
   if (!expected) {
     if (!is_refusal(code)) return end("a reply that does not belong there", code);
@@ -165,6 +172,7 @@ void ClientDialogue::on_letter_reply(int code, std::string_view text) {
     case At::kRecipient:
       return say(At::kData, "DATA");
     case At::kData:
+      MXRING_ASSERT(current_ < letters_.size());
       output_ += stuffed(letter().content);
       at_ = At::kContent;
       return;
@@ -175,6 +183,7 @@ void ClientDialogue::on_letter_reply(int code, std::string_view text) {
 }
 
 void ClientDialogue::decide(Fate fate, int code, std::string_view text) {
+  MXRING_ASSERT(current_ < letters_.size() && fate != Fate::kUndecided);
   letter().fate = fate;
   letter().code = code;
   letter().reply = text;
@@ -183,6 +192,7 @@ void ClientDialogue::decide(Fate fate, int code, std::string_view text) {
 }
 
 void ClientDialogue::say(At next, std::string_view line) {
+  MXRING_ASSERT(!over() && line.find_first_of("\r\n") == line.npos);
   at_ = next;
   output_ += line;
   output_ += "\r\n";

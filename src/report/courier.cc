@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/assert.h"
 #include "net/socket_address.h"
 #include "report/courier_session.h"
 
@@ -22,6 +23,7 @@ namespace {
 
 constexpr std::int64_t kTurnNs = 250 * base::kNsPerMs;
 constexpr std::int64_t kGoodbyeNs = 5 * base::kNsPerSecond;
+static_assert(kGoodbyeNs > kTurnNs);
 
 std::string describe(const Stop& stop) {
   return fmt::format("{} [{}]:{}", stop.name, stop.endpoint.address.to_string(),
@@ -50,6 +52,7 @@ std::expected<std::unique_ptr<Courier>, std::string> Courier::create(
     courier->sessions_.push_back(std::make_unique<Session>());
     courier->sessions_.back()->slot = slot;
   }
+  MXRING_ASSERT(courier->sessions_.size() == count);
   return courier;
 }
 
@@ -66,6 +69,7 @@ void Courier::run(std::vector<Route>& routes, const Decided& decided) {
       }
       busy |= session->route != nullptr;
     }
+    MXRING_ASSERT(next <= routes.size());
     if (!busy) return;
     const auto completions = ring_->submit_and_wait(kTurnNs);
     now_ = base::read_clocks();
@@ -75,6 +79,7 @@ void Courier::run(std::vector<Route>& routes, const Decided& decided) {
 }
 
 void Courier::start_route(Session& session, Route& route) {
+  MXRING_ASSERT(session.route == nullptr);
   session.route = &route;
   session.stop = 0;
   session.problem = "no address to deliver to";
@@ -100,11 +105,13 @@ void Courier::open(Session& session) {
     session.route = nullptr;
     return;
   }
+  MXRING_ASSERT(session.stop < session.route->stops.size());
   const Stop& stop = session.here();
   for (Letter* letter : session.undecided) {
     letter->server = describe(stop);
     letter->tls.clear();
   }
+  MXRING_ASSERT(session.reported == 0 && !session.undecided.empty());
   generation_ = (generation_ + 1) & 0xFFFFFF;
   session.generation = generation_;
   session.closing = false;

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <thread>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/units.h"
 #include "dns/ask.h"
@@ -21,6 +22,7 @@ namespace {
 constexpr std::size_t kStopsMax = 16;
 // Questions of one batch; the resolver's client refuses thousands at once.
 constexpr std::size_t kDomainsAtOnce = 64;
+static_assert(kStopsMax > 0 && kDomainsAtOnce > 0);
 
 struct Domain {
   dns::MailHosts hosts;
@@ -34,12 +36,14 @@ constexpr std::int64_t kResolvingTimeNs = 300 * base::kNsPerSecond;
 void resolve(std::span<Domain*> domains, dns::BlockingResolver& resolver) {
   std::vector<dns::MailHosts*> hosts;
   for (Domain* domain : domains) hosts.push_back(&domain->hosts);
+  MXRING_ASSERT(hosts.size() == domains.size() && hosts.size() <= kDomainsAtOnce);
   dns::ask_until_done(std::span<dns::MailHosts* const>(hosts), resolver, base::read_clocks().mono,
                       kResolvingTimeNs);
 }
 
 void settle(Domain& domain, Fate fate, std::string_view why, const DeliveryEvents& events) {
   for (Letter* letter : domain.letters) {
+    MXRING_ASSERT(letter->fate == Fate::kUndecided && fate != Fate::kUndecided);
     letter->fate = fate;
     letter->code = 0;
     letter->server.clear();
@@ -56,6 +60,7 @@ std::vector<Stop> stops_of(const dns::MailHosts& hosts, std::uint16_t port) {
       if (stops.size() < kStopsMax) stops.push_back({{address, port}, host.name.to_text()});
     }
   }
+  MXRING_ASSERT(stops.size() <= kStopsMax);
   return stops;
 }
 
@@ -94,6 +99,7 @@ void attempt(std::vector<Letter*>& letters, const DeliveryOptions& options,
   for (Letter* letter : letters) {
     letter->fate = Fate::kUndecided;
     ++letter->attempts;
+    MXRING_ASSERT(!letter->rcpt_to.empty());
     const auto name = dns::Name::parse(letter->host);
     if (!name || name->is_root()) {
       letter->fate = Fate::kRefused;
@@ -107,6 +113,7 @@ void attempt(std::vector<Letter*>& letters, const DeliveryOptions& options,
     }
     found->second.letters.push_back(letter);
   }
+  MXRING_ASSERT(domains.size() <= letters.size());
   std::vector<Domain*> all;
   for (auto& [name, domain] : domains) all.push_back(&domain);
   for (std::size_t at = 0; at < all.size(); at += kDomainsAtOnce) {
@@ -117,6 +124,7 @@ void attempt(std::vector<Letter*>& letters, const DeliveryOptions& options,
     Route route = route_of(*domain, options.port, events);
     if (!route.stops.empty()) routes.push_back(std::move(route));
   }
+  MXRING_ASSERT(routes.size() <= all.size());
   courier.run(routes, [&](Letter& letter) { events.decided(letter); });
 }
 
@@ -134,6 +142,7 @@ void deliver(std::vector<Letter>& letters, const DeliveryOptions& options,
     if (left.empty() || tries >= options.attempts) return;
     if (events.waiting) events.waiting(left.size(), wait_ns);
     std::this_thread::sleep_for(std::chrono::nanoseconds(wait_ns));
+    MXRING_ASSERT(wait_ns >= 0);
     wait_ns = std::min(2 * wait_ns, options.retry_after_max_ns);
   }
 }

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/assert.h"
 #include "base/json.h"
 #include "base/text.h"
 
@@ -22,6 +23,8 @@ using Json = nlohmann::json;
 constexpr std::array kStates{DeliveryState::kWaiting, DeliveryState::kSent, DeliveryState::kRefused,
                              DeliveryState::kTooLarge, DeliveryState::kGivenUp};
 constexpr std::uint64_t kSheetBytesMax = 1 << 20;
+static_assert(kStates.size() == static_cast<std::size_t>(DeliveryState::kGivenUp) + 1,
+              "each state has a word");
 
 std::unexpected<std::string> file_error(const std::filesystem::path& path, int error) {
   return std::unexpected(fmt::format("{}: {}", base::escaped(path.string()), std::strerror(error)));
@@ -189,6 +192,7 @@ std::expected<DeliverySheet, std::string> read_sheet(const std::filesystem::path
 
 std::expected<void, std::string> write_file(const std::filesystem::path& path,
                                             std::string_view bytes) {
+  MXRING_ASSERT(path.has_filename());
   const std::string temporary = path.string() + ".new";
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return file_error(temporary, errno);

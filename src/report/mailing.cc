@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/assert.h"
 #include "base/text.h"
 #include "base/units.h"
 #include "report/report_message.h"
@@ -20,6 +21,7 @@ constexpr std::uint64_t kReportBytesMax = 256 << 20;
 
 bool are_aligned(std::string_view a, std::string_view b) {
   if (a.size() < b.size()) std::swap(a, b);
+  MXRING_ASSERT(a.size() >= b.size());
   return a == b || (a.ends_with(b) && a[a.size() - b.size() - 1] == '.');
 }
 
@@ -87,6 +89,7 @@ bool Mailing::lock(const fs::path& folder) {
 }
 
 bool Mailing::save(const Parcel& parcel) {
+  MXRING_ASSERT(parcel.file.has_filename());
   const auto saved = write_file(sheet_path(parcel.file), to_json(parcel.sheet));
   if (!saved) fail(saved.error());
   return saved.has_value();
@@ -159,6 +162,7 @@ bool Mailing::is_ours_to_sign(const Parcel& parcel) {
 
 // A mail for every delivery of the last parcel that is still waiting.
 void Mailing::write_letters(std::string_view report) {
+  MXRING_ASSERT(!parcels_.empty());
   Parcel& parcel = parcels_.back();
   const std::string name = parcel.file.filename().string();
   for (std::size_t i = 0; i < parcel.sheet.deliveries.size(); ++i) {
@@ -172,6 +176,7 @@ void Mailing::write_letters(std::string_view report) {
       if (!field) return fail(field.error());
       content.insert(0, *field);
     }
+    MXRING_ASSERT(places_.size() == letters_.size());
     Letter& letter = letters_.emplace_back();
     letter.mail_from = parcel.sheet.email;
     letter.rcpt_to = delivery.address;
@@ -179,12 +184,16 @@ void Mailing::write_letters(std::string_view report) {
     letter.content = std::move(content);
     letter.number = places_.size();
     places_.push_back({parcels_.size() - 1, i});
+    MXRING_ASSERT(places_.size() == letters_.size());
   }
 }
 
 void Mailing::note(const Letter& letter, std::int64_t now_unix_s) {
+  MXRING_ASSERT(letter.number < places_.size());
   const Place place = places_[letter.number];
+  MXRING_ASSERT(place.parcel < parcels_.size());
   Parcel& parcel = parcels_[place.parcel];
+  MXRING_ASSERT(place.delivery < parcel.sheet.deliveries.size());
   Delivery& delivery = parcel.sheet.deliveries[place.delivery];
   if (delivery.tried_since_s == 0) delivery.tried_since_s = now_unix_s;
   delivery.state = state_of(letter.fate);
@@ -192,6 +201,7 @@ void Mailing::note(const Letter& letter, std::int64_t now_unix_s) {
       now_unix_s - delivery.tried_since_s >= options_.give_up_after_s) {
     delivery.state = DeliveryState::kGivenUp;
   }
+  MXRING_ASSERT(delivery.tried_since_s != 0 || now_unix_s == 0);
   ++delivery.attempts;
   delivery.last_reply =
       letter.code == 0 ? letter.reply : fmt::format("{} {}", letter.code, letter.reply);

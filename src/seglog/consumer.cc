@@ -97,6 +97,7 @@ class ChunkPool {
   }
   void give_back(std::unique_ptr<char[]> chunk) {
     const std::lock_guard lock(mutex_);
+    MXRING_ASSERT(chunk != nullptr && free_.size() <= kFreeMax);
     if (free_.size() < kFreeMax) free_.push_back(std::move(chunk));
   }
 
@@ -128,6 +129,7 @@ class Batch::Memory {
       at_ = chunks_.back().get();
       left_ = kChunkBytes;
     }
+    MXRING_ASSERT(bytes <= left_);
     char* piece = at_;
     at_ += bytes;
     left_ -= bytes;

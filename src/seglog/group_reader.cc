@@ -221,6 +221,7 @@ void GroupReader::pass_over() {
 }
 
 void GroupReader::note_id(Offset offset, const LogId& id) {
+  MXRING_ASSERT(!ids_.empty());
   if (!(ids_.back().id == id)) ids_.push_back({offset, id});
 }
 
@@ -243,6 +244,7 @@ std::expected<void, GroupError> GroupReader::commit(Offset next, base::Now now) 
     pending_ = true;
   }
   pass_over();
+  MXRING_ASSERT(done_ <= position_ && committed_ <= done_);
   if (!pending_ || now.mono - written_at_ < kCommitEveryNs) return {};
   return flush(now);
 }
@@ -259,6 +261,7 @@ std::expected<void, GroupError> GroupReader::flush(base::Now now) {
   }
   pending_ = repair_ = false;
   committed_ = done_;
+  MXRING_ASSERT(committed_ <= position_);
   while (ids_.size() > 1 && ids_[1].offset < committed_) ids_.erase(ids_.begin());
   ids_.front().offset = 0;
   invariants();

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/assert.h"
+
 namespace mxring::seglog {
 
 namespace {
@@ -62,6 +64,7 @@ void IndexFile::create(int directory_fd, const SegmentHeader& segment,
 }
 
 void IndexFile::append(IndexEntry entry) {
+  MXRING_ASSERT(entry.position >= kHeaderBlockBytes);
   entry.crc = index_entry_crc(entry, epoch_);
   put(&entry, sizeof entry);
 }

@@ -67,6 +67,7 @@ std::uint64_t KeptSegments::beyond_retention(const Active& active) const {
   for (const SealedSegment& segment : segments_) {
     if (!retention_.due({segment.newest_us, left})) break;
     beyond += segment.file_bytes;
+    MXRING_ASSERT(left >= segment.file_bytes);
     left -= segment.file_bytes;
   }
   return beyond;
@@ -85,6 +86,7 @@ bool KeptSegments::may_go(std::uint64_t next_offset, const Active& active, bool 
       holds_.begin(), holds_.end(), [](const Hold& a, const Hold& b) { return a.next < b.next; });
   if (furthest == holds_.end() || furthest->next >= next_offset) return true;
   MXRING_PROBE("retention: a group holds the oldest");
+  MXRING_ASSERT(!held_.unknown && holds_known_);
   held_.bytes = beyond_retention(active);
   held_.group = furthest->group;
   held_.next = furthest->next;
@@ -106,6 +108,7 @@ void KeptSegments::count_dropped(std::uint64_t first, std::uint64_t next) {
 }
 
 bool KeptSegments::remove_oldest(SparePool& spares) {
+  MXRING_ASSERT(!segments_.empty());
   const SealedSegment oldest = segments_.front();
   const std::string name = oldest.file_name();
   const bool worth_it = oldest.file_bytes >= place_.segment_bytes / 2;
@@ -125,6 +128,7 @@ bool KeptSegments::remove_oldest(SparePool& spares) {
   }
   MXRING_PROBE("retention: the oldest goes");
   segments_.pop_front();
+  MXRING_ASSERT(bytes_ >= oldest.file_bytes);
   bytes_ -= oldest.file_bytes;
   return true;
 }
@@ -133,6 +137,7 @@ void KeptSegments::note(const SealedSegment& gone, std::uint64_t next_offset, Re
   const bool joins = !removals_.empty() && removals_.back().why == why;
   if (!joins) removals_.push_back({why, 0, 0, gone.base_offset, gone.base_offset});
   Removal& removal = removals_.back();
+  MXRING_ASSERT(removal.why == why && removal.first_offset <= gone.base_offset);
   ++removal.segments;
   removal.bytes += gone.file_bytes;
   removal.next_offset = std::max(removal.next_offset, next_offset);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
 #include "seglog/log_end.h"
 #include "seglog/segment_seek.h"
 

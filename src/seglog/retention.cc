@@ -65,6 +65,7 @@ std::optional<RemovedFor> Retention::due(const Oldest& oldest) const {
 }
 
 void Retention::note_removed(RemovedFor why) {
+  MXRING_ASSERT(why != RemovedFor::kAge || trust_ != Trust::kNone);
   if (why == RemovedFor::kAge && trust_ == Trust::kProbation) --allowed_;
   invariants();
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/assert.h"
 #include "seglog/log_directory.h"
 
 namespace mxring::seglog {
@@ -41,6 +42,7 @@ const char* FileWindow::at(std::uint64_t position, std::uint64_t size, std::uint
     return nullptr;
   }
   bytes_ = static_cast<std::uint64_t>(got);
+  MXRING_ASSERT(bytes_ <= wanted && wanted <= capacity_);
   if (bytes_ >= size) return buffer_.get();
   // Short: the end of the file, or a bad place after some good bytes.
   char probe = 0;
@@ -50,6 +52,7 @@ const char* FileWindow::at(std::uint64_t position, std::uint64_t size, std::uint
 }
 
 void SegmentCursor::start(int fd, SegmentKey key, std::uint64_t position, std::uint64_t offset) {
+  MXRING_ASSERT(position >= kHeaderBlockBytes);
   window_.reset(fd);
   key_ = key;
   position_ = position;
@@ -69,6 +72,7 @@ SegmentCursor::Event SegmentCursor::read(std::uint64_t limit, bool check_payload
   event.header = *header;
   event.position = position_;
   event.end = position_ + header->span_bytes;
+  MXRING_ASSERT(event.end > position_);
   event.first_offset = offset_;
   event.next_offset = header->is_seal() ? header->offset : offset_ + 1;
   if (header->is_seal()) {
@@ -86,6 +90,7 @@ SegmentCursor::Event SegmentCursor::read(std::uint64_t limit, bool check_payload
     return event;
   }
   event.payload = whole + kRecordHeaderBytes;
+  MXRING_ASSERT(kRecordHeaderBytes + header->payload_bytes() <= there);
   const char* metadata = event.payload + header->message_bytes;
   const std::uint64_t used = kRecordHeaderBytes + header->payload_bytes();
   if (payload_crc(event.payload, header->message_bytes, metadata, header->metadata_bytes) !=

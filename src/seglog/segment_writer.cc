@@ -23,6 +23,8 @@ constexpr std::uint64_t kDropStep = 512 << 10;
 // A large folio that is only partly inside the dropped range stays: each step begins this much
 // before the last one's end, the size of the largest folio, so that it goes with the next.
 constexpr std::uint64_t kDropOverlap = 2 << 20;
+static_assert(kDropOverlap < kDropLag && kDropStep % kBatchAlign == 0 &&
+              kDropLag % kBatchAlign == 0);
 
 alignas(64) constexpr char kZeros[kBatchAlign + kRecordAlign] = {};
 
@@ -84,6 +86,7 @@ std::uint64_t SegmentWriter::lay_out(std::span<const Append> records, std::uint6
     }
     const std::uint64_t used = kRecordHeaderBytes + record.message_bytes + record.metadata.size();
     MXRING_ASSERT(span <= UINT32_MAX);  // the limits on messages and metadata are far below
+    MXRING_ASSERT(used <= span && span % kRecordAlign == 0);
     RecordHeader& header = headers_.emplace_back();
     header.offset = first_offset + i;
     header.received_at_us = record.received_at_us;
@@ -171,12 +174,14 @@ void SegmentWriter::tidy() {
     ::posix_fadvise(file_.fd(), static_cast<off_t>(from), static_cast<off_t>(keep_from - from),
                     POSIX_FADV_DONTNEED);
     ++place_.totals->system_calls;
+    MXRING_ASSERT(keep_from >= dropped_to_ && keep_from <= position_);
     dropped_to_ = keep_from;
   }
 }
 
 // Continues after short writes, which are no error; writing nothing is one.
 std::expected<void, SegmentWriter::Failure> SegmentWriter::write_all(std::span<iovec> slices) {
+  MXRING_ASSERT(place_.totals != nullptr && position_ % kRecordAlign == 0);
   while (!slices.empty()) {
     const auto some = slices.first(std::min<std::size_t>(slices.size(), IOV_MAX));
     ++place_.totals->system_calls;
@@ -192,6 +197,7 @@ std::expected<void, SegmentWriter::Failure> SegmentWriter::write_all(std::span<i
     }
     if (left > 0) {  // in the middle of a slice
       slices.front().iov_base = static_cast<char*>(slices.front().iov_base) + left;
+      MXRING_ASSERT(!slices.empty() && left < slices.front().iov_len);
       slices.front().iov_len -= left;
     }
   }

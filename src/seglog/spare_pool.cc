@@ -12,6 +12,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/assert.h"
 #include "base/probe.h"
 #include "seglog/log_directory.h"
 
@@ -23,7 +24,8 @@ namespace {
 // against 45 for 1 MiB at a time from small pages.
 constexpr std::uint64_t kChunkBytes = 4 << 20;
 constexpr std::uint64_t kHugePageBytes = 2 << 20;
-constexpr std::uint64_t kDirectAlign = 4096;           // O_DIRECT: position and size
+constexpr std::uint64_t kDirectAlign = 4096;  // O_DIRECT: position and size
+static_assert(kChunkBytes % kHugePageBytes == 0 && kHugePageBytes % kDirectAlign == 0);
 constexpr auto kPause = std::chrono::milliseconds(4);  // between chunks: commits go first
 constexpr std::string_view kPrefix = "spare-";
 constexpr std::string_view kReady = ".ready";
@@ -219,6 +221,7 @@ void SparePool::run(const std::stop_token& stop) {
     lock.lock();
     // On failure nothing is kept: the next take() tries by itself and reports why it cannot.
     note_outcome(spare.has_value());
+    MXRING_ASSERT(busy_ && wanted_ == name);
     if (spare) ready_ = std::move(*spare);
     wanted_.clear();
     busy_ = false;
@@ -283,6 +286,7 @@ std::expected<Spare, int> SparePool::prepare(const std::string& name, std::uint6
 
 int SparePool::write_zeros(const std::string& path, std::uint64_t from, std::uint64_t bytes,
                            const std::stop_token* stop) {
+  MXRING_ASSERT(from % kDirectAlign == 0);
   const std::unique_ptr<char, FreeDeleter> zeros(
       static_cast<char*>(std::aligned_alloc(kHugePageBytes, kChunkBytes)));
   if (!zeros) return ENOMEM;

@@ -79,6 +79,7 @@ std::expected<void, int> StatePage::open(int directory_fd) {
   const int error = errno;
   ::close(fd);  // the mapping keeps the file
   if (address == MAP_FAILED) return std::unexpected(error);
+  MXRING_ASSERT(words_ == nullptr);
   words_ = static_cast<Words*>(address);
   return {};
 }
@@ -86,7 +87,9 @@ std::expected<void, int> StatePage::open(int directory_fd) {
 void StatePage::publish(const StateFields& fields) {
   if (words_ == nullptr) return;
   StateFields next = fields;
+  MXRING_ASSERT(fields.durable <= kOffsetMax);
   next.magic = kStateMagic;
+  MXRING_ASSERT(sequence_ % 2 == 0);  // nobody reads a change that is half done
   next.sequence = sequence_ + 2;
   next.crc = state_crc(next);
   std::uint64_t image[8];

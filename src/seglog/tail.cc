@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/assert.h"
 #include "base/probe.h"
 #include "seglog/log_directory.h"
 #include "seglog/segment_cursor.h"
@@ -94,6 +95,8 @@ Walk walk(const TailQuestion& question, Tail& tail, const std::function<void(dou
   }
   tail.position = cursor.position();
   tail.next_offset = cursor.offset();
+  MXRING_ASSERT(tail.next_offset >= question.header.base_offset &&
+                tail.position >= kHeaderBlockBytes);
   return result;
 }
 

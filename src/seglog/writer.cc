@@ -351,6 +351,7 @@ std::expected<std::uint64_t, CommitError> Writer::Impl::commit(std::span<const A
   if (!failure.empty() || closed) return std::unexpected(CommitError::kFailed);
   if (batch.empty()) return next_offset();
   if (auto taken_all = take_spares(batch); !taken_all) return std::unexpected(taken_all.error());
+  MXRING_ASSERT(parts.size() == taken.size() + 1);
   if (auto written = write_batch(batch); !written) {
     MXRING_PROBE("log: poisoned, a write or sync failed");
     failure = written.error();
@@ -374,6 +375,7 @@ std::expected<std::uint64_t, CommitError> Writer::Impl::commit(std::span<const A
 }
 
 void Writer::Impl::publish(bool poisoned) {
+  MXRING_ASSERT(poisoned == !failure.empty());
   StateFields fields;
   if (!poisoned) marks.tell(Told{marks.durable().next});
   fields.durable = marks.told().next;
@@ -418,6 +420,7 @@ void Writer::Impl::refresh_space() {
 void Writer::Impl::close() {
   if (closed) return;
   closed = true;
+  MXRING_ASSERT(taken.empty() || !failure.empty());
   if (failure.empty() && active) {
     // Everything is durable already. A seal that cannot be written costs the next start a scan.
     if (auto sealed = seal_active(next_offset()); !sealed) {

@@ -24,6 +24,7 @@ Acceptor::Acceptor(TurnContext& context, uring::Ring& ring, ConnectionGate& gate
       listeners_(std::move(listeners.all)),
       implicit_tls_from_(listeners.implicit_tls_from),
       handed_over_(listeners.handed_over) {
+  MXRING_ASSERT(implicit_tls_from_ <= listeners_.size());
   armed_.assign(listeners_.size(), 0);
 }
 

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <utility>
 
+#include "base/assert.h"
 #include "base/text.h"
 
 namespace mxring::server {
@@ -12,12 +13,14 @@ namespace mxring::server {
 namespace {
 
 std::uint32_t number_of(const base::IpAddress& address) {
+  MXRING_ASSERT(address.is_v4());
   std::uint32_t number = 0;
   for (std::size_t i = 0; i < 4; ++i) number = number << 8 | address.bytes()[i];
   return number;
 }
 
 bool is_in(const base::IpAddress& address, std::uint32_t network, unsigned length) {
+  MXRING_ASSERT(length > 0 && length <= 32);
   return address.is_v4() && number_of(address) >> (32 - length) == network >> (32 - length);
 }
 

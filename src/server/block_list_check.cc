@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kIdleKept = 256;
 constexpr std::size_t kKnownMax = 4 * BlockList::kListsMax;  // those of earlier configurations too
+static_assert(kKnownMax >= BlockList::kListsMax);
 
 }  // namespace
 
@@ -21,6 +22,7 @@ void BlockListHealth::heard(const std::string& zone, bool of_use, base::MonoTime
   if (lists_.size() >= kKnownMax && !lists_.contains(zone)) lists_.clear();
   List& list = lists_[zone];
   if (list.of_use == of_use) return;
+  MXRING_ASSERT(lists_.size() <= kKnownMax);
   list.of_use = of_use;
   if (!of_use) {
     MXRING_PROBE("block lists: one is of no use");
@@ -37,6 +39,7 @@ void BlockListHealth::heard(const std::string& zone, bool of_use, base::MonoTime
 void BlockListCheck::begin(std::span<const BlockList> lists, const base::IpAddress& client,
                            bool claimed, BlockListOwner& owner, base::MonoTime now) {
   MXRING_ASSERT(owner_ == nullptr && missing_ == 0);
+  MXRING_ASSERT(lists.size() <= BlockList::kListsMax);
   owner_ = &owner;
   lists_ = lists;
   while (asked_.size() < lists.size()) asked_.push_back(std::make_unique<Asked>(*this));
@@ -82,6 +85,7 @@ void BlockListCheck::take(Ask& ask, const dns::Answer& answer) {
     return;
   }
   for (std::size_t i = 0; i < lists_.size(); ++i) {
+    MXRING_ASSERT(i < asked_.size());
     Asked& asked = *asked_[i];
     if (&ask != &asked.client && &ask != &asked.control) continue;
     ask.reading = lists_[i].read(answer);

@@ -13,6 +13,7 @@ ClientRates::Entry& ClientRates::entry_of(Part& part, const base::IpAddress& cli
     part.entries.emplace_front();
   } else {
     MXRING_ASSERT(!part.entries.empty());
+    MXRING_ASSERT(part.by_client.contains(part.entries.back().client));
     part.by_client.erase(part.entries.back().client);
     part.entries.splice(part.entries.begin(), part.entries, std::prev(part.entries.end()));
     part.entries.front() = Entry{};
@@ -38,6 +39,7 @@ bool ClientRates::take(RateKind kind, const base::IpAddress& client, std::uint32
     entry.half = half;
   }
   if (std::uint64_t{entry.now[at]} + entry.before[at] >= limit) return false;
+  MXRING_ASSERT(entry.client == network && at < entry.now.size());
   ++entry.now[at];
   return true;
 }

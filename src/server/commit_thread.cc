@@ -25,6 +25,7 @@ constexpr std::uint64_t kGroupBytesMax = 16ULL << 20;
 // A group after one of at least this many messages may wait for the commit window. A lone message
 // never waits: there would be nobody to share the cost of the commit with.
 constexpr std::size_t kBusyGroup = 4;
+static_assert(kBusyGroup < kGroupMessagesMax);
 constexpr std::int64_t kIdleNs = base::kNsPerSecond;
 constexpr std::int64_t kNoticeEveryNs = 60 * base::kNsPerSecond;
 // Every client of a group waits for it.
@@ -47,6 +48,7 @@ CommitThread::~CommitThread() {
 
 void CommitThread::start(int cpu) {
   watch_storage();
+  MXRING_ASSERT(!thread_.joinable());
   thread_ = std::thread([this, cpu] { run(cpu); });
 }
 
@@ -122,6 +124,8 @@ void CommitThread::gather() {
         if (group_.size() >= messages_max || !lane->to_writer.pop(message)) continue;
         found = true;
         group_bytes_ += message->bytes() + message->metadata.size();
+        MXRING_ASSERT(message->outcome == CommitOutcome::kPending &&
+                      group_.size() < kGroupMessagesMax);
         group_.push_back({message, lane});
       }
     }
@@ -153,6 +157,7 @@ void CommitThread::commit_group() {
                         .metadata = message.metadata,
                         .received_at_us = message.received_at.us});
   }
+  MXRING_ASSERT(appends_.size() == group_.size());
   const base::MonoTime before = base::read_clocks().mono;
   committing_since_ns_.store(before.ns, std::memory_order_relaxed);
   const auto first_offset = setup_.writer.commit(appends_);
@@ -164,6 +169,7 @@ void CommitThread::commit_group() {
     MXRING_ASSERT(*first_offset >= next_offset_.load(std::memory_order_relaxed));
     setup_.counters->add(obs::Counter::kCommits);
     setup_.counters->add(obs::Counter::kCommittedRecords, group_.size());
+    MXRING_ASSERT(*first_offset + group_.size() == setup_.writer.next_offset());
     next_offset_.store(*first_offset + group_.size(), std::memory_order_relaxed);
     give_back(CommitOutcome::kDurable, *first_offset);
     // A segment may have come out of the disk reserve: not a second later, but now.
@@ -180,6 +186,7 @@ void CommitThread::commit_group() {
     return;
   }
   MXRING_PROBE("writer: the log has failed");
+  MXRING_ASSERT(setup_.writer.poisoned());
   failed_.store(true, std::memory_order_relaxed);
   give_back(CommitOutcome::kFailed, 0);
   setup_.on_failure(std::string(setup_.writer.failure()));
@@ -219,6 +226,7 @@ void CommitThread::refuse_for_now(seglog::CommitError why) {
 }
 
 void CommitThread::give_back(CommitOutcome outcome, std::uint64_t first_offset) {
+  MXRING_ASSERT(outcome == CommitOutcome::kDurable || first_offset == 0);
   std::uint64_t offset = first_offset;
   MXRING_ASSERT(outcome != CommitOutcome::kPending);
   for (const Queued& queued : group_) {
@@ -279,6 +287,7 @@ void CommitThread::say_retention(bool all) {
       removals_.push_back(removal);
       continue;
     }
+    MXRING_ASSERT(removal.segments > 0 && removals_.back().segments > 0);
     removals_.back().segments += removal.segments;
     removals_.back().bytes += removal.bytes;
     removals_.back().next_offset = removal.next_offset;

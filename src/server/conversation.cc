@@ -67,6 +67,7 @@ Conversation::Conversation(TurnContext& context, net::Connection::Context& conne
       ref_(self),
       session_id_(context.next_session()) {
   timer_.conversation = this;
+  MXRING_ASSERT(rules_ != nullptr);
   facts_.address = peer.address;
   facts_.ip = peer.address.to_string();
   facts_.port = peer.port;
@@ -121,6 +122,7 @@ void Conversation::hold(Hold why) {
 void Conversation::release(Hold why) {
   MXRING_ASSERT(hold_ == why);
   hold_ = Hold::kNone;
+  MXRING_ASSERT(phase_ == Phase::kTalking);
   parse_due_ = true;
   mark();
 }
@@ -346,6 +348,7 @@ void Conversation::on_data(smtp::ReplyBuffer& out) {
   }
   MXRING_ASSERT(message_ == nullptr);
   message_ = context_.delivery.begin(ref_);
+  MXRING_ASSERT(message_ != nullptr && !paused_for_memory());
   context_.memory.message_begins(*this, context_.now.mono);
   pace_.begin(context_.now.mono);
 }
@@ -369,6 +372,7 @@ void Conversation::give_up() {
   check_ = nullptr;
   if (message_ == nullptr) return;
   MXRING_PROBE("a message is given up");
+  MXRING_ASSERT(hold_ != Hold::kCommit);  // the writer has it then
   context_.delivery.abandon(message_);
   message_ = nullptr;
   context_.memory.message_ends(*this);

@@ -63,6 +63,7 @@ void Conversation::read_header() {
 // Health checks (LOCAL), and balancers that cannot say for whom they speak (UNKNOWN), speak for
 // themselves.
 void Conversation::take_header(const net::ProxyHeader& header) {
+  MXRING_ASSERT(header_ != nullptr && !greeted_);
   const bool implicit_tls = header_->implicit_tls;
   if (header.has_client && !stand_for({header.client, header.client_port},
                                       header.version == 1 ? "proxy-v1" : "proxy-v2")) {
@@ -162,6 +163,7 @@ void Conversation::drop_lists() {
 void Conversation::block_lists_answered() {
   if (hold_ != Hold::kLists) return;
   MXRING_PROBE("RCPT: block lists have answered");
+  MXRING_ASSERT(lists_ != nullptr && line_waiting_ > 0);
   release(Hold::kLists);
   smtp::ReplyBuffer out(connection_.output(), this);
   judge_recipient(out);

@@ -99,6 +99,7 @@ std::int64_t Conversation::command_wait_ns() {
   const std::int64_t passed_ns = context_.now.mono.ns - command_began_ns_;
   const std::int64_t look_ns =
       (passed_ns / limits.command_time_short_ns + 1) * limits.command_time_short_ns;
+  MXRING_ASSERT(passed_ns >= 0);
   return std::max<std::int64_t>(std::min(all_ns, look_ns) - passed_ns, base::kNsPerMs);
 }
 
@@ -173,6 +174,7 @@ void Conversation::shut() {
   if (session_.receiving()) MXRING_PROBE("gone in the middle of a message");
   give_up();
   enter(Phase::kShut);
+  MXRING_ASSERT(message_ == nullptr && check_ == nullptr);
   connection_.shut();
 }
 
@@ -265,10 +267,12 @@ bool Conversation::end_last_words() {
 void Conversation::count() {
   obs::CounterSet& counters = context_.counters;
   const std::uint64_t commands = session_.commands();
+  MXRING_ASSERT(commands >= counted_commands_);
   counters.add(obs::Counter::kCommands, commands - counted_commands_);
   counted_commands_ = commands;
   const std::uint64_t copied = session_.line_bytes_copied();
   if (copied != counted_copies_) {
+    MXRING_ASSERT(copied > counted_copies_);
     counters.add(obs::Counter::kBytesCopiedLine, copied - counted_copies_);
     counted_copies_ = copied;
   }

@@ -44,6 +44,7 @@ obs::Counter group_counter(std::string_view group) {
 
 void Conversation::begin_tls() {
   MXRING_ASSERT(context_.certificates != nullptr);
+  MXRING_ASSERT(hold_ == Hold::kNone && message_ == nullptr);
   enter(Phase::kHandshake);
   // Whatever came behind STARTTLS came in the clear, from the client or from somebody in between:
   // it is never looked at (RFC 3207 5). What comes after a balancer's header is TLS.
@@ -60,6 +61,7 @@ void Conversation::begin_tls() {
 
 void Conversation::queue_handshake() {
   if (phase_ != Phase::kHandshake || handshake_hook.linked()) return;
+  MXRING_ASSERT(connection_.has_tls());
   if (connection_.handshake_ready()) context_.handshakes.push_back(*this);
 }
 

@@ -27,11 +27,13 @@ Message* Delivery::begin(base::SlotRef client) {
   }
   Message* message = idle_.back().release();
   idle_.pop_back();
+  MXRING_ASSERT(message->bytes() == 0 && message->outcome == CommitOutcome::kPending);
   message->client = client;
   return message;
 }
 
 void Delivery::abandon(Message* message) {
+  MXRING_ASSERT(message->outcome == CommitOutcome::kPending);  // nobody else has it
   recycle(message);
 }
 
@@ -212,9 +214,11 @@ void Delivery::leave_out_forged(seglog::MetadataWriter& out, Message& message) {
 
 void Delivery::submit(Message* message, const smtp::Session& session, const ClientFacts& client,
                       const Verdicts& verdicts, base::Now now) {
+  MXRING_ASSERT(message->outcome == CommitOutcome::kPending && message->metadata.empty());
   message->received_at = now.wall;
   describe(*message, session, client, verdicts);
   if (mailauth::is_refusal(verdicts.disposition)) {
+    MXRING_ASSERT(verdicts.evaluation != nullptr && verdicts.evaluation->dmarc() != nullptr);
     message->refuse(
         mailauth::refusal(*verdicts.evaluation->dmarc(), verdicts.disposition, field_scratch_));
   }
@@ -228,6 +232,7 @@ Message* Delivery::next_decided() {
   Message* message = nullptr;
   if (!setup_.from_writer.pop(message)) return nullptr;
   MXRING_ASSERT(message->outcome != CommitOutcome::kPending);
+  MXRING_ASSERT(in_flight_ > 0);
   --in_flight_;
   return message;
 }

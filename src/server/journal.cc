@@ -36,6 +36,7 @@ constexpr std::int64_t kIdleNs = 60 * base::kNsPerSecond;
 constexpr std::int64_t kEndNs = base::kNsPerSecond;
 constexpr std::int64_t kInterruptNs = base::kNsPerSecond;
 constexpr std::int64_t kFoldLookNs = base::kNsPerSecond;
+static_assert(kFoldLookNs <= kIdleNs && kGatherBytes > obs::LineQueue::kLineBytesMax);
 constexpr std::string_view kName = "mxring: ";
 constexpr std::string_view kToConsole = "stderr";
 constexpr std::string_view kInformation = "<6>";
@@ -449,6 +450,7 @@ bool Journal::admit(std::size_t key, base::WallTime now) noexcept {
 void Journal::fold(std::size_t key) noexcept {
   MXRING_ASSERT(key < kFoldKeys);
   State& state = *state_;
+  MXRING_ASSERT(!state.options.to.empty());
   state.folded[key].fetch_add(1, std::memory_order_relaxed);
   if (state.folding.load(std::memory_order_relaxed)) return;
   state.folding.store(true, std::memory_order_relaxed);

@@ -18,6 +18,8 @@ constexpr std::size_t kValueBytesMax = 320;  // of one value from outside, escap
 constexpr std::size_t kReplyBytesMax = 600;
 // Kept for what comes after the recipients: codes, a reply's text, results, numbers.
 constexpr std::size_t kAfterRecipients = 1100;
+static_assert(kAfterRecipients + kValueBytesMax < kJournalLineBytesMin &&
+              kReplyBytesMax < kAfterRecipients);
 constexpr std::string_view kCut = "...";
 
 // Marks that turn the direction of text, line ends of Unicode, and C1 controls.

@@ -21,6 +21,7 @@ std::uint64_t KeyTable::fingerprint(std::string_view key) const {
 }
 
 std::size_t KeyTable::slot_of(std::uint64_t fingerprint) const {
+  MXRING_ASSERT(!slots_.empty() && keys_ < slots_.size());
   const std::size_t mask = slots_.size() - 1;
   std::size_t slot = fingerprint >> kFlagBits & mask;
   // Three quarters full at most: there is always an empty slot to stop at.
@@ -43,6 +44,7 @@ void KeyTable::grow() {
   auto* memory = static_cast<std::uint64_t*>(mapped);  // zeros: every slot is empty
   const auto old_memory = std::exchange(memory_, decltype(memory_)(memory, SlotsUnmap(bytes)));
   const std::span old = std::exchange(slots_, std::span(memory, slots));
+  MXRING_ASSERT(old.size() < slots_.size() && (slots_.size() & (slots_.size() - 1)) == 0);
   for (const std::uint64_t value : old) {
     if (value != kEmpty) slots_[slot_of(value)] = value;
   }

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <iterator>
 
+#include "base/assert.h"
 #include "base/json.h"
 
 namespace mxring::server {

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/assert.h"
+
 namespace mxring::server {
 
 namespace {
@@ -38,6 +40,7 @@ class Lines {
   using FileResult = std::expected<void, FileError>;
 
   void keep(std::string_view bytes) {
+    MXRING_ASSERT(line_.size() <= room_);
     line_.append(bytes.substr(0, room_ - std::min(room_, line_.size())));
   }
 
@@ -69,6 +72,7 @@ std::expected<void, FileError> read_all(int fd, Lines& lines) {
       return std::unexpected(FileError{0, fmt::format("cannot be read: {}", std::strerror(errno))});
     }
     if (got == 0) return lines.end();
+    MXRING_ASSERT(static_cast<std::size_t>(got) <= piece.size());
     const std::string_view bytes(piece.data(), static_cast<std::size_t>(got));
     if (auto taken = lines.piece(bytes); !taken) return taken;
   }

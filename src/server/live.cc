@@ -25,6 +25,7 @@ constexpr std::array<std::string_view, 18> kSeries{
     "dmarc_pass",  "dmarc_fail",  "lag_records", "lag_seconds", "disk_free",   "cpu"};
 
 // What a person sees at a glance; the exact figures are percentiles.
+static_assert(kSeries.size() == 18, "Live::point() fills them in this order");
 constexpr std::array kBounds{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
                              0.05,   0.1,     0.25,   0.5,   1.0,    2.5,   5.0,  10.0};
 
@@ -111,9 +112,11 @@ class Live::Between {
     const auto at = static_cast<std::size_t>(counter);
     const std::uint64_t before =
         thread < from_.threads.size() ? from_.threads[thread].counters[at] : 0;
+    MXRING_ASSERT(thread < to_.threads.size());
     return per_second(before, to_.threads[thread].counters[at]);
   }
   double refusals(std::size_t value) const {
+    MXRING_ASSERT(value < to_.refusals.size());
     return per_second(from_.refusals[value], to_.refusals[value]);
   }
   double cores() const { return per_second(from_.process_cpu_ns, to_.process_cpu_ns) * 1e-9; }
@@ -334,6 +337,7 @@ std::string Live::document() const {
   Sample from;
   {
     const std::lock_guard lock(mutex_);
+    MXRING_ASSERT(!samples_.empty());
     from = samples_.front();
   }
   const Between between(from, to);

@@ -19,6 +19,7 @@ constexpr std::int64_t kBeyondLow = 4;
 // as little as an honest client that waits is not let go for more.
 constexpr std::uint64_t kIdleShare = 4;
 constexpr std::uint64_t kModestBytes = 8 * base::kKiB;
+static_assert(kBuffersPerResume > 0 && kIdleShare > 1 && kBeyondLow > 1);
 
 }  // namespace
 
@@ -76,6 +77,7 @@ void MemoryGate::message_begins(MemoryHolder& holder, base::MonoTime now) {
 
 void MemoryGate::message_ends(MemoryHolder& holder) {
   end_pause(holder);
+  MXRING_ASSERT(holder.account_ != nullptr);
   receiving_.remove(holder);
   idle_bytes_ += holder.counted_.sum();
   if (favoured_ == &holder) favoured_ = nullptr;
@@ -108,6 +110,7 @@ void MemoryGate::pause(MemoryHolder& holder, base::MonoTime now) {
 void MemoryGate::end_pause(MemoryHolder& holder) {
   if (!holder.paused_) return;
   holder.paused_ = false;
+  MXRING_ASSERT(paused_ > 0);
   --paused_;
   holder.set_memory_pause(false);
 }
@@ -134,6 +137,7 @@ void MemoryGate::choose_favoured(base::MonoTime now) {
 }
 
 bool MemoryGate::idle_too_much() const {
+  MXRING_ASSERT(going_bytes_ <= idle_bytes_);
   return idle_bytes_ - going_bytes_ > limits_.memory_bytes / kIdleShare;
 }
 
@@ -169,6 +173,7 @@ void MemoryGate::relieve(base::MonoTime now, std::size_t in_flight) {
 
 std::uint64_t MemoryGate::evictable(const MemoryAccount& account) const {
   const bool favours = favoured_ != nullptr && favoured_->account_ == &account;
+  MXRING_ASSERT(account.going <= account.bytes);
   return account.bytes - account.going - (favours ? favoured_->counted_.sum() : 0);
 }
 
@@ -224,6 +229,7 @@ void MemoryGate::evict(MemoryHolder& holder) {
     recount(holder);
     return;
   }
+  MXRING_ASSERT(!holder.going_ && holder.account_ != nullptr);
   holder.going_ = true;
   MXRING_PROBE("memory: a connection without a message goes");
   going_bytes_ += holder.counted_.sum();

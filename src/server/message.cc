@@ -19,6 +19,7 @@ constexpr std::uint64_t kBytesPerSlice = 256;
 // Memory a pooled message may keep for the next one.
 constexpr std::size_t kSlicesKept = 2048;
 constexpr std::size_t kMetadataKept = 16 * 1024;
+static_assert(kSlicesFree < kSlicesKept && kWorthKeeping > 1);
 
 }  // namespace
 
@@ -30,6 +31,7 @@ Message::~Message() {
 }
 
 void Message::push_slice(char* data, std::size_t size) {
+  MXRING_ASSERT(size > 0 && pool_.contains(data));
   if (!slices_.empty()) {
     iovec& last = slices_.back();
     char* last_end = static_cast<char*>(last.iov_base) + last.iov_len;
@@ -65,6 +67,7 @@ void Message::append(std::string_view run, uring::BufferId buffer) {
   MXRING_ASSERT(buffers_.back() == buffer);
   if (header_.status() == mail::HeaderStatus::kMore) header_.feed(run);
   crc_ = base::crc32c(crc_, run.data(), run.size());
+  MXRING_ASSERT(!is_refused() && open_slices_begin_ <= slices_.size());
   bytes_ += run.size();
   open_bytes_ += run.size();
   push_slice(const_cast<char*>(run.data()), run.size());
@@ -90,12 +93,14 @@ void Message::settle(uring::BufferId buffer) {
     gather_used_ = 0;
     has_gather_ = true;
   }
+  MXRING_ASSERT(has_gather_ && gather_used_ + open_bytes_ <= buffer_bytes);
   char* to = pool_.data(gather_) + gather_used_;
   char* at = to;
   for (std::size_t i = open_slices_begin_; i < slices_.size(); ++i) {
     std::memcpy(at, slices_[i].iov_base, slices_[i].iov_len);
     at += slices_[i].iov_len;
   }
+  MXRING_ASSERT(static_cast<std::uint64_t>(at - to) == open_bytes_);  // all of it, and nothing else
   slices_.resize(open_slices_begin_);
   gather_used_ += static_cast<std::uint32_t>(open_bytes_);
   MXRING_PROBE("message: a fragment is copied out of its buffer");
@@ -108,6 +113,7 @@ void Message::settle(uring::BufferId buffer) {
 
 std::string_view Message::bytes_between(std::uint32_t begin, std::uint32_t end,
                                         std::string& scratch) {
+  MXRING_ASSERT(begin <= end && end <= bytes_);
   std::uint64_t slice_begin = 0;
   scratch.clear();
   for (const iovec& slice : slices_) {
@@ -131,6 +137,7 @@ std::string_view Message::bytes_between(std::uint32_t begin, std::uint32_t end,
 void Message::runs_of(std::uint64_t begin, std::uint64_t end,
                       std::vector<std::string_view>& runs) const {
   // What is new lies at the end: look for it from there.
+  MXRING_ASSERT(begin <= end && end <= bytes_);
   std::uint64_t slice_begin = bytes_;
   std::size_t first = slices_.size();
   while (first > 0 && slice_begin > begin) slice_begin -= slices_[--first].iov_len;
@@ -145,6 +152,7 @@ void Message::runs_of(std::uint64_t begin, std::uint64_t end,
 
 void Message::refuse(const smtp::Reply& reply) {
   MXRING_ASSERT(reply.is_refusal());
+  MXRING_ASSERT(!refusal_ && outcome == CommitOutcome::kPending);
   refusal_ = reply.id();
   refusal_text_ = reply.text();
   drop_content();

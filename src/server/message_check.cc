@@ -33,6 +33,7 @@ void MessageCheck::begin(const mailauth::spf::Request& request, CheckSubject& su
   header_taken_ = behind_ = false;
   taken_bytes_ = 0;
   missing_.fill(0);
+  MXRING_ASSERT(signatures_.empty() && !answers_missing());
   evaluation_.begin(request);
   evaluation_.repeat_spf(spf_outcomes_, now.mono);
   advance(mailauth::Part::kSpf, now.mono);
@@ -55,6 +56,7 @@ void MessageCheck::give_up() {
   if (!answers_missing()) return;
   for (const auto& ask : asks_) ask->cancel();
   missing_.fill(0);
+  MXRING_ASSERT(stage_ != Stage::kIdle && stage_ != Stage::kDecided);
   evaluation_.give_up();
   if (stage_ == Stage::kConcluded) {
     MXRING_PROBE("check: decided without the policy");
@@ -96,6 +98,7 @@ void MessageCheck::on_answer(Ask& ask, const dns::Question& question,
                              const dns::AnswerPtr& answer) {
   const mailauth::Part part = ask.part;
   evaluation_.supply(part, question, answer);
+  MXRING_ASSERT(stage_ != Stage::kIdle && missing(part) > 0);
   if (--missing(part) > 0) return;
   // Deadlines go by the loop's time; for the cache's TTL the moment of the answer is near enough.
   advance(part, base::read_clocks().mono);
@@ -110,6 +113,7 @@ std::uint64_t MessageCheck::take(Message& message, bool complete, std::uint64_t 
     if (message.header().status() != mail::HeaderStatus::kComplete) return 0;
     take_header(message, now);
   }
+  MXRING_ASSERT(taken_bytes_ <= message.bytes());
   const std::uint64_t begin = taken_bytes_;
   taken_bytes_ = message.bytes();
   if (evaluation_.wants_body()) {
@@ -118,6 +122,7 @@ std::uint64_t MessageCheck::take(Message& message, bool complete, std::uint64_t 
     message.runs_of(begin, taken_bytes_, runs_);
     for (const std::string_view run : runs_) evaluation_.body(run);
   }
+  MXRING_ASSERT(begin <= taken_bytes_ && taken_bytes_ <= message.bytes());
   behind_ = taken_bytes_ < message.bytes();
   if (complete && !behind_) {
     evaluation_.end_of_body();
@@ -130,6 +135,7 @@ std::uint64_t MessageCheck::take(Message& message, bool complete, std::uint64_t 
 void MessageCheck::take_header(Message& message, base::Now now) {
   const mail::HeaderIndex& header = message.header();
   header_taken_ = true;
+  MXRING_ASSERT(!behind_ && header.body_begin() <= message.bytes());
   taken_bytes_ = header.body_begin();
   deadline_ = now.mono + time_ns_;
   const std::string_view section = message.bytes_between(0, header.header_bytes(), header_scratch_);
@@ -150,6 +156,7 @@ bool MessageCheck::collect() {
 
 crypto::RsaCheck* MessageCheck::next_signature() {
   MXRING_ASSERT(stage_ == Stage::kVerifying && signatures_left());
+  MXRING_ASSERT(signatures_[signatures_given_] != nullptr);
   return signatures_[signatures_given_++];
 }
 

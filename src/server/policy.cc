@@ -79,6 +79,7 @@ bool Policy::insists(std::string_view recipient) const {
 }
 
 std::optional<smtp::Reply> Policy::served(std::string_view recipient) const {
+  MXRING_ASSERT(files_ != nullptr);
   if (insists(recipient)) return std::nullopt;
   switch (files_->recipients.find(recipient)) {
     case Recipients::Answer::kServed:
@@ -119,6 +120,8 @@ std::optional<smtp::Reply> Policy::binary_header(const mail::HeaderIndex& header
   if (header.status() != mail::HeaderStatus::kComplete) return std::nullopt;  // header() refuses it
   const DataFault fault = data.fault();
   if (fault == DataFault::kNone || fault == DataFault::kLineTooLong) return std::nullopt;
+  MXRING_ASSERT(fault == DataFault::kBareCr || fault == DataFault::kBareLf ||
+                fault == DataFault::kNul);
   if (data.fault_at() >= header.body_begin()) return std::nullopt;
   return smtp::reply_for(fault);
 }
@@ -129,6 +132,7 @@ std::optional<smtp::Reply> Policy::header(const mail::HeaderIndex& header, std::
   if (header.count(mail::FieldName::kReceived) > received_fields_max_) return replies::kLoop;
   if (!is_whole(header)) return replies::kNoField;
   if (!one_from_) return std::nullopt;
+  MXRING_ASSERT(header.status() == mail::HeaderStatus::kComplete);
   const std::uint32_t froms = header.count(mail::FieldName::kFrom);
   using Error = mailauth::dmarc::AuthorError;
   // No domain is named, so none can be pretended to.

@@ -14,6 +14,7 @@ namespace {
 constexpr std::uint8_t kNamed = 1;      // it is served
 constexpr std::uint8_t kEverybody = 2;  // "@example.org", or `domains` without a file
 constexpr std::uint8_t kBelow = 4;      // "@.example.org": everybody in the domains below
+static_assert((kNamed | kEverybody | kBelow) <= KeyTable::kFlagsMax);
 
 }  // namespace
 

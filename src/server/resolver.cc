@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/assert.h"
 #include "base/text.h"
 
 namespace mxring::server {
@@ -51,6 +52,7 @@ void ResolverHealth::on_refusing(const base::Endpoint& server, bool refusing) {
   {
     const std::lock_guard lock(mutex_);
     std::uint32_t& shards = refusing_[address];
+    MXRING_ASSERT(refusing || shards > 0);
     news = refusing ? shards++ == 0 : --shards == 0;
   }
   if (news && refusing) {

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kSaidMax = 1000;   // places that are remembered
 constexpr std::size_t kSaidAtOnce = 10;  // lines of one look
+static_assert(kSaidAtOnce < kSaidMax);
 
 std::string in_words(const std::string& log, const seglog::Damage& damage) {
   return fmt::format(
@@ -102,6 +103,7 @@ void Scrub::pass() {
   }
   MXRING_ASSERT(said_.size() <= kSaidMax);
   const std::lock_guard lock(mutex_);
+  MXRING_ASSERT(pass_began_ns_ >= verified_from_ns_);
   ++figures_.passes;
   figures_.damaged_places = report->damaged.size();
   figures_.damaged_records = records;

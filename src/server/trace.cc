@@ -120,6 +120,7 @@ std::shared_ptr<const Tracers> TraceBoard::current() const {
 }
 
 void TraceBoard::replace(std::shared_ptr<const Tracers> next) {
+  MXRING_ASSERT(next != nullptr);
   const bool nobody = std::ranges::all_of(
       next->places, [](const Tracers::Place& place) { return place.tracer == nullptr; });
   current_ = nobody ? nullptr : std::move(next);
@@ -150,6 +151,7 @@ void TraceBoard::remove(const Tracer& tracer) {
   auto next = std::make_shared<Tracers>(*current_);
   for (Tracers::Place& place : next->places) {
     if (place.tracer.get() != &tracer) continue;
+    MXRING_ASSERT(place.tracer != nullptr);
     dropped_before_ += place.tracer->lines().dropped();
     place = {};
   }

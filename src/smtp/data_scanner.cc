@@ -36,6 +36,7 @@ void DataScanner::take(std::string_view content) {
 }
 
 void DataScanner::take_end() {
+  MXRING_ASSERT(raw_ || content_bytes_ == 0);
   origin_ = content_bytes_;
   if (at_ == At::kCr) note(DataFault::kBareCr, 0);
 }
@@ -66,6 +67,7 @@ DataScanner::Output DataScanner::next(std::string_view input, bool rewritable) {
   if (rewritable && at_ == At::kLineStart && end - at < kBlockBytes) {
     end = unstuff(input, end, run_end);
   }
+  MXRING_ASSERT(at <= run_end && run_end <= end && end <= input.size());
   content_bytes_ += run_end - at;
   return {Output::Kind::kRun, end, input.substr(at, run_end - at)};
 }

@@ -9,6 +9,7 @@ namespace mxring::smtp {
 void Envelope::begin(std::string_view reverse_path) {
   MXRING_ASSERT(!active_);
   active_ = true;
+  MXRING_ASSERT(text_.empty() && recipients_.empty());
   reverse_path_ = store(reverse_path);
 }
 
@@ -22,6 +23,7 @@ void Envelope::add_recipient(const Recipient& recipient) {
 }
 
 void Envelope::set_envelope_id(std::string_view xtext) {
+  MXRING_ASSERT(active_ && envelope_id_.size == 0);
   envelope_id_ = store(xtext);
 }
 

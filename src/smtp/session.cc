@@ -286,6 +286,7 @@ Session::Outcome Session::take_content(std::string_view& rest, bool rewritable,
   const DataScanner::Output found = scanner_.next(rest, rewritable);
   rest.remove_prefix(found.consumed);
   if (found.kind == DataScanner::Output::Kind::kEndOfData) {
+    MXRING_ASSERT(messages_ < options_.limits.messages_per_connection);
     ++messages_;
     if (intake_ == Intake::kKept) {
       phase_ = Phase::kWaiting;
@@ -360,6 +361,7 @@ void Session::accept(ReplyBuffer& out) {
       if (transfer_ == Transfer::kData) out.say(replies::kStartData, stage_);
       break;
   }
+  MXRING_ASSERT(phase_ != Phase::kAnswer);
   offered_ = {};
   trim_line();
 }
@@ -411,6 +413,7 @@ void Session::discard(ReplyId reply) {
 
 void Session::start_tls() {
   MXRING_ASSERT(phase_ == Phase::kCommand && !in_transaction());
+  MXRING_ASSERT(!tls_ && chunk_.octets_left == 0);
   tls_ = true;
   helo_.clear();
   esmtp_ = false;

@@ -15,6 +15,7 @@ Session::Outcome Session::begin_chunk(std::string_view arguments, ReplyBuffer& o
   // Nobody knows where the next command begins, or it never comes.
   if (chunk.size == ChunkArguments::Size::kUnknown) return close(replies::kNeedChunkSize, out);
   if (chunk.size == ChunkArguments::Size::kBeyond) return close(replies::kMessageTooLarge, out);
+  MXRING_ASSERT(chunk_.octets_left == 0 && !chunk_.held);  // the one before has ended
   chunk_ = {.octets_left = chunk.octets, .last = chunk.last};
   const State state = this->state();
   if ((command.states & in(state)) == 0) {
@@ -24,6 +25,7 @@ Session::Outcome Session::begin_chunk(std::string_view arguments, ReplyBuffer& o
     chunk_.error = !follows_a_refusal(refusal_) && refusal_ != replies::kNoValidRecipients;
     return chunk.octets == 0 ? end_chunk(out) : Outcome{};
   }
+  MXRING_ASSERT(state == State::kRecipients || state == State::kChunks);
   transfer_ = Transfer::kChunks;
   const std::uint64_t room = options_.limits.message_bytes -
                              std::min(options_.limits.message_bytes,
@@ -74,6 +76,7 @@ Session::Outcome Session::take_chunk(std::string_view& rest, std::string_view& r
   MXRING_ASSERT(chunk_.held || chunk_.octets_left > 0);
   if (chunk_.held) {
     MXRING_PROBE("BDAT: the octet that was held is taken");
+    MXRING_ASSERT(!rest.empty());
     chunk_.held = false;
     rest.remove_prefix(1);
     return chunk_.octets_left == 0 ? end_chunk(out) : Outcome{};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/assert.h"
 #include "base/text.h"
 
 namespace mxring::tune {
@@ -17,11 +18,13 @@ constexpr double kLeft = 78;
 constexpr double kRight = 170;  // room for the names of the series
 constexpr double kTop = 66;
 constexpr double kBottom = 62;
+static_assert(kLeft + kRight < kWidth && kTop + kBottom < kHeight);
 
 // Dark enough on white, and told apart by people who see few colours (Okabe and Ito).
 constexpr const char* kColours[] = {"#0072b2", "#d55e00", "#009e73",
                                     "#cc79a7", "#56b4e9", "#e69f00"};
 
+static_assert(std::size(kColours) >= 2, "two series are told apart");
 struct Scale {
   double x_max = 1;
   double y_min = 1;
@@ -29,6 +32,7 @@ struct Scale {
 
   double x(double value) const { return kLeft + value / x_max * (kWidth - kLeft - kRight); }
   double y(double value) const {
+    MXRING_ASSERT(value > 0 && y_min > 0 && y_max > y_min);
     const double share = std::log(value / y_min) / std::log(y_max / y_min);
     return kHeight - kBottom - share * (kHeight - kTop - kBottom);
   }
@@ -130,12 +134,14 @@ std::string xml_escaped(std::string_view text) {
 
 std::vector<double> linear_ticks(double high, int most) {
   if (!(high > 0)) high = 1;
+  MXRING_ASSERT(most > 0 && high > 0);
   const double power = std::pow(10, std::floor(std::log10(high / most)));
   double step = power;
   for (const double factor : {1.0, 2.0, 5.0, 10.0}) {
     step = power * factor;
     if (std::ceil(high / step) <= most) break;
   }
+  MXRING_ASSERT(step > 0);
   std::vector<double> ticks;
   for (int i = 0;; ++i) {
     ticks.push_back(i * step);
@@ -146,6 +152,7 @@ std::vector<double> linear_ticks(double high, int most) {
 std::vector<double> log_ticks(double low, double high) {
   if (!(low > 0)) low = 1;
   if (!(high > low)) high = low * 10;
+  MXRING_ASSERT(low > 0 && high > low);
   std::vector<double> ticks;
   for (double power = std::pow(10, std::floor(std::log10(low)));; power *= 10) {
     for (const double factor : {1.0, 2.0, 5.0}) {
@@ -170,8 +177,10 @@ std::string to_svg(const LineChart& chart) {
       y_high = std::max({y_high, point.y, point.high});
     }
   }
+  MXRING_ASSERT(y_low <= y_high);
   const std::vector<double> x_ticks = linear_ticks(x_high, 8);
   const std::vector<double> y_ticks = log_ticks(y_low, y_high);
+  MXRING_ASSERT(x_ticks.size() >= 2 && y_ticks.size() >= 2);
   const Scale scale{x_ticks.back(), y_ticks.front(), y_ticks.back()};
   std::string out = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:g} {1:g}\" width=\"{0:g}\" "

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <thread>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "uring/buffer_pool.h"
 #include "uring/ring.h"
@@ -28,12 +29,14 @@ std::int64_t mono_ns() {
 // The smallest of a few goes: the host's other work only ever adds.
 template <class Work>
 std::int64_t least_ns(int goes, Work&& work) {
+  MXRING_ASSERT(goes > 0);
   std::int64_t least = INT64_MAX;
   for (int i = 0; i < goes; ++i) {
     const std::int64_t begin = mono_ns();
     work();
     least = std::min(least, mono_ns() - begin);
   }
+  MXRING_ASSERT(least >= 0);
   return least;
 }
 
@@ -50,6 +53,7 @@ double random_read_ns(int advice, std::string& problem) {
   constexpr std::size_t kBytes = std::size_t{64} << 20;
   constexpr std::size_t kHuge = std::size_t{2} << 20;
   constexpr std::size_t kPage = 4096;
+  static_assert(kBytes % kPage == 0 && kHuge % kPage == 0 && (kHuge & (kHuge - 1)) == 0);
   constexpr int kReads = 200'000;
   void* mapping =
       ::mmap(nullptr, kBytes + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -58,6 +62,7 @@ double random_read_ns(int advice, std::string& problem) {
     return 0;
   }
   const auto address = (reinterpret_cast<std::uintptr_t>(mapping) + kHuge - 1) & ~(kHuge - 1);
+  MXRING_ASSERT(address % kHuge == 0);
   auto* memory = reinterpret_cast<char*>(address);
   double ns = 0;
   if (::madvise(memory, kBytes, advice) != 0) {
@@ -107,6 +112,7 @@ void measure_clock(Measured& out) {
                                   }
                                 }) /
                        kReadings;
+  MXRING_ASSERT(out.clock_ns >= 0 && out.system_call_ns >= 0);
   timex state{};
   out.clock_synchronised = ::adjtimex(&state) >= 0 && (state.status & STA_UNSYNC) == 0;
 }
@@ -119,6 +125,7 @@ void measure_pages(Measured& out) {
 
 void measure_waking(Measured& out) {
   constexpr int kGoes = 15;
+  static_assert(kGoes % 2 == 1, "one is the median");
   constexpr auto kIdle = std::chrono::milliseconds(15);
   std::array<std::int64_t, kGoes> woken{};
   out.busy_ns = static_cast<double>(least_ns(40, [] { g_sink = fixed_work(g_sink); }));
@@ -126,6 +133,7 @@ void measure_waking(Measured& out) {
     std::this_thread::sleep_for(kIdle);
     ns = least_ns(1, [] { g_sink = fixed_work(g_sink); });
   }
+  MXRING_ASSERT(out.busy_ns >= 0);
   std::ranges::nth_element(woken, woken.begin() + kGoes / 2);
   out.woken_ns = static_cast<double>(woken[kGoes / 2]);
 }

@@ -21,6 +21,7 @@ namespace {
 
 // P(|T| <= t) by the finite sums for whole degrees of freedom (Abramowitz and Stegun 26.7.3, .4).
 double student_probability(double t, unsigned degrees) {
+  MXRING_ASSERT(degrees >= 1 && t >= 0);
   const double theta = std::atan(t / std::sqrt(static_cast<double>(degrees)));
   const double cosine = std::cos(theta);
   const double sine = std::sin(theta);
@@ -40,6 +41,7 @@ double student_t(double confidence, unsigned degrees) {
   double low = 0;
   double high = 1;
   while (student_probability(high, degrees) < confidence) high *= 2;
+  MXRING_ASSERT(low < high);
   for (int i = 0; i < 100; ++i) {
     const double middle = (low + high) / 2;
     (student_probability(middle, degrees) < confidence ? low : high) = middle;
@@ -57,8 +59,10 @@ Interval mean_interval(std::span<const double> values, double confidence) {
   if (values.size() < 2) return {mean, -kInfinity, kInfinity};
   double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
+  MXRING_ASSERT(values.size() >= 2 && squares >= 0);
   const double error = std::sqrt(squares / (count - 1) / count);
   const double reach = student_t(confidence, static_cast<unsigned>(values.size()) - 1) * error;
+  MXRING_ASSERT(reach >= 0);
   return {mean, mean - reach, mean + reach};
 }
 
@@ -70,11 +74,13 @@ Interval ratio_interval(std::span<const double> base, std::span<const double> ch
     MXRING_ASSERT(base[i] > 0 && changed[i] > 0);
     logarithms.push_back(std::log(changed[i] / base[i]));
   }
+  MXRING_ASSERT(logarithms.size() == base.size());
   const Interval log = mean_interval(logarithms, confidence);
   return {std::exp(log.estimate), std::exp(log.low), std::exp(log.high)};
 }
 
 Finding judge(const Interval& ratio, double least_gain) {
+  MXRING_ASSERT(!(ratio.low > ratio.high) && least_gain >= 0);
   if (ratio.high < 1 && ratio.estimate <= 1 - least_gain) return Finding::kBetter;
   if (ratio.low > 1 && ratio.estimate >= 1 + least_gain) return Finding::kWorse;
   return Finding::kNoise;
@@ -105,6 +111,7 @@ const Interval& of_goal(const Comparison& comparison, Goal goal) {
 }
 
 Decision decide(const Comparison& comparison, const DecisionRule& rule) {
+  MXRING_ASSERT(rule.least_gain >= 0 && rule.cost_max >= 0);
   switch (judge(of_goal(comparison, rule.goal), rule.least_gain)) {
     case Finding::kNoise:
       return Decision::kKeepNoise;

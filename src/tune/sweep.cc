@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/units.h"
 
@@ -18,9 +19,11 @@ using base::kNsPerSecond;
 // Shares of the time: up to where each part may go.
 constexpr double kScreenUntil = 0.55;
 constexpr double kConfirmUntil = 0.80;
+static_assert(0 < kScreenUntil && kScreenUntil < kConfirmUntil && kConfirmUntil < 1);
 
 constexpr std::int64_t kDurationMinNs = 400 * kNsPerMs;
 constexpr std::int64_t kDurationMaxNs = 2 * kNsPerSecond;
+static_assert(kDurationMinNs < kDurationMaxNs);
 constexpr std::uint32_t kRoundsMin = 3;
 constexpr std::uint32_t kRoundsWanted = 8;
 constexpr std::uint32_t kRoundsMax = 30;
@@ -28,10 +31,15 @@ constexpr std::uint32_t kPairsMin = 4;
 constexpr std::uint32_t kPairsMax = 24;
 constexpr std::uint32_t kRepeatsMax = 5;
 constexpr std::uint32_t kFailuresMax = 2;
+static_assert(kRepeatsMax > 0 && kFailuresMax < kRoundsMin);
+static_assert(kRoundsMin <= kRoundsWanted && kRoundsWanted <= kRoundsMax && kPairsMin <= kPairsMax);
 // Of what the default takes when nothing holds it back. Beyond all of it, p99 only says how long
 // the test lasted.
 constexpr double kLoads[] = {0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0};
 constexpr std::size_t kLoadsMin = 3;
+static_assert(kLoads[0] > 0);
+static_assert(kLoadsMin <= std::size(kLoads) && std::ranges::is_sorted(kLoads) &&
+              kLoads[std::size(kLoads) - 1] == 1.0);
 
 std::vector<double> column(const std::vector<Sample>& samples, double Sample::*member) {
   std::vector<double> values;
@@ -48,6 +56,7 @@ template <class Show>
 std::vector<std::string> powers_around(std::uint32_t now, std::uint32_t least, std::uint32_t most,
                                        Show&& show) {
   std::vector<std::string> values;
+  MXRING_ASSERT(least <= most);
   for (const std::uint64_t value : {now / 4ULL, now / 2ULL, now * 2ULL, now * 4ULL}) {
     if (value >= least && value <= most) values.push_back(show(value));
   }
@@ -95,6 +104,7 @@ std::vector<Setting> settings_around(const Around& around) {
                       "shards stay on their cores",
                       crowded});
   Setting shards{"shards.count", number(around.shards), {}, "receiving threads", crowded};
+  MXRING_ASSERT(around.cores > 0);
   const std::uint32_t steps[] = {1, around.cores / 2, around.cores - 1, around.cores};
   for (const std::uint32_t count : std::set<std::uint32_t>(std::begin(steps), std::end(steps))) {
     if (count > 0 && count != around.shards) shards.values.push_back(number(count));
@@ -123,6 +133,7 @@ Sweep::Sweep(SweepOptions options, Runner runner, std::function<std::int64_t()> 
       progress_(std::move(progress)) {}
 
 std::expected<SweepResult, std::string> Sweep::run() {
+  MXRING_ASSERT(options_.time_ns > 0 && runner_ && clock_);
   begin_ns_ = clock_();
   for (const auto part : {&Sweep::plan, &Sweep::screen, &Sweep::confirm, &Sweep::draw}) {
     if (auto done = (this->*part)(); !done) return std::unexpected(done.error());
@@ -146,6 +157,7 @@ std::expected<Sample, std::string> Sweep::measure(std::string_view part, std::ui
   if (!(sample->cpu_us > 0 && sample->rate > 0 && sample->p99_us > 0)) {
     return std::unexpected("a run measured nothing");
   }
+  MXRING_ASSERT(request.duration_ns > 0);
   result_.measurements.push_back(
       {part, round, key, value, request.offered_rate.value_or(0), *sample});
   return sample;
@@ -161,6 +173,7 @@ std::expected<void, std::string> Sweep::plan() {
     overhead_ns_ = std::max<std::int64_t>(clock_() - begin - kDurationMinNs, 0);
   }
   // The least the two other parts need: pairs, and three points of two curves.
+  MXRING_ASSERT(overhead_ns_ >= 0 && variants_.empty());
   const double run = static_cast<double>(kDurationMinNs + overhead_ns_);
   const auto time = static_cast<double>(options_.time_ns);
   const double reserve = run * (2 * kPairsMin + 2 * kLoadsMin);
@@ -204,6 +217,7 @@ std::expected<void, std::string> Sweep::plan() {
 }
 
 std::expected<void, std::string> Sweep::screen() {
+  MXRING_ASSERT(duration_ns_ >= kDurationMinNs && !variants_.empty());
   const double until = kScreenUntil * static_cast<double>(options_.time_ns);
   std::int64_t longest_ns = 0;
   for (std::uint32_t round = 0; round < kRoundsMax; ++round) {
@@ -226,10 +240,12 @@ std::expected<void, std::string> Sweep::screen() {
       }
       variant.samples.push_back(*sample);
       variant.base.push_back(*base);
+      MXRING_ASSERT(variant.base.size() == variant.samples.size());
     }
     longest_ns = std::max(longest_ns, clock_() - begin);
     result_.rounds = round + 1;
   }
+  MXRING_ASSERT(!base_.empty());
   result_.current = {median(column(base_, &Sample::cpu_us)), median(column(base_, &Sample::rate)),
                      median(column(base_, &Sample::p50_us)),
                      median(column(base_, &Sample::p99_us))};
@@ -239,6 +255,7 @@ std::expected<void, std::string> Sweep::screen() {
 
 Comparison Sweep::compare(const std::vector<Sample>& base,
                           const std::vector<Sample>& changed) const {
+  MXRING_ASSERT(base.size() == changed.size() && !base.empty());
   const auto ratio = [&](double Sample::*member) {
     return ratio_interval(column(base, member), column(changed, member), options_.confidence);
   };
@@ -253,6 +270,7 @@ Comparison Sweep::compare(const std::vector<Sample>& base,
 // Of each setting the best value that passes is a candidate.
 void Sweep::judge_variants() {
   std::vector<const VariantResult*> best;
+  MXRING_ASSERT(result_.variants.empty());
   result_.variants.reserve(variants_.size());
   for (const Variant& variant : variants_) {
     VariantResult& result = result_.variants.emplace_back();
@@ -264,6 +282,7 @@ void Sweep::judge_variants() {
       if (result.note.empty()) result.note = "too few rounds";
       continue;
     }
+    MXRING_ASSERT(variant.base.size() == variant.samples.size());
     result.comparison = compare(variant.base, variant.samples);
     result.decision = decide(result.comparison, options_.rule);
     if (result.decision != Decision::kTake) continue;
@@ -303,9 +322,11 @@ std::expected<void, std::string> Sweep::confirm() {
       if (!sample) return std::unexpected(sample.error());
       samples[which] = *sample;
     }
+    MXRING_ASSERT(samples[0].cpu_us > 0 && samples[1].cpu_us > 0);
     base.push_back(samples[0]);
     changed.push_back(samples[1]);
   }
+  MXRING_ASSERT(base.size() >= kPairsMin);
   result_.confirmation = compare(base, changed);
   result_.confirmation_pairs = static_cast<std::uint32_t>(base.size());
   if (decide(*result_.confirmation, options_.rule) == Decision::kTake) {
@@ -317,12 +338,15 @@ std::expected<void, std::string> Sweep::confirm() {
 std::expected<void, std::string> Sweep::draw() {
   const std::size_t curves = result_.recommended.empty() ? 1 : 2;
   const std::int64_t point_ns = static_cast<std::int64_t>(curves) * (duration_ns_ + overhead_ns_);
+  MXRING_ASSERT(point_ns > 0);
   const std::int64_t left_ns = std::max<std::int64_t>(options_.time_ns - elapsed_ns(), 0);
   const std::size_t points = std::clamp<std::size_t>(static_cast<std::size_t>(left_ns / point_ns),
                                                      kLoadsMin, std::size(kLoads));
   for (std::size_t i = 0; i < points; ++i) {
     // Spread over the loads, the last always among them.
+    MXRING_ASSERT(points <= std::size(kLoads));
     const double load = kLoads[(i + 1) * std::size(kLoads) / points - 1];
+    MXRING_ASSERT(load > 0 && load <= 1);
     result_.current_curve.push_back({load * result_.current.rate, {}});
     if (curves == 2) result_.recommended_curve.push_back({load * result_.current.rate, {}});
   }

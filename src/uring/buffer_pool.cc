@@ -88,6 +88,7 @@ BufferId BufferPool::owner_of(const char* address) const {
 void BufferPool::adopt(BufferId id) {
   MXRING_ASSERT(id < options_.buffers && references_[id] == kOffered);
   references_[id] = 1;
+  MXRING_ASSERT(offered_ > 0);
   --offered_;
 }
 
@@ -103,6 +104,7 @@ void BufferPool::release(BufferId id) {
 
 bool BufferPool::take(BufferId* id) {
   if (free_.empty()) return false;
+  MXRING_ASSERT(engine_ != nullptr && references_[free_.back()] == 0);
   *id = free_.back();
   free_.pop_back();
   references_[*id] = 1;
@@ -122,6 +124,7 @@ void BufferPool::replenish() {
 }
 
 std::uint32_t BufferPool::held_buffers() const {
+  MXRING_ASSERT(free_buffers() + offered_ <= options_.buffers);
   return options_.buffers - free_buffers() - offered_;
 }
 

@@ -1,5 +1,7 @@
 #include "uring/timer_wheel.h"
 
+#include "base/assert.h"
+
 namespace mxring::uring {
 
 void TimerWheel::set(Timer& timer, base::MonoTime deadline) {
@@ -24,6 +26,7 @@ void TimerWheel::link(Timer& timer) {
 }
 
 void TimerWheel::unlink(Timer& timer) {
+  MXRING_ASSERT(armed_ > 0 && timer.tick > 0);
   list_of(timer.tick).remove(timer);
   --armed_;
 }

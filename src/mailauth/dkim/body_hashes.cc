@@ -29,6 +29,7 @@ void BodyForm::want(std::uint64_t bytes_max) {
   if (bytes_max == kWholeBody) whole_wanted_ = true;
   if (bytes_max == kWholeBody || wants(bytes_max)) return;
   if (used_ == prefixes_.size()) prefixes_.push_back(std::make_unique<Prefix>());
+  MXRING_ASSERT(used_ < prefixes_.size() && open_ <= used_);
   Prefix& prefix = *prefixes_[used_++];
   prefix.bytes_max = bytes_max;
   prefix.passed = false;
@@ -44,6 +45,7 @@ void BodyForm::feed(std::string_view run) {
 void BodyForm::finish() {
   if (!whole_wanted_ && used_ == 0) return;
   canon_.finish(*this);
+  MXRING_ASSERT(!all_.finished());
   if (whole_wanted_) hashes_.finish(all_);
 }
 
@@ -78,6 +80,7 @@ void BodyForm::close_passed() {
     hashes_.fork(all_, prefix.stream);
     hashes_.finish(prefix.stream);
     prefix.passed = true;
+    MXRING_ASSERT(open_ > 0);
     --open_;
   }
 }

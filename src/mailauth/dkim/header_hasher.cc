@@ -32,17 +32,20 @@ void HeaderHasher::release() {
 }
 
 std::string_view HeaderHasher::name_of(const mail::Field& field) const {
+  MXRING_ASSERT(field.begin + field.name_bytes <= header_.size());
   return header_.substr(field.begin, field.name_bytes);
 }
 
 // Without its line end.
 std::string_view HeaderHasher::value_of(const mail::Field& field) const {
+  MXRING_ASSERT(field.value <= field.end && field.end <= header_.size());
   std::string_view value = header_.substr(field.value, field.end - field.value);
   if (value.ends_with("\r\n")) value.remove_suffix(2);
   return value;
 }
 
 std::string_view HeaderHasher::relaxed(std::uint32_t field) {
+  MXRING_ASSERT(field < forms_.size() && forms_.size() == fields_.size());
   Form& form = forms_[field];
   if (form.bytes == 0) {
     char* begin = buffer_.get() + used_;

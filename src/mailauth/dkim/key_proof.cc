@@ -65,6 +65,7 @@ std::optional<Problem> KeyProof::choose_keys(const base::Limits& limits) {
                   Problem{Result::kPermerror, "the key is not for subdomains, and i= is one", {}})
             : unfit_for(key, algorithm_, limits);
     if (!problem) {
+      MXRING_ASSERT(keys_fitting_ < kKeysTried);
       fitting_[keys_fitting_++] = &key;
       if (keys_fitting_ == kKeysTried) break;
     } else if (!first) {
@@ -87,6 +88,7 @@ std::optional<Problem> KeyProof::check(std::vector<crypto::RsaCheck*>& checks,
   while (affordable < keys_fitting_ && budget.take(*fitting_[affordable])) ++affordable;
   keys_fitting_ = affordable;
   if (affordable == 0) return refuse({Result::kPolicy, ProofBudget::kSpentWords, {}});
+  MXRING_ASSERT(affordable <= kKeysTried && maker_ == nullptr);
   const crypto::Sha256Digest& digest = header_hash_.digest();
   if (algorithm_ != Algorithm::kEd25519Sha256) {
     enter(Stage::kChecking);

@@ -22,6 +22,7 @@ std::string_view parent_of(std::string_view domain) {
 
 // The part of `domain` with one label more than its ancestor.
 std::string_view one_label_below(std::string_view domain, std::string_view ancestor) {
+  MXRING_ASSERT(is_within(domain, ancestor));
   std::string_view below = domain;
   while (parent_of(below).size() > ancestor.size()) below = parent_of(below);
   return below;
@@ -35,11 +36,13 @@ bool is_within(std::string_view domain, std::string_view ancestor) {
 }
 
 WalkTargets::WalkTargets(std::string_view domain) {
+  MXRING_ASSERT(size_ == 0);
   domains_[size_++] = domain;
   std::string_view next = parent_of(domain);
   for (std::size_t labels = count_labels(domain) - 1; labels > kLabelsAfterTheFirst; --labels) {
     next = parent_of(next);
   }
+  MXRING_ASSERT(size_ < domains_.size());
   for (; !next.empty(); next = parent_of(next)) domains_[size_++] = next;
 }
 
@@ -80,6 +83,7 @@ void TreeWalk::end() {
     policy = i;
     break;
   }
+  MXRING_ASSERT(policy < step_ && records_[policy] != nullptr);
   policy_record_ = records_[policy];
   policy_domain_ = targets_[policy];
 }

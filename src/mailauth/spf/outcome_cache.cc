@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::size_t kSlots = 512;
 constexpr std::size_t kTextBytesMax = 512;  // of an outcome that is kept
+static_assert(kSlots > 0 && (kSlots & (kSlots - 1)) == 0);
 
 }  // namespace
 

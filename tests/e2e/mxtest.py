@@ -70,6 +70,15 @@ def short_directory(test):
     return path
 
 
+def connect_unix(link, path):
+    """Connects this AF_UNIX socket, however long the path is."""
+    directory = os.open(os.path.dirname(path), os.O_PATH)
+    try:
+        link.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+    finally:
+        os.close(directory)
+
+
 def unverified():
     """A TLS context for servers whose certificate nobody vouches for."""
     context = ssl.create_default_context()

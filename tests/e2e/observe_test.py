@@ -234,7 +234,7 @@ class Trace(ObserveCase):
         self.start()
         link = socket.socket(socket.AF_UNIX)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        link.connect(self.socket)
+        mxtest.connect_unix(link, self.socket)
         link.sendall(b"GET /trace HTTP/1.0\r\n\r\n")
         self.assertIn(b" 200 ", link.recv(4096))
         began = time.monotonic()

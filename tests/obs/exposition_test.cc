@@ -81,7 +81,7 @@ TEST(ExpositionTest, EveryLineFollowsTheFormat) {
     if (!labels.empty()) {
       EXPECT_TRUE(labels.starts_with("{le=\"") || labels.starts_with("{version=\"1.") ||
                   labels.starts_with("{result=\"") || labels.starts_with("{reply=\"") ||
-                  labels.starts_with("{activity=\""))
+                  labels.starts_with("{activity=\"") || labels.starts_with("{group=\""))
           << line;
       EXPECT_TRUE(labels.ends_with("\"}")) << line;
     }

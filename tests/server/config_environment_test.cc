@@ -71,7 +71,8 @@ std::string another_value(const ShownKey& key) {
                                  "[\"192.0.2.1:2500\", \"[2001:db8::1]:25\"]",
                                  "[\"192.0.2.0/24\", \"2001:db8::/32\"]",
                                  "[\"recipient: bounces+{}@*\"]",
-                                 "[\"example.org\", \"example.net\"]"};
+                                 "[\"example.org\", \"example.net\"]",
+                                 "[\"archive@example.org\", \"@example.net\"]"};
   for (const char* number : {"1024", "4096", "600", "17", "3", "1"}) tries.push_back(number);
   for (const std::string& value : tries) {
     std::string text = key.section.empty() ? "" : '[' + std::string(key.section) + "]\n";

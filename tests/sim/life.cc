@@ -129,7 +129,7 @@ void Life::draw_shortage() {
   crowd_ = dice_.permille(120);
   if (!crowd_) return;
   limits.message_bytes = 128 * 1024;
-  limits.memory_bytes = 2 * limits.message_bytes;
+  limits.memory_bytes = 3 * limits.message_bytes;
   config_.shards.count = 1;
 }
 
@@ -471,9 +471,9 @@ void Life::start_client(std::uint64_t number, bool calm) {
     person.tls_12 = dice_.permille(300);
     wishes.starttls = !person.implicit_tls;
     wishes.encrypted = person.implicit_tls;
-    // What TLS holds counts, too: the largest of a crowd may have to go.
-    tolerance.faults |= crowd_;
   }
+  // Where the memory is for three messages, the largest of a crowd may have to go.
+  tolerance.faults |= crowd_;
   wishes.policy = &policy_;
   wishes.believed = person.proxy;
   wishes.guesses = !calm && policy_.active() && dice_.permille(60);

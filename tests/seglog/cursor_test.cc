@@ -1,7 +1,10 @@
 // Cursors: every byte flipped, either slot torn, both, and what retention and readers make of it.
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "seglog/group_reader.h"
 #include "seglog/groups.h"
@@ -52,6 +55,47 @@ class CursorTest : public LogTest {
   ReadFile log_fd_;
   base::Now now_{{1'000'000'000}, {1'790'000'000'000'000}};
 };
+
+// Every write past the first byte of a file is refused meanwhile, as by a disk without room.
+class NoRoom {
+ public:
+  NoRoom() {
+    std::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit none{1, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &none);
+  }
+  NoRoom(const NoRoom&) = delete;
+  NoRoom& operator=(const NoRoom&) = delete;
+  ~NoRoom() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+TEST_F(CursorTest, ACommitWithoutRoomIsAnErrorAndThePlaceBeforeItStands) {
+  GroupReader reader = open("g");
+  deal_with(reader, 5);
+  {
+    const NoRoom full;
+    const auto step = reader.next();
+    ASSERT_TRUE(step && step->record);
+    const auto refused = reader.commit(reader.position(), later());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind, GroupErrorKind::kCursor) << refused.error().message;
+    EXPECT_TRUE(refused.error().message.contains("written")) << refused.error().message;
+    EXPECT_EQ(reader.committed(), 5u);
+    const auto on_disk = read("g");
+    ASSERT_TRUE(on_disk);
+    EXPECT_EQ(on_disk->next, 5u);
+    EXPECT_FALSE(GroupReader::open(directory(), "h", {}, later())) << "made without room";
+  }
+  // With room again nothing has to be said twice.
+  ASSERT_TRUE(reader.flush(later()));
+  EXPECT_EQ(reader.committed(), 6u);
+  EXPECT_EQ(read("g")->next, 6u);
+  EXPECT_TRUE(GroupReader::open(directory(), "h", {}, later()));
+}
 
 TEST_F(CursorTest, EveryByteFlippedLeavesTheSlotBeforeOrNone) {
   {
